@@ -1,0 +1,165 @@
+//! Derivatives of any function against finite differences, in both modes and to any order.
+
+use super::{broken, difference, dot, execute, function, position, random_like, record};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::ir::{Recorder, Var};
+use crate::ops::Sampler;
+use crate::tensor::Tensor;
+
+/// How to check.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The highest derivative to check.
+    pub order: usize,
+    /// The largest accepted difference, relative to `1 +` the largest derivative by the same input.
+    pub tolerance: f64,
+    /// The step of the finite differences.
+    pub step: f64,
+    /// For the random directions in which results and gradients are taken.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    /// Second order, `1e-6`, steps of `1e-3` (whose fourth-order error is about `1e-12`), seed 0.
+    fn default() -> Self {
+        Self { order: 2, tolerance: 1e-6, step: 1e-3, seed: 0 }
+    }
+}
+
+/// What a check found that passed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The largest difference, relative as [`Options::tolerance`] says.
+    pub worst: f64,
+    /// Where it was.
+    pub at: String,
+    /// How many derivatives were compared.
+    pub compared: usize,
+}
+
+/// Checks the derivatives of a function at a point: every element of every gradient against
+/// central differences, and forward mode against reverse mode, order by order. Inputs of other types
+/// than `f64` are held fixed.
+///
+/// The error says which derivative is wrong, by which element of which input, and what was found and
+/// expected. The point should lie away from kinks, where finite differences mean little.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert::check::{Options, gradcheck};
+/// use wengert::Tensor;
+/// let x = Tensor::from_array(&array![0.3, -0.8])?;
+/// let report = gradcheck(|_, x| (x[0].sin() * x[0]).sum(()), &[x], &Options::default())?;
+/// assert!(report.worst < 1e-8);
+///
+/// // A gradient that is cut is found.
+/// let x = Tensor::from_array(&array![0.3, -0.8])?;
+/// let error = gradcheck(|_, x| x[0].stop_gradient() * x[0], &[x], &Options::default()).unwrap_err();
+/// assert!(error.to_string().contains("input 0, element [0]"), "{error}");
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn gradcheck<F>(f: F, inputs: &[Tensor], options: &Options) -> Result<Report>
+where
+    F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Var<'t>,
+{
+    let mut report = Report { worst: 0.0, at: String::new(), compared: 0 };
+    for order in 1..=options.order {
+        check_order(&f, inputs, order, options, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn check_order<F>(
+    f: &F,
+    inputs: &[Tensor],
+    order: usize,
+    options: &Options,
+    report: &mut Report,
+) -> Result<()>
+where
+    F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Var<'t>,
+{
+    let mut sampler = Sampler::new(options.seed);
+    let wrt: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].ty().dtype == DType::F64).collect();
+    let y = super::run(&function(|t, x| vec![f(t, x)]), inputs)?;
+    let weight = random_like(&y[0], &mut sampler);
+    let directions: Vec<Vec<Tensor>> =
+        (0..order).map(|_| inputs.iter().map(|x| random_like(x, &mut sampler)).collect()).collect();
+    let Some((last, before)) = directions.split_last() else { return Ok(()) };
+
+    // A scalar whose gradient is a derivative of this order: each direction contracts one more.
+    fn scalar<'t, F>(
+        t: &'t Recorder,
+        f: &F,
+        x: &[Var<'t>],
+        wrt: &[usize],
+        weight: &Tensor,
+        along: &[Vec<Tensor>],
+    ) -> Var<'t>
+    where
+        F: for<'a> Fn(&'a Recorder, &[Var<'a>]) -> Var<'a>,
+    {
+        let mut s = (f(t, x) * t.constant(weight.clone())).sum(());
+        for directions in along {
+            let by: Vec<Var<'t>> = wrt.iter().map(|&i| x[i]).collect();
+            let g = s.gradients(by);
+            let terms = wrt.iter().map(|&i| (g[x[i]] * t.constant(directions[i].clone())).sum(()));
+            s = terms.reduce(|a, b| a + b).unwrap_or(s);
+        }
+        s
+    }
+    let values = record(&function(|t, x| vec![scalar(t, f, x, &wrt, &weight, before)]), inputs)?;
+    let derivatives = record(
+        &function(|t, x| derivatives(t, scalar(t, f, x, &wrt, &weight, before), x, &wrt, last)),
+        inputs,
+    )?;
+    let found = execute(&derivatives, inputs)?;
+    let Some((forward, gradients)) = found.split_last() else { return Ok(()) };
+
+    let reverse: f64 = wrt.iter().zip(gradients).map(|(&i, g)| dot(g, &last[i])).sum();
+    let scale = 1.0 + reverse.abs();
+    if (forward.item()? - reverse).abs() > options.tolerance * scale {
+        return Err(broken(format!(
+            "derivative of order {order}: forward mode finds {:e} along a random direction, reverse mode {reverse:e}",
+            forward.item()?
+        )));
+    }
+    for (&i, gradient) in wrt.iter().zip(gradients) {
+        let numbers = gradient.to_f64();
+        let scale = 1.0 + numbers.iter().fold(0.0, |m: f64, g| m.max(g.abs()));
+        for (e, &found) in numbers.iter().enumerate() {
+            let mut unit: Vec<Tensor> = inputs.iter().map(|x| Tensor::filled(x.ty(), 0.0)).collect();
+            let mut one = vec![0.0; numbers.len()];
+            one[e] = 1.0;
+            unit[i] = Tensor::new(inputs[i].shape(), one)?;
+            let expected = difference(&values, inputs, &unit, options.step)?[0].item()?;
+            let error = (found - expected).abs() / scale;
+            let at = format!("derivative of order {order} by input {i}, element {}", position(e, gradient));
+            if error.is_nan() || error > options.tolerance {
+                return Err(broken(format!("{at}: found {found:e}, finite differences {expected:e}")));
+            }
+            if error >= report.worst {
+                report.worst = error;
+                report.at = at;
+            }
+            report.compared += 1;
+        }
+    }
+    Ok(())
+}
+
+/// The gradients of a scalar, and last its tangent along `direction`.
+fn derivatives<'t>(
+    t: &'t Recorder,
+    s: Var<'t>,
+    x: &[Var<'t>],
+    wrt: &[usize],
+    direction: &[Tensor],
+) -> Vec<Var<'t>> {
+    let by: Vec<Var<'t>> = wrt.iter().map(|&i| x[i]).collect();
+    let g = s.gradients(by.iter().copied());
+    let seeds: Vec<(Var<'t>, Var<'t>)> =
+        wrt.iter().map(|&i| (x[i], t.constant(direction[i].clone()))).collect();
+    by.iter().map(|&x| g[x]).chain(t.jvp(&[s], &seeds)).collect()
+}

@@ -1,0 +1,215 @@
+//! Laws that hold for every function: each is one call, and its error says what broke and where.
+//!
+//! ```
+//! use ndarray::array;
+//! use wengert::check::laws;
+//! use wengert::{Tensor, Var, Recorder};
+//! let x = [Tensor::from_array(&array![[0.5, 2.0], [1.0, 3.0]])?];
+//! fn f<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+//!     vec![x[0].matmul(x[0]).ln().sum(1)]
+//! }
+//! laws::adjoint(&f, &x, 1)?;
+//! laws::tangent(&f, &x, 1)?;
+//! laws::tangent(&laws::pullback(&f), &x, 1)?; // second order
+//! # Ok::<(), wengert::Error>(())
+//! ```
+
+use super::{Function, broken, differ, difference, dot, execute, floats, function, random_like, record, run};
+use crate::dtype::DType;
+use crate::error::{ErrorKind, Result};
+use crate::ir::{Recorder, Var, verify};
+use crate::ops::Sampler;
+use crate::tensor::Tensor;
+
+/// `⟨u, J v⟩ = ⟨Jᵀ u, v⟩` for random `u` and `v`: forward and reverse mode are transposes.
+pub fn adjoint(f: &dyn Function, inputs: &[Tensor], seed: u64) -> Result<()> {
+    let mut sampler = Sampler::new(seed);
+    let y = run(f, inputs)?;
+    let (wrt, outs) = (floats(inputs), floats(&y));
+    let v: Vec<Tensor> = inputs.iter().map(|x| random_like(x, &mut sampler)).collect();
+    let u: Vec<Tensor> = y.iter().map(|y| random_like(y, &mut sampler)).collect();
+    let both = function(|t, x| both_modes(t, f, x, (&wrt, &v), (&outs, &u)));
+    let found = run(&both, inputs)?;
+    let (tangents, cotangents) = found.split_at(outs.len());
+    let forward: f64 = outs.iter().zip(tangents).map(|(&o, t)| dot(t, &u[o])).sum();
+    let reverse: f64 = wrt.iter().zip(cotangents).map(|(&i, c)| dot(c, &v[i])).sum();
+    let terms: f64 = outs.iter().zip(tangents).map(|(&o, t)| dot(&absolute(t), &absolute(&u[o]))).sum();
+    if (forward - reverse).abs() <= 1e-12 * (1.0 + terms) {
+        return Ok(());
+    }
+    Err(broken(format!("the modes are no transposes: ⟨u, J v⟩ = {forward:e}, ⟨Jᵀ u, v⟩ = {reverse:e}")))
+}
+
+fn absolute(t: &Tensor) -> Tensor {
+    Tensor::new(t.shape(), t.to_f64().iter().map(|x| x.abs()).collect::<Vec<f64>>())
+        .unwrap_or_else(|_| t.clone())
+}
+
+fn both_modes<'t>(
+    t: &'t Recorder,
+    f: &dyn Function,
+    x: &[Var<'t>],
+    (wrt, v): (&[usize], &[Tensor]),
+    (outs, u): (&[usize], &[Tensor]),
+) -> Vec<Var<'t>> {
+    let y = f(t, x);
+    let seeds: Vec<_> = wrt.iter().map(|&i| (x[i], t.constant(v[i].clone()))).collect();
+    let pulls: Vec<_> = outs.iter().map(|&o| (y[o], t.constant(u[o].clone()))).collect();
+    let by: Vec<Var<'t>> = wrt.iter().map(|&i| x[i]).collect();
+    let of: Vec<Var<'t>> = outs.iter().map(|&o| y[o]).collect();
+    t.jvp(&of, &seeds).into_iter().chain(t.vjp(&pulls, &by)).collect()
+}
+
+/// Forward mode equals central differences in f64, along a random direction and along each of the
+/// first few axes. Inputs of other types are held fixed.
+pub fn tangent(f: &dyn Function, inputs: &[Tensor], seed: u64) -> Result<()> {
+    let mut sampler = Sampler::new(seed);
+    let wrt: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].ty().dtype == DType::F64).collect();
+    let direction: Vec<Tensor> = inputs.iter().map(|x| random_like(x, &mut sampler)).collect();
+    let push = function(|t, x| pushed(t, f, x, &wrt, &direction));
+    let program = record(f, inputs)?;
+    let outs = floats(&execute(&program, inputs)?);
+    let found = run(&push, inputs)?;
+    let numeric = difference(&program, inputs, &direction, 1e-3)?;
+    for (o, tangent) in outs.into_iter().zip(found) {
+        if let Some(where_) = differ(&tangent, &numeric[o], 1e-7) {
+            return Err(broken(format!("the tangent of output {o} is no central difference: {where_}")));
+        }
+    }
+    Ok(())
+}
+
+/// Every tangent is exactly zero: the law of discrete ops.
+pub fn zero_tangent(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
+    let wrt = floats(inputs);
+    let found = run(&function(|t, x| pushed(t, f, x, &wrt, inputs)), inputs)?;
+    match found.iter().position(|t| t.to_f64().iter().any(|&x| x != 0.0)) {
+        Some(o) => Err(broken(format!("the tangent of output {o} of a discrete op is {:?}", found[o]))),
+        None => Ok(()),
+    }
+}
+
+fn pushed<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>], wrt: &[usize], v: &[Tensor]) -> Vec<Var<'t>> {
+    let y: Vec<Var<'t>> = f(t, x).into_iter().filter(|y| y.dtype().is_float()).collect();
+    let seeds: Vec<_> = wrt.iter().map(|&i| (x[i], t.constant(v[i].clone()))).collect();
+    t.jvp(&y, &seeds)
+}
+
+/// The function `x ↦ Jᵀ(x) u` for fixed random-looking `u`: laws of it are laws of second order.
+pub fn pullback(f: &dyn Function) -> impl Function {
+    function(move |t, x| pulled(t, f, x))
+}
+
+fn pulled<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>]) -> Vec<Var<'t>> {
+    let mut sampler = Sampler::new(17);
+    let by: Vec<Var<'t>> = x.iter().copied().filter(|x| x.dtype().is_float()).collect();
+    let y = f(t, x).into_iter().filter(|y| y.dtype().is_float());
+    let seeds: Vec<(Var<'t>, Var<'t>)> =
+        y.map(|y| (y, t.constant(random_like(&Tensor::filled(y.ty(), 0.0), &mut sampler)))).collect();
+    t.vjp(&seeds, &by)
+}
+
+/// Mapping over a batch equals one call for each example, up to rounding. Each input comes with
+/// its examples; where all are given as one, it is shared.
+pub fn batching(f: &dyn Function, examples: &[Vec<Tensor>]) -> Result<()> {
+    let size = examples.iter().map(Vec::len).max().unwrap_or(0);
+    let mut stacked = Vec::new();
+    for example in examples {
+        match example.as_slice() {
+            [] => return Err(ErrorKind::Argument("an input without examples".into()).into()),
+            [shared] => stacked.push((shared.clone(), None)),
+            many => stacked.push((stack(many)?, Some(0))),
+        }
+    }
+    let inputs: Vec<Tensor> = stacked.iter().map(|(x, _)| x.clone()).collect();
+    let axes: Vec<Option<usize>> = stacked.iter().map(|(_, axis)| *axis).collect();
+    let mapped = run(&function(|t, x| mapped(t, f, x, &axes)), &inputs)?;
+    let mut singles: Vec<Vec<Tensor>> = Vec::new();
+    for i in 0..size {
+        let one: Vec<Tensor> = examples.iter().filter_map(|e| e.get(i.min(e.len() - 1)).cloned()).collect();
+        singles.push(run(f, &one)?);
+    }
+    for (o, batch) in mapped.iter().enumerate() {
+        let column: Vec<Tensor> = singles.iter().map(|s| s[o].clone()).collect();
+        if let Some(where_) = differ(batch, &stack(&column)?, 1e-12) {
+            return Err(broken(format!("output {o} over a batch is not that of its examples: {where_}")));
+        }
+    }
+    Ok(())
+}
+
+fn mapped<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>], axes: &[Option<usize>]) -> Vec<Var<'t>> {
+    let inputs: Vec<(Var<'t>, Option<usize>)> = x.iter().copied().zip(axes.iter().copied()).collect();
+    t.vmap(&inputs, |x| f(t, x))
+}
+
+fn stack(tensors: &[Tensor]) -> Result<Tensor> {
+    let Some(first) = tensors.first() else {
+        return Err(ErrorKind::Argument("nothing to stack".into()).into());
+    };
+    let shape = first.shape().insert(0, tensors.len())?;
+    let numbers: Vec<f64> = tensors.iter().flat_map(|t| t.to_f64()).collect();
+    let mut out = Tensor::filled(crate::TensorType::new(first.ty().dtype, shape), 0.0);
+    let mut data = out.data_mut();
+    for (i, t) in tensors.iter().enumerate() {
+        let len = t.shape().elements();
+        for j in 0..len {
+            store(&mut data, i * len + j, t, j, numbers[i * len + j]);
+        }
+    }
+    Ok(out)
+}
+
+/// Copies one element without a detour that would round large integers.
+fn store(into: &mut crate::SliceMut<'_>, at: usize, from: &Tensor, j: usize, number: f64) {
+    use crate::{Element, Slice, SliceMut};
+    match (into, from.data()) {
+        (SliceMut::I64(to), Slice::I64(from)) => to[at] = from[j],
+        (SliceMut::F32(to), _) => to[at] = number as f32,
+        (SliceMut::F64(to), _) => to[at] = number,
+        (SliceMut::Bool(to), _) => to[at] = u8::from(number != 0.0),
+        (SliceMut::U8(to), _) => to[at] = u8::from_f64(number),
+        (SliceMut::U32(to), _) => to[at] = u32::from_f64(number),
+        (SliceMut::I64(to), _) => to[at] = i64::from_f64(number),
+    }
+}
+
+/// The tape passes its type-checker; planned and row by row it gives the same bits; a second run
+/// gives the same bits; in f32 it tracks f64.
+pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
+    let program = record(f, inputs)?;
+    verify(program.tape())?;
+    let planned = execute(&program, inputs)?;
+    let again = execute(&program, inputs)?;
+    let by_row = rows(f, inputs)?;
+    for (o, ((a, b), c)) in planned.iter().zip(&again).zip(&by_row).enumerate() {
+        if a.ty() != c.ty() || a.data().as_bytes() != c.data().as_bytes() {
+            return Err(broken(format!("output {o} planned is {a:?}, row by row {c:?}")));
+        }
+        if a.data().as_bytes() != b.data().as_bytes() {
+            return Err(broken(format!("output {o} is {a:?} at first and {b:?} in a second run")));
+        }
+    }
+    let halved: Vec<Tensor> = inputs.iter().map(|x| convert(x, DType::F64, DType::F32)).collect();
+    let Ok(narrow) = run(f, &halved) else { return Ok(()) };
+    for (o, (a, b)) in narrow.iter().zip(&planned).enumerate().filter(|(_, (_, b))| b.ty().dtype.is_float()) {
+        if let Some(where_) = differ(a, b, 1e-4) {
+            return Err(broken(format!("output {o} in f32 is not that in f64: {where_}")));
+        }
+    }
+    Ok(())
+}
+
+fn rows(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let t = Recorder::default();
+    let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input_with(x.clone())).collect();
+    f(&t, &x).into_iter().map(|y| y.value().map(|v| (*v).clone())).collect()
+}
+
+fn convert(x: &Tensor, from: DType, to: DType) -> Tensor {
+    if x.ty().dtype != from || to != DType::F32 {
+        return x.clone();
+    }
+    let narrow: Vec<f32> = x.to_f64().iter().map(|&x| x as f32).collect();
+    Tensor::new(x.shape(), narrow).unwrap_or_else(|_| x.clone())
+}

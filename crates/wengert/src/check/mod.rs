@@ -1,0 +1,144 @@
+//! Checks of derivatives, for users and for this crate's own ops: [`gradcheck`] for one function,
+//! the [laws](laws) that hold for every op, [`check_registry`] to run them over a registry.
+
+mod gradcheck;
+pub mod laws;
+mod registry;
+
+pub use gradcheck::{Options, Report, gradcheck};
+pub use registry::{check_registry, check_sample};
+
+use crate::dtype::DType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Recorder, States, Var};
+use crate::ops::{Sampler, Spec};
+use crate::program::Program;
+use crate::tensor::Tensor;
+
+/// A function of arrays, as a closure that records it.
+pub trait Function: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Vec<Var<'t>> {}
+impl<F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Vec<Var<'t>>> Function for F {}
+
+/// Tells the compiler that a closure is a [`Function`], so that it can be stored and passed on.
+///
+/// ```
+/// let x = [wengert::Tensor::scalar(0.5)];
+/// let f = wengert::check::function(|_, x| vec![x[0].tanh()]);
+/// wengert::check::laws::adjoint(&f, &x, 1)?;
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn function<F>(f: F) -> F
+where
+    F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Vec<Var<'t>>,
+{
+    f
+}
+
+/// Records a function and runs it once on these arrays.
+fn run(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let program = record(f, inputs)?;
+    execute(&program, inputs)
+}
+
+fn record(f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
+    Program::record(&States::new(), |t| {
+        let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input(x.ty().dtype, x.shape())).collect();
+        t.outputs(f(t, &x))
+    })
+}
+
+fn execute(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let mut workspace = program.workspace()?;
+    let results = program.evaluate(&mut workspace, &States::new(), inputs)?;
+    (0..program.tape().outputs().len()).map(|i| results.tensor(i)).collect()
+}
+
+/// Random floats of the type of `like`, uniform in [−1, 1); for other types zeros.
+fn random_like(like: &Tensor, sampler: &mut Sampler) -> Tensor {
+    let ty = like.ty();
+    if !ty.dtype.is_float() {
+        return Tensor::filled(ty, 0.0);
+    }
+    Spec::float(ty.shape, crate::ir::Domain::Between(-1.0, 1.0)).draw(ty.dtype, sampler)
+}
+
+fn dot(a: &Tensor, b: &Tensor) -> f64 {
+    a.to_f64().iter().zip(b.to_f64()).map(|(a, b)| a * b).sum()
+}
+
+fn floats(tensors: &[Tensor]) -> Vec<usize> {
+    (0..tensors.len()).filter(|&i| tensors[i].ty().dtype.is_float()).collect()
+}
+
+fn broken(what: String) -> Error {
+    ErrorKind::Check(what).into()
+}
+
+/// Why two arrays are not the same up to `tolerance · (1 + magnitude)`, if they are not. NaN equals
+/// NaN.
+fn differ(found: &Tensor, expected: &Tensor, tolerance: f64) -> Option<String> {
+    if found.shape() != expected.shape() {
+        return Some(format!("{} is not {}", found.ty(), expected.ty()));
+    }
+    let magnitude = expected.to_f64().iter().filter(|x| x.is_finite()).fold(0.0, |m: f64, x| m.max(x.abs()));
+    let pairs = found.to_f64().into_iter().zip(expected.to_f64()).enumerate();
+    pairs
+        .filter(|(_, (a, b))| {
+            !(a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * (1.0 + magnitude))
+        })
+        .map(|(i, (a, b))| format!("element {} of {}: {a:e}, expected {b:e}", position(i, found), found.ty()))
+        .next()
+}
+
+/// A row-major position as indices.
+fn position(i: usize, of: &Tensor) -> String {
+    let mut rest = i;
+    let mut index: Vec<usize> = of
+        .shape()
+        .iter()
+        .rev()
+        .map(|&d| {
+            let at = rest % d.max(1);
+            rest /= d.max(1);
+            at
+        })
+        .collect();
+    index.reverse();
+    format!("{index:?}")
+}
+
+/// `x + h·v`, in f64.
+fn moved(x: &[Tensor], v: &[Tensor], h: f64) -> Result<Vec<Tensor>> {
+    x.iter()
+        .zip(v)
+        .map(|(x, v)| {
+            if x.ty().dtype != DType::F64 {
+                return Ok(x.clone());
+            }
+            Tensor::new(
+                x.shape(),
+                x.to_f64().iter().zip(v.to_f64()).map(|(x, v)| x + h * v).collect::<Vec<f64>>(),
+            )
+        })
+        .collect()
+}
+
+/// `d/dε f(x + ε·v)` at 0 by central differences of fourth order (Fornberg, "Generation of finite
+/// difference formulas on arbitrarily spaced grids", 1988), for each output.
+fn difference(program: &Program, x: &[Tensor], v: &[Tensor], step: f64) -> Result<Vec<Tensor>> {
+    let at = |h: f64| execute(program, &moved(x, v, h)?);
+    let (a, b, c, d) = (at(-2.0 * step)?, at(-step)?, at(step)?, at(2.0 * step)?);
+    (0..a.len())
+        .map(|i| {
+            let (a, b, c, d) = (a[i].to_f64(), b[i].to_f64(), c[i].to_f64(), d[i].to_f64());
+            let slope = |j: usize| ((a[j] - d[j]) + 8.0 * (c[j] - b[j])) / (12.0 * step);
+            Tensor::new(execute_shape(program, i)?, (0..a.len()).map(slope).collect::<Vec<f64>>())
+        })
+        .collect()
+}
+
+fn execute_shape(program: &Program, output: usize) -> Result<crate::Shape> {
+    let tape = program.tape();
+    let ty = tape.outputs().get(output).and_then(|v| tape.ty(*v));
+    ty.map(|ty| ty.shape).ok_or_else(|| broken(format!("there is no output {output}")))
+}

@@ -1,0 +1,357 @@
+//! Element types, and slices whose element type is known only at run time.
+
+use std::fmt;
+
+/// The type of a tensor's elements.
+///
+/// Only [`DType::F32`] and [`DType::F64`] carry derivatives; the integer types index, label
+/// and count, and [`DType::Bool`] chooses.
+///
+/// ```
+/// use wengert::DType;
+/// assert!(DType::F32.is_float() && !DType::U8.is_float());
+/// assert_eq!(DType::F64.bytes(), 8);
+/// assert_eq!(DType::U32.to_string(), "u32");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DType {
+    /// 32-bit IEEE 754 floating point.
+    F32,
+    /// 64-bit IEEE 754 floating point.
+    F64,
+    /// Unsigned bytes: pixels, small labels.
+    U8,
+    /// Unsigned 32-bit integers: labels, indices.
+    U32,
+    /// Signed 64-bit integers: indices, counters, keys of random streams.
+    I64,
+    /// Truth values, one byte each, 0 or 1.
+    Bool,
+}
+
+impl DType {
+    /// Every element type, in declaration order.
+    pub const ALL: [DType; 6] = [Self::F32, Self::F64, Self::U8, Self::U32, Self::I64, Self::Bool];
+
+    /// Whether values of this type have derivatives.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64)
+    }
+
+    /// Whether this is one of the integer types (`Bool` is not).
+    pub fn is_integer(self) -> bool {
+        matches!(self, Self::U8 | Self::U32 | Self::I64)
+    }
+
+    /// Bytes of one element.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::U8 | Self::Bool => 1,
+            Self::F32 | Self::U32 => 4,
+            Self::F64 | Self::I64 => 8,
+        }
+    }
+
+    /// The lower-case name: `f32`, `u8`, `bool`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+            Self::U8 => "u8",
+            Self::U32 => "u32",
+            Self::I64 => "i64",
+            Self::Bool => "bool",
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A borrowed slice of one of the element types. Truth values are bytes, 0 or 1.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // each variant is named after its element type
+pub enum Slice<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+    U8(&'a [u8]),
+    U32(&'a [u32]),
+    I64(&'a [i64]),
+    Bool(&'a [u8]),
+}
+
+/// A mutable slice of one of the element types. Truth values are bytes, 0 or 1.
+#[derive(Debug)]
+#[allow(missing_docs)] // each variant is named after its element type
+pub enum SliceMut<'a> {
+    F32(&'a mut [f32]),
+    F64(&'a mut [f64]),
+    U8(&'a mut [u8]),
+    U32(&'a mut [u32]),
+    I64(&'a mut [i64]),
+    Bool(&'a mut [u8]),
+}
+
+/// An owned buffer of one of the element types. Truth values are bytes, 0 or 1.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // each variant is named after its element type
+pub enum Buffer {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    U8(Vec<u8>),
+    U32(Vec<u32>),
+    I64(Vec<i64>),
+    Bool(Vec<u8>),
+}
+
+/// Runs `$body` with `$T` naming the Rust type that stores elements of `$dtype` (bytes for `Bool`).
+macro_rules! with_dtype {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::dtype::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::dtype::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            $crate::dtype::DType::U8 | $crate::dtype::DType::Bool => {
+                type $T = u8;
+                $body
+            }
+            $crate::dtype::DType::U32 => {
+                type $T = u32;
+                $body
+            }
+            $crate::dtype::DType::I64 => {
+                type $T = i64;
+                $body
+            }
+        }
+    };
+}
+
+/// Like `with_dtype!` for the floating types only; anything else is a kernel fault.
+macro_rules! with_float {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $crate::dtype::DType::F32 => {
+                type $T = f32;
+                $body
+            }
+            $crate::dtype::DType::F64 => {
+                type $T = f64;
+                $body
+            }
+            _ => Err($crate::error::Fault::Type),
+        }
+    };
+}
+pub(crate) use {with_dtype, with_float};
+
+macro_rules! each_variant {
+    ($of:ident, $value:expr, $s:ident => $body:expr) => {
+        match $value {
+            $of::F32($s) => $body,
+            $of::F64($s) => $body,
+            $of::U8($s) => $body,
+            $of::U32($s) => $body,
+            $of::I64($s) => $body,
+            $of::Bool($s) => $body,
+        }
+    };
+}
+
+/// A Rust type that tensors can hold: `f32 f64 u8 u32 i64 bool`.
+///
+/// ```
+/// use wengert::{DType, Element};
+/// assert_eq!(<f32 as Element>::DTYPE, DType::F32);
+/// ```
+pub trait Element: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// The element type that this Rust type stands for.
+    const DTYPE: DType;
+    /// The same elements, typed at run time.
+    fn slice(elements: &[Self]) -> Slice<'_>;
+    /// The elements, if the slice is of this type.
+    fn from_slice(slice: Slice<'_>) -> Option<&[Self]>;
+    /// An owned buffer of these elements.
+    fn buffer(elements: Vec<Self>) -> Buffer;
+    /// Writes one element where the buffer keeps it; `false` if the type differs.
+    fn store(self, into: &mut SliceMut<'_>, position: usize) -> bool;
+    /// The nearest f64 (exact but for large `i64`).
+    fn to_f64(self) -> f64;
+    /// The value converted as `as` does: rounding to f32, truncating to integers, `!= 0` to bool.
+    fn from_f64(value: f64) -> Self;
+}
+
+/// The element types as kernels see them: truth values are bytes.
+pub trait Native: Element + Default {
+    /// The mutable elements, if the slice is stored as this type (`u8` also reads `Bool`).
+    fn from_slice_mut<'a>(slice: &'a mut SliceMut<'_>) -> Option<&'a mut [Self]>;
+    /// The elements, if the slice is stored as this type (`u8` also reads `Bool`).
+    fn stored(slice: Slice<'_>) -> Option<&[Self]>;
+}
+
+macro_rules! element {
+    ($T:ident, $V:ident $(, $also:ident)?) => {
+        impl Element for $T {
+            const DTYPE: DType = DType::$V;
+            fn slice(elements: &[Self]) -> Slice<'_> {
+                Slice::$V(elements)
+            }
+            fn from_slice(slice: Slice<'_>) -> Option<&[Self]> {
+                if let Slice::$V(s) = slice { Some(s) } else { None }
+            }
+            fn buffer(elements: Vec<Self>) -> Buffer {
+                Buffer::$V(elements)
+            }
+            fn store(self, into: &mut SliceMut<'_>, position: usize) -> bool {
+                let SliceMut::$V(s) = into else { return false };
+                s.get_mut(position).map(|e| *e = self).is_some()
+            }
+            fn to_f64(self) -> f64 {
+                self as f64
+            }
+            fn from_f64(value: f64) -> Self {
+                value as $T
+            }
+        }
+        impl Native for $T {
+            fn from_slice_mut<'a>(slice: &'a mut SliceMut<'_>) -> Option<&'a mut [Self]> {
+                match slice {
+                    SliceMut::$V(s) $(| SliceMut::$also(s))? => Some(s),
+                    _ => None,
+                }
+            }
+            fn stored(slice: Slice<'_>) -> Option<&[Self]> {
+                match slice {
+                    Slice::$V(s) $(| Slice::$also(s))? => Some(s),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+element!(f32, F32);
+element!(f64, F64);
+element!(u8, U8, Bool);
+element!(u32, U32);
+element!(i64, I64);
+
+impl Element for bool {
+    const DTYPE: DType = DType::Bool;
+    fn slice(elements: &[Self]) -> Slice<'_> {
+        Slice::Bool(bytemuck::cast_slice(elements))
+    }
+    fn from_slice(slice: Slice<'_>) -> Option<&[Self]> {
+        let Slice::Bool(bytes) = slice else { return None };
+        bytemuck::checked::try_cast_slice(bytes).ok()
+    }
+    fn buffer(elements: Vec<Self>) -> Buffer {
+        Buffer::Bool(elements.into_iter().map(u8::from).collect())
+    }
+    fn store(self, into: &mut SliceMut<'_>, position: usize) -> bool {
+        let SliceMut::Bool(s) = into else { return false };
+        s.get_mut(position).map(|e| *e = u8::from(self)).is_some()
+    }
+    fn to_f64(self) -> f64 {
+        f64::from(u8::from(self))
+    }
+    fn from_f64(value: f64) -> Self {
+        value != 0.0
+    }
+}
+
+impl<'a> Slice<'a> {
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::F64(_) => DType::F64,
+            Self::U8(_) => DType::U8,
+            Self::U32(_) => DType::U32,
+            Self::I64(_) => DType::I64,
+            Self::Bool(_) => DType::Bool,
+        }
+    }
+
+    /// The number of elements.
+    #[allow(clippy::len_without_is_empty)] // nothing here cares about emptiness alone
+    pub fn len(&self) -> usize {
+        each_variant!(Slice, self, s => s.len())
+    }
+
+    /// One element as f64, if there is one at this position.
+    pub fn f64_at(&self, position: usize) -> Option<f64> {
+        each_variant!(Slice, self, s => s.get(position).map(|e| e.to_f64()))
+    }
+
+    /// The raw bytes.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        each_variant!(Slice, self, s => bytemuck::cast_slice(s))
+    }
+}
+
+impl SliceMut<'_> {
+    /// Copies all elements from a slice of the same type and length; `false` if they differ.
+    pub fn copy_from(&mut self, from: Slice<'_>) -> bool {
+        fn copy<T: Copy>(to: &mut [T], from: &[T]) -> bool {
+            let same = to.len() == from.len();
+            if same {
+                to.copy_from_slice(from);
+            }
+            same
+        }
+        match (self, from) {
+            (Self::F32(a), Slice::F32(b)) => copy(a, b),
+            (Self::F64(a), Slice::F64(b)) => copy(a, b),
+            (Self::U8(a), Slice::U8(b)) | (Self::Bool(a), Slice::Bool(b)) => copy(a, b),
+            (Self::U32(a), Slice::U32(b)) => copy(a, b),
+            (Self::I64(a), Slice::I64(b)) => copy(a, b),
+            _ => false,
+        }
+    }
+}
+
+impl Buffer {
+    /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does.
+    pub fn filled(dtype: DType, len: usize, value: f64) -> Self {
+        match dtype {
+            DType::F32 => Self::F32(vec![value as f32; len]),
+            DType::F64 => Self::F64(vec![value; len]),
+            DType::U8 => Self::U8(vec![value as u8; len]),
+            DType::U32 => Self::U32(vec![value as u32; len]),
+            DType::I64 => Self::I64(vec![value as i64; len]),
+            DType::Bool => Self::Bool(vec![u8::from(value != 0.0); len]),
+        }
+    }
+
+    /// A borrowed view of the elements.
+    pub fn as_slice(&self) -> Slice<'_> {
+        match self {
+            Self::F32(v) => Slice::F32(v),
+            Self::F64(v) => Slice::F64(v),
+            Self::U8(v) => Slice::U8(v),
+            Self::U32(v) => Slice::U32(v),
+            Self::I64(v) => Slice::I64(v),
+            Self::Bool(v) => Slice::Bool(v),
+        }
+    }
+
+    /// A mutable view of the elements.
+    pub fn as_slice_mut(&mut self) -> SliceMut<'_> {
+        match self {
+            Self::F32(v) => SliceMut::F32(v),
+            Self::F64(v) => SliceMut::F64(v),
+            Self::U8(v) => SliceMut::U8(v),
+            Self::U32(v) => SliceMut::U32(v),
+            Self::I64(v) => SliceMut::I64(v),
+            Self::Bool(v) => SliceMut::Bool(v),
+        }
+    }
+}

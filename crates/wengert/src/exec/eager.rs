@@ -1,0 +1,91 @@
+//! Row by row: the reference semantics, and the values that a person can look at while recording.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::dtype::DType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Call, Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
+use crate::shape::TensorType;
+use crate::tensor::Tensor;
+
+/// The value of something on a tape that is being recorded, computing what it depends on and
+/// remembering all of it.
+pub(crate) fn evaluate(t: &Recorder, value: Value) -> Result<Arc<Tensor>> {
+    if let Some(known) = t.known(value) {
+        return Ok(known);
+    }
+    // Iterative, so that a chain of any length needs no stack.
+    let mut wanted = vec![value.row as usize];
+    let mut rows = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    while let Some(index) = wanted.pop() {
+        let first = Value { row: index as u32, result: 0 };
+        if !seen.insert(index) || t.known(first).is_some() {
+            continue;
+        }
+        rows.push(index);
+        t.with_tape(|tape| wanted.extend(tape.rows()[index].operands.iter().map(|v| v.row as usize)));
+    }
+    rows.sort_unstable();
+    for index in rows {
+        let row = t.with_tape(|tape| tape.rows()[index].clone());
+        for (result, tensor) in compute(t, &row)?.into_iter().enumerate() {
+            t.remember(Value { row: index as u32, result: result as u32 }, Arc::new(tensor));
+        }
+    }
+    t.known(value).ok_or_else(|| ErrorKind::NoValue("the row has no such result".into()).into())
+}
+
+fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
+    let fail = |kind: ErrorKind| {
+        let site = t.with_tape(|tape| tape.site(&row.origin));
+        Err(Error::at(kind, row.op.name(), site))
+    };
+    let ty = row.results.first().copied();
+    match (&row.op, ty) {
+        (Op::Leaf(Leaf::Constant(tensor)), _) => return Ok(std::iter::once((**tensor).clone()).collect()),
+        (Op::Leaf(Leaf::Fill(value)), Some(ty)) => {
+            return Ok(std::iter::once(Tensor::filled(ty, *value)).collect());
+        }
+        (Op::Leaf(Leaf::State(s)), _) => {
+            return Ok(std::iter::once(t.states().get(crate::ir::State(*s))?.clone()).collect());
+        }
+        (Op::Leaf(_), _) => {
+            return fail(ErrorKind::NoValue(
+                "it has no value while recording; give it one with `input_with`".into(),
+            ));
+        }
+        _ => {}
+    }
+    let operands: Vec<Arc<Tensor>> = row.operands.iter().filter_map(|&v| t.known(v)).collect();
+    let types: Vec<TensorType> = operands.iter().map(|o| o.ty()).collect();
+    let operands: Vec<Operand<'_>> =
+        types.iter().zip(&operands).map(|(ty, o)| Operand { ty, data: o.data(), strides: None }).collect();
+    let Some(kernel) = row.op.kernel() else {
+        let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+        return match row.op {
+            Op::Control(Control::Guard { recorded }) if recorded != found => {
+                fail(ErrorKind::Guard { recorded, found })
+            }
+            _ => Ok(SmallVec::new()),
+        };
+    };
+    let mut tensors: SmallVec<[Tensor; 1]> = row.results.iter().map(|&ty| Tensor::filled(ty, 0.0)).collect();
+    let mut results: SmallVec<[ResultMut<'_>; 1]> = row
+        .results
+        .iter()
+        .zip(&mut tensors)
+        .map(|(ty, tensor)| ResultMut { ty, data: tensor.data_mut() })
+        .collect();
+    let mut scratch = vec![0; kernel.scratch(&types).div_ceil(DType::F64.bytes())];
+    let blocks = 0..kernel.blocks(&types, &row.results);
+    let call = Call { operands: &operands, results: &mut results, scratch: &mut scratch, blocks };
+    let outcome = kernel.eval(call);
+    drop(results);
+    match outcome {
+        Ok(()) => Ok(tensors),
+        Err(fault) => fail(ErrorKind::Fault(fault)),
+    }
+}

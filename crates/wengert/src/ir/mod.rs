@@ -1,0 +1,23 @@
+//! The tape as data: rows, the kinds of ops they hold, and the handle that records them.
+
+mod attrs;
+mod op;
+mod print;
+mod recorder;
+mod states;
+mod tape;
+mod var;
+mod verify;
+
+pub use attrs::{Attr, Attrs};
+pub use op::{
+    Bilinear, Call, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp, Kernel,
+    Leaf, Linear, Op, Operand, Partial, ResultMut, ResultTypes, Vars, ZeroReason,
+};
+pub(crate) use op::{one, operands};
+pub use print::Listing;
+pub use recorder::{Outputs, Recorder};
+pub use states::{State, States};
+pub use tape::{Origin, Phase, Row, Tape, Value};
+pub use var::{IntoVar, Var};
+pub use verify::verify;

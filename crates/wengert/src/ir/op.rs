@@ -1,0 +1,516 @@
+//! The closed kinds of ops, and the traits by which their open members join.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::attrs::{Attr, Attrs};
+use super::var::Var;
+use crate::dtype::{DType, Native, Slice, SliceMut};
+use crate::error::{ErrorKind, Fault};
+use crate::kernels::Lane;
+use crate::shape::{Shape, TensorType};
+use crate::tensor::Tensor;
+
+/// The types of a row's results.
+pub type ResultTypes = SmallVec<[TensorType; 1]>;
+
+/// The variables a rule emits, one per result.
+pub type Vars<'t> = SmallVec<[Var<'t>; 2]>;
+
+/// One operand of a kernel call.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// Element type and shape.
+    pub ty: &'a TensorType,
+    /// The elements; row-major unless there are strides.
+    pub data: Slice<'a>,
+    /// The distance of neighbours along each axis, in elements; only for kernels that declare
+    /// [`Kernel::strided`].
+    pub strides: Option<&'a [isize]>,
+}
+
+impl<'a> Operand<'a> {
+    /// The elements as the kernel's own type, or a fault.
+    pub fn elements<T: Native>(&self) -> Result<&'a [T], Fault> {
+        T::stored(self.data).ok_or(Fault::Type)
+    }
+}
+
+/// One result of a kernel call: the blocks that this call computes.
+#[derive(Debug)]
+pub struct ResultMut<'a> {
+    /// Element type and shape of the whole result.
+    pub ty: &'a TensorType,
+    /// The elements of the blocks of this call.
+    pub data: SliceMut<'a>,
+}
+
+/// What a kernel works on.
+///
+/// The results are cut, in row-major order, into [`Kernel::blocks`] equal pieces that do not depend
+/// on one another; this call computes the pieces of `blocks` and holds exactly their elements.
+#[derive(Debug)]
+pub struct Call<'a, 'b> {
+    /// The operands, whole.
+    pub operands: &'b [Operand<'a>],
+    /// The results, cut to the blocks of this call.
+    pub results: &'b mut [ResultMut<'a>],
+    /// At least [`Kernel::scratch`] bytes, aligned to eight, with any content.
+    pub scratch: &'b mut [u64],
+    /// The blocks to compute.
+    pub blocks: Range<usize>,
+}
+
+impl<'b> Call<'_, 'b> {
+    /// The elements of result `i` that belong to this call.
+    pub fn result<T: Native>(&mut self, i: usize) -> Result<&mut [T], Fault> {
+        self.results.get_mut(i).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)
+    }
+
+    /// Operand `i` and the elements of result 0: all that most kernels need.
+    pub fn unary<T: Native, U: Native>(&mut self, i: usize) -> Result<(&'b [T], &mut [U]), Fault> {
+        let input = self.operands.get(i).ok_or(Fault::Type)?.elements::<T>()?;
+        Ok((input, self.result::<U>(0)?))
+    }
+}
+
+/// What every op of an open kind has: a name, plain data, types and numbers.
+///
+/// `name` and `attrs` together say all there is to know of an op: equality, printing and loading
+/// derive from them, so two ops that differ must differ there.
+pub trait Kernel: Send + Sync + 'static {
+    /// The name under which the op is registered and printed.
+    fn name(&self) -> &'static str;
+
+    /// The op's plain data.
+    fn attrs(&self) -> Attrs {
+        Attrs::new()
+    }
+
+    /// The types of the results, or why these operands do not fit.
+    fn infer(&self, operands: &[TensorType]) -> Result<ResultTypes, ErrorKind>;
+
+    /// How many independent pieces the results can be computed in; divides every result's length.
+    /// The pieces have the same bits however they are computed, but for contractions, whose library
+    /// may round by the size of what it is given: plans cut those by shapes alone.
+    fn blocks(&self, _operands: &[TensorType], _results: &[TensorType]) -> usize {
+        1
+    }
+
+    /// Bytes of scratch that one call needs.
+    fn scratch(&self, _operands: &[TensorType]) -> usize {
+        0
+    }
+
+    /// Whether [`eval`](Kernel::eval) honours the operands' strides.
+    fn strided(&self) -> bool {
+        false
+    }
+
+    /// Computes the blocks of a call: no allocation, no thread, no panic.
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault>;
+}
+
+/// Where the inputs of an elementwise function lie, so that laws can sample them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Domain {
+    /// All numbers.
+    All,
+    /// Numbers above zero.
+    Positive,
+    /// Numbers other than zero.
+    NonZero,
+    /// Numbers strictly between two bounds.
+    Between(f64, f64),
+}
+
+/// The derivative of an elementwise result by one operand, as a diagonal map on tangents and
+/// cotangents alike.
+#[derive(Clone, Copy, Debug)]
+pub enum Partial<'t> {
+    /// The identity.
+    One,
+    /// Multiplication by a number.
+    Scale(f64),
+    /// Multiplication by an array of the operand's shape.
+    Factor(Var<'t>),
+    /// The tangent where a mask holds, zero elsewhere, without multiplying by the mask.
+    Where(Var<'t>),
+}
+
+/// An elementwise function of `N` operands of one float type and shape. The author states the
+/// function and its partial derivatives; everything else is derived.
+///
+/// ```
+/// use wengert::ir::{Elementwise, Op, Partial};
+/// use wengert::{Lane, Var};
+///
+/// struct Cube;
+/// impl Elementwise<1> for Cube {
+///     fn name(&self) -> &'static str {
+///         "cube"
+///     }
+///     fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+///         x * x * x
+///     }
+///     fn partial<'t>(&self, _: usize, [x]: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+///         Partial::Factor(x * x * 3.0)
+///     }
+/// }
+///
+/// let report = wengert::check::gradcheck(
+///     |t, x| t.emit_one(Op::elementwise(Cube), &[x[0]]),
+///     &[wengert::Tensor::scalar(1.5)],
+///     &wengert::check::Options::default(),
+/// )?;
+/// assert!(report.worst < 1e-7);
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub trait Elementwise<const N: usize>: Send + Sync + 'static {
+    /// The name under which the op is registered and printed.
+    fn name(&self) -> &'static str;
+
+    /// The op's plain data.
+    fn attrs(&self) -> Attrs {
+        Attrs::new()
+    }
+
+    /// Where operand `i` lies.
+    fn domain(&self, _i: usize) -> Domain {
+        Domain::All
+    }
+
+    /// The function, without `if`.
+    fn eval<L: Lane>(&self, x: [L; N]) -> L;
+
+    /// The derivative of `y = eval(x)` by operand `i`, as rows.
+    fn partial<'t>(&self, i: usize, x: [Var<'t>; N], y: Var<'t>) -> Partial<'t>;
+}
+
+/// An [`Elementwise`] function behind a pointer: what a tape keeps.
+pub trait ElementwiseOp: Kernel {
+    /// The number of operands.
+    fn arity(&self) -> usize;
+    /// Where operand `i` lies.
+    fn domain(&self, i: usize) -> Domain;
+    /// The derivative of the result `y` by operand `i`, as rows.
+    fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
+}
+
+/// Gives an [`Elementwise`] function its shape rule and its kernels.
+struct Lanes<E, const N: usize>(E);
+
+impl<E: Elementwise<N>, const N: usize> Lanes<E, N> {
+    fn run<T: Native + Lane>(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let mut x: [&[T]; N] = [&[]; N];
+        for (slot, operand) in x.iter_mut().zip(call.operands) {
+            *slot = operand.elements::<T>()?.get(call.blocks.clone()).ok_or(Fault::Type)?;
+        }
+        let out = call.result::<T>(0)?;
+        // Re-sliced to one length, so that the loop below has no bounds to check.
+        let x = x.map(|s| &s[..out.len()]);
+        for (i, o) in out.iter_mut().enumerate() {
+            *o = self.0.eval(x.map(|s| s[i]));
+        }
+        Ok(())
+    }
+}
+
+impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, operands: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [first, rest @ ..] = operands else { return Err(arity(N, 0)) };
+        if operands.len() != N {
+            return Err(arity(N, operands.len()));
+        }
+        if !first.dtype.is_float() {
+            return Err(ErrorKind::DType(format!("{first} is not f32 or f64")));
+        }
+        for other in rest {
+            if other.dtype != first.dtype {
+                return Err(ErrorKind::DType(format!("{first} and {other} differ; cast one of them")));
+            }
+            if other.shape != first.shape {
+                return Err(ErrorKind::Shape(format!("{} and {} differ", first.shape, other.shape)));
+            }
+        }
+        Ok(smallvec![*first])
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        match call.results.first().map(|r| r.ty.dtype) {
+            Some(DType::F32) => self.run::<f32>(call),
+            Some(DType::F64) => self.run::<f64>(call),
+            _ => Err(Fault::Type),
+        }
+    }
+}
+
+impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
+    fn arity(&self) -> usize {
+        N
+    }
+    fn domain(&self, i: usize) -> Domain {
+        self.0.domain(i)
+    }
+    fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
+        match <[Var<'t>; N]>::try_from(x) {
+            Ok(x) => self.0.partial(i, x, y),
+            Err(_) => Partial::Factor(y.fail(arity(N, x.len()))),
+        }
+    }
+}
+
+/// The error of a wrong number of operands.
+pub(crate) fn arity(expected: usize, found: usize) -> ErrorKind {
+    ErrorKind::Argument(format!("{expected} operands expected, {found} found"))
+}
+
+/// Why a gradient is exactly zero although it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZeroReason {
+    /// No path leads from the leaf to the result.
+    Disconnected,
+    /// Every path leads through a `stop_gradient`.
+    StopGradient,
+    /// Every path leads through an op whose derivative is zero: a comparison, an index.
+    Discrete,
+}
+
+/// An op whose result does not vary smoothly: its derivative is exactly zero.
+pub trait Discrete: Kernel {
+    /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the results
+    /// have it always.
+    fn batched<'t>(&self, operands: &[Var<'t>], batched: &[bool]) -> Vars<'t>;
+    /// What to call the zero.
+    fn reason(&self) -> ZeroReason {
+        ZeroReason::Discrete
+    }
+}
+
+/// What a transposed linear op adds to the cotangent of one operand.
+#[derive(Clone, Debug)]
+pub enum Contribution<'t> {
+    /// An array of the operand's shape.
+    Whole(Var<'t>),
+    /// A part of it: the row `op(acc, part, place…)` adds the part to an array in its place, so
+    /// that many parts of one operand need no padded arrays.
+    Placed {
+        /// The op that adds `part` to an accumulator.
+        op: Op,
+        /// The cotangent of the part.
+        part: Var<'t>,
+        /// The op's further operands, such as indices.
+        place: Option<Var<'t>>,
+    },
+}
+
+/// An op that is linear, jointly, in some operands; the others are parameters.
+pub trait Linear: Kernel {
+    /// Whether the op is linear in operand `i`; otherwise it is a parameter.
+    fn linear_in(&self, _i: usize) -> bool {
+        true
+    }
+    /// The transpose by operand `i`, applied to the cotangents of the results. Of linear operands
+    /// only the types may be used.
+    fn transpose<'t>(
+        &self,
+        i: usize,
+        cotangents: &[Option<Var<'t>>],
+        operands: &[Var<'t>],
+    ) -> Contribution<'t>;
+    /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the results
+    /// have it always.
+    fn batched<'t>(&self, operands: &[Var<'t>], batched: &[bool]) -> Vars<'t>;
+}
+
+/// An op of two operands that is linear in each while the other is fixed.
+pub trait Bilinear: Kernel {
+    /// The transpose by operand `i` (0 or 1) at the other operand, applied to a cotangent.
+    fn transpose<'t>(&self, i: usize, cotangent: Var<'t>, operands: &[Var<'t>]) -> Var<'t>;
+    /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the result has
+    /// it always.
+    fn batched<'t>(&self, operands: &[Var<'t>], batched: &[bool]) -> Vars<'t>;
+}
+
+/// Any other op: it states its derivative as rows that are linear in the tangents.
+pub trait Custom: Kernel {
+    /// Whether the op has derivatives by operand `i`; otherwise it is a parameter.
+    fn differentiable_in(&self, _i: usize) -> bool {
+        true
+    }
+    /// The tangents of the results, as rows linear in the tangents; `None` stands for zero. An
+    /// error where the op has no such rule.
+    fn jvp<'t>(
+        &self,
+        operands: &[Var<'t>],
+        results: &[Var<'t>],
+        tangents: &[Option<Var<'t>>],
+    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind>;
+    /// The cotangents of the operands, where stating them costs less than transposing the rows of
+    /// [`jvp`](Custom::jvp), which is what `None` asks for.
+    #[allow(clippy::type_complexity)] // one cotangent or none per operand, if there is such a rule
+    fn vjp<'t>(
+        &self,
+        _operands: &[Var<'t>],
+        _results: &[Var<'t>],
+        _cotangents: &[Option<Var<'t>>],
+    ) -> Option<SmallVec<[Option<Var<'t>>; 2]>> {
+        None
+    }
+    /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the results
+    /// have it always.
+    fn batched<'t>(&self, operands: &[Var<'t>], batched: &[bool]) -> Vars<'t>;
+}
+
+/// A row without operands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Leaf {
+    /// An array bound at each run, by position.
+    Input(usize),
+    /// A named array of the store, at its value at the start of the run, by position.
+    State(usize),
+    /// A fixed array.
+    Constant(Arc<Tensor>),
+    /// An array of one number.
+    Fill(f64),
+    /// A stand-in for a tangent or an example while a rule is transposed or batched; never live.
+    Placeholder,
+}
+
+/// A row that steers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Fails a run in which its predicate differs from the recorded outcome.
+    Guard {
+        /// The outcome while recording.
+        recorded: bool,
+    },
+}
+
+/// The op of a row: one of the closed kinds. Passes match these, never names.
+#[derive(Clone)]
+#[allow(missing_docs)] // each variant is documented at its payload
+pub enum Op {
+    Leaf(Leaf),
+    Elementwise(Arc<dyn ElementwiseOp>),
+    Discrete(Arc<dyn Discrete>),
+    Linear(Arc<dyn Linear>),
+    Bilinear(Arc<dyn Bilinear>),
+    Custom(Arc<dyn Custom>),
+    Control(Control),
+}
+
+impl Op {
+    /// An op from an elementwise function.
+    pub fn elementwise<const N: usize>(f: impl Elementwise<N>) -> Self {
+        Self::Elementwise(Arc::new(Lanes(f)))
+    }
+    /// An op from a discrete one.
+    pub fn discrete(op: impl Discrete) -> Self {
+        Self::Discrete(Arc::new(op))
+    }
+    /// An op from a linear one.
+    pub fn linear(op: impl Linear) -> Self {
+        Self::Linear(Arc::new(op))
+    }
+    /// An op from a bilinear one.
+    pub fn bilinear(op: impl Bilinear) -> Self {
+        Self::Bilinear(Arc::new(op))
+    }
+    /// An op from a custom one.
+    pub fn custom(op: impl Custom) -> Self {
+        Self::Custom(Arc::new(op))
+    }
+
+    /// The numbers of the op; leaves and control rows have none.
+    pub fn kernel(&self) -> Option<&dyn Kernel> {
+        match self {
+            Self::Leaf(_) | Self::Control(_) => None,
+            Self::Elementwise(op) => Some(&**op),
+            Self::Discrete(op) => Some(&**op),
+            Self::Linear(op) => Some(&**op),
+            Self::Bilinear(op) => Some(&**op),
+            Self::Custom(op) => Some(&**op),
+        }
+    }
+
+    /// The name under which the op is printed.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Leaf(Leaf::Input(_)) => "input",
+            Self::Leaf(Leaf::State(_)) => "state",
+            Self::Leaf(Leaf::Constant(_)) => "constant",
+            Self::Leaf(Leaf::Fill(_)) => "fill",
+            Self::Leaf(Leaf::Placeholder) => "placeholder",
+            Self::Control(Control::Guard { .. }) => "guard",
+            _ => self.kernel().map_or("", |k| k.name()),
+        }
+    }
+
+    /// The op's plain data.
+    pub fn attrs(&self) -> Attrs {
+        match self {
+            Self::Leaf(Leaf::Input(i) | Leaf::State(i)) => Attrs::new().with("index", Attr::Int(*i as i64)),
+            Self::Leaf(Leaf::Fill(v)) => Attrs::new().with("value", Attr::Float(*v)),
+            Self::Leaf(Leaf::Constant(_) | Leaf::Placeholder) => Attrs::new(),
+            Self::Control(Control::Guard { recorded }) => {
+                Attrs::new().with("recorded", Attr::Int(i64::from(*recorded)))
+            }
+            _ => self.kernel().map_or_else(Attrs::new, |k| k.attrs()),
+        }
+    }
+
+    /// Whether derivatives flow through operand `i` (if its elements are floats).
+    pub fn differentiable_in(&self, i: usize) -> bool {
+        match self {
+            Self::Leaf(_) | Self::Discrete(_) | Self::Control(_) => false,
+            Self::Elementwise(_) | Self::Bilinear(_) => true,
+            Self::Linear(op) => op.linear_in(i),
+            Self::Custom(op) => op.differentiable_in(i),
+        }
+    }
+}
+
+impl PartialEq for Op {
+    /// Ops are equal if kind, name and plain data are.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Leaf(a), Self::Leaf(b)) => a == b,
+            (Self::Control(a), Self::Control(b)) => a == b,
+            _ => {
+                std::mem::discriminant(self) == std::mem::discriminant(other)
+                    && self.name() == other.name()
+                    && self.attrs() == other.attrs()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attrs = self.attrs();
+        f.write_str(self.name())?;
+        if attrs.is_empty() { Ok(()) } else { write!(f, "{attrs}") }
+    }
+}
+
+/// The result types of an op with one result of this type.
+pub(crate) fn one(dtype: DType, shape: Shape) -> Result<ResultTypes, ErrorKind> {
+    Ok(smallvec![TensorType::new(dtype, shape)])
+}
+
+/// The operands, or the error of a wrong number of them.
+pub(crate) fn operands<const N: usize>(found: &[TensorType]) -> Result<[TensorType; N], ErrorKind> {
+    found.try_into().map_err(|_| arity(N, found.len()))
+}

@@ -1,0 +1,145 @@
+//! Rows, and the list of them.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::op::{Leaf, Op, ResultTypes};
+use crate::error::Site;
+use crate::shape::TensorType;
+
+/// One result of one row.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Value {
+    /// The row, from 0.
+    pub row: u32,
+    /// Which of its results, from 0.
+    pub result: u32,
+}
+
+/// What recorded a row: the user, or the derivative of a row of the user's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// The user's own computation.
+    Forward,
+    /// Pushes tangents forwards.
+    Tangent,
+    /// Pulls cotangents back.
+    Cotangent,
+}
+
+/// Where a row comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// The line of the user's code; for a row of a derivative, that of the row it differentiates.
+    pub location: &'static Location<'static>,
+    /// The number of the scope it was recorded in; see [`Tape::site`].
+    pub scope: u32,
+    /// What recorded it.
+    pub phase: Phase,
+}
+
+/// One typed row of a tape: an op, its operands, its results.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// The op.
+    pub op: Op,
+    /// Results of earlier rows.
+    pub operands: SmallVec<[Value; 3]>,
+    /// Element type and shape of each result.
+    pub results: ResultTypes,
+    /// Where the row comes from.
+    pub origin: Origin,
+}
+
+/// The Wengert list: rows in an order in which each uses only earlier ones (R. E. Wengert, "A
+/// simple automatic derivative evaluation program", CACM 1964), and which of their results are
+/// inputs, outputs and updates of states. Plain data: it prints, compares row by row, and every
+/// transformation makes a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Tape {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) inputs: Vec<TensorType>,
+    pub(crate) outputs: Vec<Value>,
+    pub(crate) updates: Vec<(usize, Value)>,
+    pub(crate) scopes: Vec<Arc<str>>,
+}
+
+impl Tape {
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The types of the arrays to bind at each run, by position.
+    pub fn inputs(&self) -> &[TensorType] {
+        &self.inputs
+    }
+
+    /// What a run returns.
+    pub fn outputs(&self) -> &[Value] {
+        &self.outputs
+    }
+
+    /// The next values of states: position in the store, and value.
+    pub fn updates(&self) -> &[(usize, Value)] {
+        &self.updates
+    }
+
+    /// The type of a value of this tape.
+    pub fn ty(&self, value: Value) -> Option<TensorType> {
+        self.rows.get(value.row as usize)?.results.get(value.result as usize).copied()
+    }
+
+    /// Where a row comes from, for people.
+    pub fn site(&self, origin: &Origin) -> Site {
+        let scope = self.scopes.get(origin.scope as usize).cloned().unwrap_or_else(|| "".into());
+        Site { location: origin.location, scope }
+    }
+
+    /// The rows that outputs, updates or guards depend on.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.rows.len()];
+        for value in self.outputs.iter().chain(self.updates.iter().map(|(_, v)| v)) {
+            live[value.row as usize] = true;
+        }
+        for (i, row) in self.rows.iter().enumerate().rev() {
+            live[i] |= matches!(row.op, Op::Control(_));
+            if live[i] {
+                for operand in &row.operands {
+                    live[operand.row as usize] = true;
+                }
+            }
+        }
+        live
+    }
+
+    /// This tape without the rows that nothing depends on. Inputs keep their positions.
+    pub fn without_dead_rows(&self) -> Self {
+        let live = self.live();
+        let mut renamed = vec![u32::MAX; self.rows.len()];
+        let mut rows = Vec::with_capacity(live.iter().filter(|&&l| l).count());
+        let rename = |renamed: &[u32], v: Value| Value { row: renamed[v.row as usize], ..v };
+        for (i, row) in self.rows.iter().enumerate().filter(|(i, _)| live[*i]) {
+            renamed[i] = rows.len() as u32;
+            let mut row = row.clone();
+            for operand in &mut row.operands {
+                *operand = rename(&renamed, *operand);
+            }
+            rows.push(row);
+        }
+        Self {
+            rows,
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.iter().map(|&v| rename(&renamed, v)).collect(),
+            updates: self.updates.iter().map(|&(s, v)| (s, rename(&renamed, v))).collect(),
+            scopes: self.scopes.clone(),
+        }
+    }
+
+    /// The first live placeholder, if a transform left one.
+    pub(crate) fn placeholder(&self) -> Option<&Row> {
+        self.rows.iter().find(|r| matches!(r.op, Op::Leaf(Leaf::Placeholder)))
+    }
+}

@@ -1,0 +1,91 @@
+//! The arithmetic that elementwise ops are written in.
+
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// One lane of floating-point numbers. Elementwise ops write their function once over this
+/// trait, without `if`: a choice is a comparison followed by [`select`](Lane::select), so that
+/// the same text serves a scalar and a whole vector register.
+///
+/// ```
+/// use wengert::Lane;
+/// fn relu<L: Lane>(x: L) -> L {
+///     L::select(x.gt(L::splat(0.0)), x, L::splat(0.0))
+/// }
+/// assert_eq!((relu(2.0f32), relu(-2.0f64)), (2.0, 0.0));
+/// ```
+pub trait Lane:
+    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    /// The outcome of a comparison, lane by lane.
+    type Mask: Copy;
+    /// The same number in every lane, rounded to the lane's precision.
+    fn splat(value: f64) -> Self;
+    /// Where `mask` holds, `a`; elsewhere `b`. Neither is multiplied by the mask.
+    fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
+    /// `self < other`; false where either is NaN.
+    fn lt(self, other: Self) -> Self::Mask;
+    /// `self > other`; false where either is NaN.
+    fn gt(self, other: Self) -> Self::Mask;
+    /// Whether this is a NaN.
+    fn is_nan(self) -> Self::Mask;
+    /// `|x|`.
+    fn abs(self) -> Self;
+    /// `√x`, NaN below zero.
+    fn sqrt(self) -> Self;
+    /// `eˣ`.
+    fn exp(self) -> Self;
+    /// The natural logarithm.
+    fn ln(self) -> Self;
+    /// The sine of radians.
+    fn sin(self) -> Self;
+    /// The cosine of radians.
+    fn cos(self) -> Self;
+    /// The hyperbolic tangent.
+    fn tanh(self) -> Self;
+}
+
+macro_rules! scalar_lane {
+    ($T:ident) => {
+        impl Lane for $T {
+            type Mask = bool;
+            fn splat(value: f64) -> Self {
+                value as $T
+            }
+            fn select(mask: bool, a: Self, b: Self) -> Self {
+                if mask { a } else { b }
+            }
+            fn lt(self, other: Self) -> bool {
+                self < other
+            }
+            fn gt(self, other: Self) -> bool {
+                self > other
+            }
+            fn is_nan(self) -> bool {
+                <$T>::is_nan(self)
+            }
+            fn abs(self) -> Self {
+                <$T>::abs(self)
+            }
+            fn sqrt(self) -> Self {
+                <$T>::sqrt(self)
+            }
+            fn exp(self) -> Self {
+                <$T>::exp(self)
+            }
+            fn ln(self) -> Self {
+                <$T>::ln(self)
+            }
+            fn sin(self) -> Self {
+                <$T>::sin(self)
+            }
+            fn cos(self) -> Self {
+                <$T>::cos(self)
+            }
+            fn tanh(self) -> Self {
+                <$T>::tanh(self)
+            }
+        }
+    };
+}
+scalar_lane!(f32);
+scalar_lane!(f64);

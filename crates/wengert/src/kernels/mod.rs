@@ -1,0 +1,15 @@
+//! Numbers: slices in, slices out.
+//!
+//! Every kernel keeps one contract. It gets contiguous row-major operands (those that declare
+//! [`strided`](crate::ir::Kernel::strided) may get strides), results owned by the caller, scratch
+//! whose size it declared from shapes, and a range of independent output blocks. It never
+//! allocates, never spawns, and returns a typed [`Fault`](crate::Fault).
+
+pub(crate) mod contract;
+pub(crate) mod copy;
+mod lane;
+mod philox;
+pub(crate) mod reduce;
+
+pub use lane::Lane;
+pub(crate) use philox::{philox, uniform_f32, uniform_f64};

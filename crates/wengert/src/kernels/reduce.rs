@@ -1,0 +1,159 @@
+//! Reductions of `[outer, reduced, inner]` to `[outer, inner]`, in an order fixed by the shape.
+
+use std::ops::Add;
+
+/// Rows that are added one after the other before sums are paired.
+const LEAF: usize = 16;
+
+/// Elements of scratch that [`sum`] needs.
+pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
+    if reduced <= LEAF { 0 } else { inner * (reduced.div_ceil(LEAF).next_power_of_two().ilog2() as usize) }
+}
+
+/// Sums over the middle axis, as a balanced tree of pairs above short runs: the rounding error
+/// grows with the logarithm of the length (Higham, "The accuracy of floating point summation",
+/// 1993).
+pub(crate) fn sum<T>(out: &mut [T], input: &[T], reduced: usize, inner: usize, scratch: &mut [T])
+where
+    T: Copy + Default + Add<Output = T>,
+{
+    if inner == 0 {
+        return;
+    }
+    for (i, out) in out.chunks_exact_mut(inner).enumerate() {
+        let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
+        if inner == 1 {
+            out[0] = tree(input);
+        } else {
+            columns(out, input, scratch);
+        }
+    }
+}
+
+/// The sum of contiguous numbers.
+fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
+    const LANES: usize = 8;
+    if x.len() > LEAF * LANES {
+        let runs = x.len().div_ceil(LEAF * LANES);
+        let (a, b) = x.split_at(runs.div_ceil(2) * LEAF * LANES);
+        return tree(a) + tree(b);
+    }
+    let mut lanes = [T::default(); LANES];
+    let chunks = x.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = *lane + x;
+        }
+    }
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane = *lane + x;
+    }
+    let [a, b, c, d, e, f, g, h] = lanes;
+    ((a + e) + (c + g)) + ((b + f) + (d + h))
+}
+
+/// The sums of the columns of a contiguous matrix.
+fn columns<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T], scratch: &mut [T]) {
+    let inner = out.len();
+    let rows = x.len() / inner;
+    if rows <= LEAF {
+        out.fill(T::default());
+        for row in x.chunks_exact(inner) {
+            for (o, &x) in out.iter_mut().zip(row) {
+                *o = *o + x;
+            }
+        }
+        return;
+    }
+    let half = (rows.div_ceil(LEAF)).div_ceil(2) * LEAF;
+    let (a, b) = x.split_at(half * inner);
+    columns(out, a, scratch);
+    let (right, scratch) = scratch.split_at_mut(inner);
+    columns(right, b, scratch);
+    for (o, &x) in out.iter_mut().zip(right.iter()) {
+        *o = *o + x;
+    }
+}
+
+/// The largest number over the middle axis (which is not empty); NaN where any is NaN.
+pub(crate) fn max<T: Copy + PartialOrd>(out: &mut [T], input: &[T], reduced: usize, inner: usize) {
+    if inner == 0 {
+        return;
+    }
+    for (i, out) in out.chunks_exact_mut(inner).enumerate() {
+        let mut rows = input[i * reduced * inner..(i + 1) * reduced * inner].chunks_exact(inner);
+        if let Some(first) = rows.next() {
+            out.copy_from_slice(first);
+        }
+        for row in rows {
+            for (o, &x) in out.iter_mut().zip(row) {
+                if x > *o || is_nan(x) {
+                    *o = x;
+                }
+            }
+        }
+    }
+}
+
+/// The position of the first largest number over the middle axis; of the first NaN, if any.
+pub(crate) fn argmax<T: Copy + PartialOrd>(out: &mut [i64], input: &[T], reduced: usize, inner: usize) {
+    for (o, out) in out.iter_mut().enumerate() {
+        let at = |r: usize| input[(o / inner * reduced + r) * inner + o % inner];
+        let mut best = 0;
+        for r in 1..reduced {
+            let (x, b) = (at(r), at(best));
+            if !is_nan(b) && (x > b || is_nan(x)) {
+                best = r;
+            }
+        }
+        *out = best as i64;
+    }
+}
+
+#[allow(clippy::eq_op)] // the definition of a NaN, over any ordered type
+fn is_nan<T: PartialOrd>(x: T) -> bool {
+    x != x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_of_every_length_are_exact_on_integers_and_use_the_declared_scratch() {
+        for rows in 0..300usize {
+            for inner in [1usize, 2, 3] {
+                let x: Vec<f64> = (0..2 * rows * inner).map(|i| (i % 97) as f64).collect();
+                let mut out = vec![f64::NAN; 2 * inner];
+                let mut scratch = vec![0.0; sum_scratch(rows, inner)];
+                sum(&mut out, &x, rows, inner, &mut scratch);
+                for (o, &found) in out.iter().enumerate() {
+                    let expected: f64 =
+                        (0..rows).map(|r| x[(o / inner * rows + r) * inner + o % inner]).sum();
+                    assert_eq!(found, expected, "{rows} rows, {inner} inner");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn long_f32_sums_stay_accurate() {
+        let x = vec![0.1f32; 10_000_000];
+        let mut out = [0.0f32];
+        sum(&mut out, &x, x.len(), 1, &mut []);
+        assert!((f64::from(out[0]) / (1e7 * f64::from(0.1f32)) - 1.0).abs() < 1e-6, "{}", out[0]);
+    }
+
+    #[test]
+    fn nan_wins_and_ties_go_to_the_first() {
+        let mut out = [0.0; 1];
+        max(&mut out, &[1.0, f64::NAN, 2.0], 3, 1);
+        assert!(out[0].is_nan());
+        let mut at = [0; 1];
+        argmax(&mut at, &[1.0, 5.0, 5.0], 3, 1);
+        assert_eq!(at, [1]);
+        argmax(&mut at, &[1.0, f64::NAN, 9.0], 3, 1);
+        assert_eq!(at, [1]);
+    }
+}

@@ -1,0 +1,28 @@
+#![doc = include_str!("../README.md")]
+#![deny(unsafe_code)]
+
+pub mod check;
+mod dtype;
+mod error;
+#[allow(unsafe_code)] // the arena's typed views
+mod exec;
+mod gradients;
+pub mod ir;
+mod kernels;
+mod ops;
+mod program;
+mod shape;
+mod tensor;
+mod transform;
+mod value;
+
+pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
+pub use error::{Error, ErrorKind, Fault, Result, Site};
+pub use exec::{Inputs, Results, Workspace};
+pub use gradients::Gradients;
+pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
+pub use kernels::Lane;
+pub use ops::{Axes, Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use program::Program;
+pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};
+pub use tensor::{Bind, Tensor};

@@ -1,0 +1,217 @@
+//! Functions of one number.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::dtype::{DType, Native};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{
+    Attrs, Call, Custom, Domain, Elementwise, Kernel, Op, Partial, ResultTypes, Var, Vars, operands,
+};
+use crate::kernels::Lane;
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::TensorType;
+
+/// One elementwise function: a unit struct, its `Elementwise` rules, and its method on `Var`.
+macro_rules! unary {
+    ($(#[$doc:meta])* $Op:ident, $name:ident, $domain:expr, |$v:ident| $eval:expr, |$x:ident, $y:ident| $partial:expr) => {
+        #[derive(Clone, Copy)]
+        pub(crate) struct $Op;
+        impl Elementwise<1> for $Op {
+            fn name(&self) -> &'static str {
+                stringify!($name)
+            }
+            fn domain(&self, _: usize) -> Domain {
+                $domain
+            }
+            fn eval<L: Lane>(&self, [$v]: [L; 1]) -> L {
+                $eval
+            }
+            fn partial<'t>(&self, _: usize, [$x]: [Var<'t>; 1], $y: Var<'t>) -> Partial<'t> {
+                $partial
+            }
+        }
+        impl<'t> Var<'t> {
+            $(#[$doc])*
+            #[track_caller]
+            pub fn $name(self) -> Var<'t> {
+                self.apply(Op::elementwise($Op))
+            }
+        }
+    };
+}
+
+unary! {
+    /// `eˣ`, elementwise.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).exp().value()?.item()?, 1.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Exp, exp, Domain::All, |x| x.exp(), |_x, y| Partial::Factor(y)
+}
+unary! {
+    /// The natural logarithm, elementwise: −∞ at 0, NaN below.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(1.0).ln().value()?.item()?, 0.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Ln, ln, Domain::Positive, |x| x.ln(), |x, _y| Partial::Factor(1.0 / x)
+}
+unary! {
+    /// `√x`, elementwise: NaN below 0. The derivative at 0 is +∞, by continuity.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(4.0).sqrt().value()?.item()?, 2.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Sqrt, sqrt, Domain::Positive, |x| x.sqrt(), |_x, y| Partial::Factor(0.5 / y)
+}
+unary! {
+    /// The sine of radians, elementwise.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).sin().value()?.item()?, 0.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Sin, sin, Domain::All, |x| x.sin(), |x, _y| Partial::Factor(x.cos())
+}
+unary! {
+    /// The cosine of radians, elementwise.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).cos().value()?.item()?, 1.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Cos, cos, Domain::All, |x| x.cos(), |x, _y| Partial::Factor(-x.sin())
+}
+unary! {
+    /// The hyperbolic tangent, elementwise.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).tanh().value()?.item()?, 0.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Tanh, tanh, Domain::All, |x| x.tanh(), |_x, y| Partial::Factor(1.0 - y * y)
+}
+unary! {
+    /// The logistic function `1 / (1 + e⁻ˣ)`, elementwise, without overflow on either side.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).sigmoid().value()?.item()?, 0.5);
+    /// assert_eq!(t.constant(-1e4).sigmoid().value()?.item()?, 0.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Sigmoid, sigmoid, Domain::All,
+    |x| {
+        // e⁻|x| never overflows: 1 / (1 + e) above zero, e / (1 + e) below.
+        let one = L::splat(1.0);
+        let e = (-x.abs()).exp();
+        L::select(x.lt(L::splat(0.0)), e, one) / (one + e)
+    },
+    |_x, y| Partial::Factor(y * (1.0 - y))
+}
+unary! {
+    /// `max(x, 0)`, elementwise; the derivative at 0 is 0, NaN stays NaN.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(-3.0).relu().value()?.item()?, 0.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Relu, relu, Domain::NonZero,
+    |x| L::select(x.lt(L::splat(0.0)), L::splat(0.0), x),
+    |x, _y| Partial::Where(x.gt(0.0))
+}
+unary! {
+    /// `|x|`, elementwise; the derivative at 0 is 0.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(-3.0).abs().value()?.item()?, 3.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Abs, abs, Domain::NonZero, |x| x.abs(), |x, _y| Partial::Factor(x.sign())
+}
+
+/// Sine and cosine in one row of two results.
+pub(crate) struct SinCos;
+impl Kernel for SinCos {
+    fn name(&self) -> &'static str {
+        "sin_cos"
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        if !x.dtype.is_float() {
+            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
+        }
+        Ok(smallvec![x, x])
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        fn run<T: Native + Lane>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+            let x = call.operands[0].elements::<T>()?.get(call.blocks.clone()).ok_or(Fault::Type)?;
+            for (o, &x) in call.result::<T>(0)?.iter_mut().zip(x) {
+                *o = x.sin();
+            }
+            for (o, &x) in call.result::<T>(1)?.iter_mut().zip(x) {
+                *o = x.cos();
+            }
+            Ok(())
+        }
+        match call.operands[0].ty.dtype {
+            DType::F32 => run::<f32>(&mut call),
+            DType::F64 => run::<f64>(&mut call),
+            _ => Err(Fault::Type),
+        }
+    }
+}
+impl Custom for SinCos {
+    fn jvp<'t>(
+        &self,
+        _: &[Var<'t>],
+        y: &[Var<'t>],
+        t: &[Option<Var<'t>>],
+    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+        Ok(smallvec![t[0].map(|t| t * y[1]), t[0].map(|t| -(t * y[0]))])
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        let (sin, cos) = x[0].sin_cos();
+        [sin, cos].into_iter().collect()
+    }
+}
+impl Registered for SinCos {
+    const NAME: &'static str = "sin_cos";
+    fn load(_: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        (Self, vec![Spec::float(s.shape(3), Domain::All)])
+    }
+}
+
+impl<'t> Var<'t> {
+    /// Sine and cosine of radians, elementwise, as one row.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let (sin, cos) = t.constant(0.0).sin_cos();
+    /// assert_eq!((sin.value()?.item()?, cos.value()?.item()?), (0.0, 1.0));
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn sin_cos(self) -> (Var<'t>, Var<'t>) {
+        let both = self.recorder().emit(Op::custom(SinCos), &[self]);
+        let at = |i: usize| both.get(i).copied().unwrap_or(self.recorder().poisoned());
+        (at(0), at(1))
+    }
+}

@@ -1,0 +1,62 @@
+//! Everything about each op in one place: name, data, types, numbers, derivative, batching, and
+//! operands to test it with. One line here registers it.
+
+pub(crate) mod arith;
+mod cast;
+pub(crate) mod contract;
+mod discrete;
+pub(crate) mod index;
+mod math;
+pub(crate) mod movement;
+mod random;
+pub(crate) mod reduce;
+mod registry;
+mod select;
+mod softmax;
+
+pub use reduce::Axes;
+pub use registry::{Entry, Registered, Registry, Sample, Sampler, Spec};
+
+impl Registry {
+    /// All ops of this crate.
+    pub fn builtin() -> Self {
+        let mut r = Self::empty();
+        r.elementwise(arith::Add);
+        r.elementwise(arith::Sub);
+        r.elementwise(arith::Mul);
+        r.elementwise(arith::Div);
+        r.linear::<arith::Scale>();
+        r.elementwise(arith::Extremum::Maximum);
+        r.elementwise(arith::Extremum::Minimum);
+        r.linear::<cast::Cast>();
+        r.discrete::<cast::ToInteger>();
+        r.bilinear::<contract::Contract>();
+        r.discrete::<discrete::Compare>();
+        r.discrete::<discrete::StopGradient>();
+        r.discrete::<discrete::Step>();
+        r.linear::<index::Gather>();
+        r.linear::<index::ScatterAdd>();
+        r.elementwise(math::Abs);
+        r.elementwise(math::Cos);
+        r.elementwise(math::Exp);
+        r.elementwise(math::Ln);
+        r.elementwise(math::Relu);
+        r.elementwise(math::Sigmoid);
+        r.elementwise(math::Sin);
+        r.custom::<math::SinCos>();
+        r.elementwise(math::Sqrt);
+        r.elementwise(math::Tanh);
+        r.linear::<movement::AddSlice>();
+        r.linear::<movement::Broadcast>();
+        r.linear::<movement::Permute>();
+        r.linear::<movement::Reshape>();
+        r.linear::<movement::Slice>();
+        r.discrete::<random::Uniform>();
+        r.discrete::<reduce::ArgMax>();
+        r.custom::<reduce::Max>();
+        r.linear::<reduce::Sum>();
+        r.linear::<select::Select>();
+        r.custom::<softmax::LogSoftmax>();
+        r
+    }
+}

@@ -1,0 +1,528 @@
+//! Moving elements without changing them: reshape, permute, broadcast, slice, and adding into a
+//! slice.
+
+use crate::dtype::{Native, with_dtype, with_float};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{
+    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+};
+use crate::kernels::copy::{self, Walk};
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
+
+/// Copies the blocks of a call (slabs of the result's first axis) from operand 0 by strides.
+fn copy_blocks(mut call: Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
+    fn run<T: Native>(call: &mut Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
+        let mut dims = call.results[0].ty.shape;
+        let mut offset = offset;
+        if let Some(&stride) = strides.first() {
+            offset += call.blocks.start as isize * stride;
+            dims = dims.with(0, call.blocks.len());
+        }
+        let (x, out) = call.unary::<T, T>(0)?;
+        copy::gather(out, x, Walk { dims: &dims, offset, strides });
+        Ok(())
+    }
+    with_dtype!(call.operands[0].ty.dtype, T => run::<T>(&mut call, offset, strides))
+}
+
+fn slabs(results: &[TensorType]) -> usize {
+    results.first().and_then(|r| r.shape.first().copied()).unwrap_or(1)
+}
+
+/// The same elements in the same row-major order, under another shape.
+pub(crate) struct Reshape {
+    shape: Shape,
+}
+impl Kernel for Reshape {
+    fn name(&self) -> &'static str {
+        "reshape"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with_sizes("shape", &self.shape)
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        if x.shape.elements() != self.shape.elements() {
+            return Err(ErrorKind::Shape(format!(
+                "{} has {} elements, {} has {}",
+                x.shape,
+                x.shape.elements(),
+                self.shape,
+                self.shape.elements()
+            )));
+        }
+        one(x.dtype, self.shape)
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        with_dtype!(call.operands[0].ty.dtype, T => {
+            let blocks = call.blocks.clone();
+            let (x, out) = call.unary::<T, T>(0)?;
+            out.copy_from_slice(&x[blocks]);
+            Ok(())
+        })
+    }
+}
+impl Linear for Reshape {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.reshape(x[0].shape())))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].reshape_to(self.shape.insert(0, x[0].dim(0)))].into_iter().collect()
+    }
+}
+impl Registered for Reshape {
+    const NAME: &'static str = "reshape";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { shape: Shape::new(&attrs.sizes("shape")?)? })
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let from = s.shape(3);
+        let order = s.permutation(from.rank());
+        let shape = Shape::new(&order.iter().map(|&a| from[a]).collect::<Vec<_>>()).unwrap_or(from);
+        (Self { shape }, vec![Spec::float(from, Domain::All)])
+    }
+}
+
+/// Axis `i` of the result is axis `order[i]` of the operand.
+pub(crate) struct Permute {
+    order: Shape,
+}
+impl Kernel for Permute {
+    fn name(&self) -> &'static str {
+        "permute"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with_sizes("order", &self.order)
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        let mut seen = [false; MAX_RANK];
+        let fits = self.order.rank() == x.shape.rank()
+            && self.order.iter().all(|&a| a < x.shape.rank() && !std::mem::replace(&mut seen[a], true));
+        if !fits {
+            return Err(ErrorKind::Shape(format!("{} is no order of the axes of {}", self.order, x.shape)));
+        }
+        let mut shape = x.shape;
+        for (i, &a) in self.order.iter().enumerate() {
+            shape = shape.with(i, x.shape[a]);
+        }
+        one(x.dtype, shape)
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        slabs(results)
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        let from = call.operands[0].ty.shape.strides();
+        let mut strides = [0; MAX_RANK];
+        for (s, &a) in strides.iter_mut().zip(self.order.iter()) {
+            *s = from[a];
+        }
+        copy_blocks(call, 0, &strides[..self.order.rank()])
+    }
+}
+impl Linear for Permute {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        let mut back = self.order;
+        for (i, &a) in self.order.iter().enumerate() {
+            back = back.with(a, i);
+        }
+        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.permute(&back)))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        let order: Vec<usize> = std::iter::once(0).chain(self.order.iter().map(|a| a + 1)).collect();
+        [x[0].permute(&order)].into_iter().collect()
+    }
+}
+impl Registered for Permute {
+    const NAME: &'static str = "permute";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { order: Shape::new(&attrs.sizes("order")?)? })
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let shape = s.shape(4);
+        let order = Shape::new(&s.permutation(shape.rank())).unwrap_or(Shape::SCALAR);
+        (Self { order }, vec![Spec::float(shape, Domain::All)])
+    }
+}
+
+/// Repeats axes of size 1, and the whole along new leading axes: NumPy's `broadcast_to`.
+pub(crate) struct Broadcast {
+    shape: Shape,
+}
+impl Kernel for Broadcast {
+    fn name(&self) -> &'static str {
+        "broadcast"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with_sizes("shape", &self.shape)
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        match x.shape.broadcast(&self.shape) {
+            Ok(shape) if shape == self.shape => one(x.dtype, shape),
+            _ => Err(ErrorKind::Shape(format!("{} does not broadcast to {}", x.shape, self.shape))),
+        }
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        slabs(results)
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        let from = call.operands[0].ty.shape;
+        let lead = self.shape.rank() - from.rank();
+        let mut strides = [0; MAX_RANK];
+        for (axis, &stride) in from.strides()[..from.rank()].iter().enumerate() {
+            strides[lead + axis] = if from[axis] == 1 { 0 } else { stride };
+        }
+        copy_blocks(call, 0, &strides[..self.shape.rank()])
+    }
+}
+impl Linear for Broadcast {
+    /// Sums a cotangent over the axes that were repeated: the only place that un-broadcasts.
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        let to = x[0].shape();
+        let lead = self.shape.rank() - to.rank();
+        let repeated: Vec<usize> = (0..self.shape.rank())
+            .filter(|&a| a < lead || (to[a - lead] == 1 && self.shape[a] != 1))
+            .collect();
+        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.sum(repeated.as_slice()).reshape(to)))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        // The operand's own axes move to the end, behind as many ones as the result has more.
+        let own = x[0].shape().remove(0, 1);
+        let mut shape = Ok(own);
+        for _ in own.rank()..self.shape.rank() {
+            shape = shape.and_then(|s| s.insert(0, 1));
+        }
+        let size = x[0].dim(0);
+        let aligned = x[0].reshape_to(shape.and_then(|s| s.insert(0, size)));
+        [aligned.broadcast_into(self.shape.insert(0, size))].into_iter().collect()
+    }
+}
+impl Registered for Broadcast {
+    const NAME: &'static str = "broadcast";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { shape: Shape::new(&attrs.sizes("shape")?)? })
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let shape = s.shape(3);
+        let mut from = shape.remove(0, s.below(shape.rank() + 1));
+        for axis in 0..from.rank() {
+            if s.below(2) == 0 {
+                from = from.with(axis, 1);
+            }
+        }
+        (Self { shape }, vec![Spec::float(from, Domain::All)])
+    }
+}
+
+/// Where a slice begins and how it steps along one axis.
+#[derive(Clone, Copy, PartialEq)]
+struct Stride {
+    start: usize,
+    step: isize,
+    size: usize,
+}
+
+/// A rectangular part of an array, in steps that may be negative.
+#[derive(Clone)]
+struct Window(Vec<Stride>);
+impl Window {
+    fn attrs(&self) -> Attrs {
+        let column = |f: fn(&Stride) -> i64| Attr::Ints(self.0.iter().map(f).collect());
+        Attrs::new()
+            .with("starts", column(|s| s.start as i64))
+            .with("steps", column(|s| s.step as i64))
+            .with("sizes", column(|s| s.size as i64))
+    }
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        let (starts, steps, sizes) = (attrs.sizes("starts")?, attrs.ints("steps")?, attrs.sizes("sizes")?);
+        if starts.len() != steps.len() || starts.len() != sizes.len() {
+            return Err(ErrorKind::Malformed("a slice needs as many starts as steps and sizes".into()));
+        }
+        let rows = starts.into_iter().zip(steps).zip(sizes);
+        Ok(Self(rows.map(|((start, step), size)| Stride { start, step: step as isize, size }).collect()))
+    }
+    /// The shape of the part, if it lies inside.
+    fn shape(&self, of: Shape) -> Result<Shape, ErrorKind> {
+        let inside = self.0.len() == of.rank()
+            && self.0.iter().zip(of.iter()).all(|(s, &dim)| {
+                s.size == 0 || {
+                    let reach = (s.size as isize - 1).checked_mul(s.step);
+                    let last = reach.and_then(|r| r.checked_add_unsigned(s.start));
+                    s.start < dim && last.is_some_and(|l| l >= 0 && (l as usize) < dim)
+                }
+            });
+        if !inside {
+            return Err(ErrorKind::Shape(format!("the slice {} leaves {of}", self.attrs())));
+        }
+        Shape::new(&self.0.iter().map(|s| s.size).collect::<Vec<_>>())
+    }
+    fn walk(&self, of: Shape) -> (isize, [isize; MAX_RANK]) {
+        let from = of.strides();
+        let mut strides = [0; MAX_RANK];
+        let mut offset = 0;
+        for (axis, s) in self.0.iter().enumerate() {
+            strides[axis] = from[axis] * s.step;
+            offset += from[axis] * s.start as isize;
+        }
+        (offset, strides)
+    }
+    fn batched(&self, size: usize) -> Self {
+        let whole = Stride { start: 0, step: 1, size };
+        Self(std::iter::once(whole).chain(self.0.iter().copied()).collect())
+    }
+    fn sample(s: &mut Sampler) -> (Self, Shape) {
+        let rank = 1 + s.below(3);
+        let of = s.shape_of(rank, 1);
+        let window = of.iter().map(|&dim| {
+            let start = s.below(dim);
+            let step: isize = [1, 1, 2, -1, -2][s.below(5)];
+            let room = if step > 0 { dim - 1 - start } else { start } / step.unsigned_abs();
+            Stride { start, step, size: s.below(room + 2) }
+        });
+        (Self(window.collect()), of)
+    }
+}
+
+/// A part of an array.
+pub(crate) struct Slice(Window);
+impl Kernel for Slice {
+    fn name(&self) -> &'static str {
+        "slice"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        one(x.dtype, self.0.shape(x.shape)?)
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        slabs(results)
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        let (offset, strides) = self.0.walk(call.operands[0].ty.shape);
+        copy_blocks(call, offset, &strides[..self.0.0.len()])
+    }
+}
+impl Linear for Slice {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        match cts[0] {
+            Some(part) => {
+                Contribution::Placed { op: Op::linear(AddSlice(self.0.clone())), part, place: None }
+            }
+            None => Contribution::Whole(x[0].fill(0.0)),
+        }
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].apply(Op::linear(Self(self.0.batched(x[0].dim(0)))))].into_iter().collect()
+    }
+}
+impl Registered for Slice {
+    const NAME: &'static str = "slice";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Window::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (window, of) = Window::sample(s);
+        (Self(window), vec![Spec::float(of, Domain::All)])
+    }
+}
+
+/// An array with another added to a part of it.
+pub(crate) struct AddSlice(Window);
+impl Kernel for AddSlice {
+    fn name(&self) -> &'static str {
+        "add_slice"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [acc, part] = operands(types)?;
+        if !acc.dtype.is_float() || acc.dtype != part.dtype {
+            return Err(ErrorKind::DType(format!("{acc} and {part} are not of one float type")));
+        }
+        let shape = self.0.shape(acc.shape)?;
+        if part.shape != shape {
+            return Err(ErrorKind::Shape(format!("the slice is {shape}, its part {}", part.shape)));
+        }
+        one(acc.dtype, acc.shape)
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (offset, strides) = self.0.walk(call.operands[0].ty.shape);
+        let dims = call.operands[1].ty.shape;
+        with_float!(call.operands[0].ty.dtype, T => {
+            let part = call.operands[1].elements::<T>()?;
+            let (acc, out) = call.unary::<T, T>(0)?;
+            out.copy_from_slice(acc);
+            copy::scatter_add(out, part, Walk { dims: &dims, offset, strides: &strides });
+            Ok(())
+        })
+    }
+}
+impl Linear for AddSlice {
+    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(match cts[0] {
+            None => x[i].fill(0.0),
+            Some(ct) if i == 0 => ct,
+            Some(ct) => ct.apply(Op::linear(Slice(self.0.clone()))),
+        })
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
+        let x = batch_all(x, batched);
+        let op = Op::linear(Self(self.0.batched(x[0].dim(0))));
+        x[0].recorder().emit(op, &x)
+    }
+}
+impl Registered for AddSlice {
+    const NAME: &'static str = "add_slice";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Window::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (window, of) = Window::sample(s);
+        let part = window.shape(of).unwrap_or(of);
+        (Self(window), vec![Spec::float(of, Domain::All), Spec::float(part, Domain::All)])
+    }
+}
+
+/// Gives every operand of a batched rule the batch axis, by repeating those that lack it.
+pub(crate) fn batch_all<'t>(operands: &[Var<'t>], batched: &[bool]) -> Vec<Var<'t>> {
+    let size = operands.iter().zip(batched).find(|(_, b)| **b).map_or(1, |(v, _)| v.dim(0));
+    let repeat = |v: Var<'t>| v.broadcast_into(v.shape().insert(0, size));
+    operands.iter().zip(batched).map(|(&v, &b)| if b { v } else { repeat(v) }).collect()
+}
+
+impl<'t> Var<'t> {
+    #[track_caller]
+    fn reshape_to(self, shape: Result<Shape, ErrorKind>) -> Var<'t> {
+        match shape {
+            Ok(shape) if shape == self.shape() => self,
+            Ok(shape) => self.apply(Op::linear(Reshape { shape })),
+            Err(kind) => self.recorder().fail(kind, "reshape"),
+        }
+    }
+
+    #[track_caller]
+    fn broadcast_into(self, shape: Result<Shape, ErrorKind>) -> Var<'t> {
+        match shape {
+            Ok(shape) if shape == self.shape() => self,
+            Ok(shape) => self.apply(Op::linear(Broadcast { shape })),
+            Err(kind) => self.recorder().fail(kind, "broadcast"),
+        }
+    }
+
+    /// The same elements in row-major order under another shape. An error where their number
+    /// differs.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(&x.reshape([4]).shape()[..], &[4]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn reshape(self, shape: impl IntoShape) -> Var<'t> {
+        self.reshape_to(shape.into_shape())
+    }
+
+    /// A new axis of size 1 in front of `axis`.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let x = t.full(wengert::DType::F32, [2, 3], 0.0);
+    /// assert_eq!(&x.insert_axis(1).shape()[..], &[2, 1, 3]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn insert_axis(self, axis: usize) -> Var<'t> {
+        self.reshape_to(self.shape().insert(axis, 1))
+    }
+
+    /// Repeats axes of size 1, and the whole along new leading axes, to this shape (NumPy's rule).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0]).broadcast_to([2, 2]);
+    /// assert_eq!(x.value()?.as_slice::<f64>()?, &[1.0, 2.0, 1.0, 2.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn broadcast_to(self, shape: impl IntoShape) -> Var<'t> {
+        self.broadcast_into(shape.into_shape())
+    }
+
+    /// The axes in another order: axis `i` of the result is axis `order[i]` of this.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let x = t.full(wengert::DType::F32, [2, 3, 4], 0.0);
+    /// assert_eq!(&x.permute(&[2, 0, 1]).shape()[..], &[4, 2, 3]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn permute(self, order: &[usize]) -> Var<'t> {
+        match Shape::new(order) {
+            Ok(order) if order.iter().copied().eq(0..self.rank()) => self,
+            Ok(order) => self.apply(Op::linear(Permute { order })),
+            Err(kind) => self.recorder().fail(kind, "permute"),
+        }
+    }
+
+    /// The axes in reverse order: the transpose of a matrix.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.t().value()?.as_slice::<f64>()?, &[1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn t(self) -> Var<'t> {
+        let order: Vec<usize> = (0..self.rank()).rev().collect();
+        self.permute(&order)
+    }
+
+    /// The elements `range` of an axis.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0, 3.0]);
+    /// assert_eq!(x.slice(0, 1..3).value()?.as_slice::<f64>()?, &[2.0, 3.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
+        self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
+    }
+
+    /// `size` elements of an axis, from `start` on in steps that may be negative.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0, 3.0]);
+    /// assert_eq!(x.slice_step(0, 2, -2, 2).value()?.as_slice::<f64>()?, &[3.0, 1.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn slice_step(self, axis: usize, start: usize, step: isize, size: usize) -> Var<'t> {
+        let shape = self.shape();
+        if axis >= shape.rank() {
+            let kind = ErrorKind::Shape(format!("there is no axis {axis} in {shape}"));
+            return self.recorder().fail(kind, "slice");
+        }
+        let mut window: Vec<Stride> = shape.iter().map(|&size| Stride { start: 0, step: 1, size }).collect();
+        window[axis] = Stride { start, step, size };
+        self.apply(Op::linear(Slice(Window(window))))
+    }
+}

@@ -1,0 +1,118 @@
+//! Random numbers as a function of a key and a position: no hidden state.
+
+use crate::dtype::{DType, with_float};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{Attr, Attrs, Call, Discrete, Kernel, Op, ResultTypes, Var, Vars, one, operands};
+use crate::kernels::{uniform_f32, uniform_f64};
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::{IntoShape, Shape, TensorType};
+
+/// Uniform numbers, an array of them for each key.
+pub(crate) struct Uniform {
+    dtype: DType,
+    shape: Shape,
+}
+impl Kernel for Uniform {
+    fn name(&self) -> &'static str {
+        "uniform"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with("dtype", Attr::DType(self.dtype)).with_sizes("shape", &self.shape)
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [key] = operands(types)?;
+        if key.dtype != DType::I64 || !self.dtype.is_float() {
+            return Err(ErrorKind::DType(format!("an i64 key makes floats; found {key} and {}", self.dtype)));
+        }
+        one(self.dtype, Shape::new(&[&key.shape[..], &self.shape[..]].concat())?)
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        trait Draw: Copy {
+            fn draw(key: u64, index: u64) -> Self;
+        }
+        impl Draw for f32 {
+            fn draw(key: u64, index: u64) -> Self {
+                uniform_f32(key, index)
+            }
+        }
+        impl Draw for f64 {
+            fn draw(key: u64, index: u64) -> Self {
+                uniform_f64(key, index)
+            }
+        }
+        let each = self.shape.elements().max(1);
+        let blocks = call.blocks.clone();
+        with_float!(self.dtype, T => {
+            let (keys, out) = call.unary::<i64, T>(0)?;
+            for (o, e) in out.iter_mut().zip(blocks) {
+                *o = T::draw(keys[e / each] as u64, (e % each) as u64);
+            }
+            Ok(())
+        })
+    }
+}
+impl Discrete for Uniform {
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].uniform(self.dtype, self.shape)].into_iter().collect()
+    }
+}
+impl Registered for Uniform {
+    const NAME: &'static str = "uniform";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { dtype: attrs.dtype("dtype")?, shape: Shape::new(&attrs.sizes("shape")?)? })
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let op = Self { dtype: DType::F64, shape: s.shape(2) };
+        (op, vec![Spec::key(s.shape(1))])
+    }
+}
+
+impl<'t> Var<'t> {
+    /// Numbers uniform in [0, 1), an array of this shape for each element of this `i64` key. The
+    /// same key and position always give the same number (Philox4x32-10, Salmon et al. 2011), in
+    /// steps of 2⁻²⁴ for `f32` and 2⁻⁵³ for `f64`. No derivative flows to the key.
+    ///
+    /// ```
+    /// use wengert::DType::F64;
+    /// let t = wengert::Recorder::default();
+    /// let u = t.constant(7i64).uniform(F64, [1000]);
+    /// assert!((u.mean(()).value()?.item()? - 0.5).abs() < 0.03);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn uniform(self, dtype: DType, shape: impl IntoShape) -> Var<'t> {
+        match shape.into_shape() {
+            Ok(shape) => self.apply(Op::discrete(Uniform { dtype, shape })),
+            Err(kind) => self.recorder().fail(kind, "uniform"),
+        }
+    }
+
+    /// Numbers of the standard normal distribution, an array of this shape for each element of
+    /// this `i64` key (Box and Muller, "A note on the generation of random normal deviates", 1958).
+    ///
+    /// ```
+    /// use wengert::DType::F64;
+    /// let t = wengert::Recorder::default();
+    /// let z = t.constant(7i64).normal(F64, [1000]);
+    /// assert!(z.mean(()).value()?.item()?.abs() < 0.1);
+    /// assert!(((z * z).mean(()).value()?.item()? - 1.0).abs() < 0.1);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn normal(self, dtype: DType, shape: impl IntoShape) -> Var<'t> {
+        let axis = self.rank();
+        let pairs = match shape.into_shape().and_then(|s| s.insert(0, 2)) {
+            Ok(pairs) => self.uniform(dtype, pairs),
+            Err(kind) => return self.recorder().fail(kind, "normal"),
+        };
+        let half = |i: usize| {
+            let part = pairs.slice(axis, i..i + 1);
+            part.reshape(part.shape().remove(axis, 1))
+        };
+        let radius = ((1.0 - half(0)).ln() * -2.0).sqrt();
+        radius * (half(1) * std::f64::consts::TAU).cos()
+    }
+}

@@ -1,0 +1,376 @@
+//! Reductions: sum and mean, maximum, position of the maximum.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::dtype::{DType, Native, with_dtype, with_float};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{
+    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars,
+    one, operands,
+};
+use crate::kernels::{Lane, reduce};
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::{Shape, TensorType};
+
+/// Which axes to reduce: `()` for all, one axis, or several in any order.
+pub trait Axes {
+    /// The axes in ascending order, each once. An error where one does not exist or is repeated.
+    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind>;
+}
+
+impl Axes for () {
+    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+        Ok((0..rank).collect())
+    }
+}
+impl Axes for usize {
+    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+        [*self].as_slice().resolve(rank)
+    }
+}
+impl<const N: usize> Axes for [usize; N] {
+    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+        self.as_slice().resolve(rank)
+    }
+}
+impl Axes for &[usize] {
+    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+        let mut axes: SmallVec<[usize; 8]> = self.iter().copied().collect();
+        axes.sort_unstable();
+        if let Some(axis) = axes.iter().find(|&&a| a >= rank) {
+            return Err(ErrorKind::Shape(format!("there is no axis {axis} of {rank}")));
+        }
+        if axes.windows(2).any(|w| w[0] == w[1]) {
+            return Err(ErrorKind::Shape(format!("{self:?} names an axis twice")));
+        }
+        Ok(axes)
+    }
+}
+
+/// Neighbouring axes, from `axis` on: what one row reduces.
+#[derive(Clone, Copy)]
+struct Run {
+    axis: usize,
+    count: usize,
+}
+impl Run {
+    fn attrs(self) -> Attrs {
+        Attrs::new().with("axis", Attr::Int(self.axis as i64)).with("count", Attr::Int(self.count as i64))
+    }
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { axis: attrs.usize("axis")?, count: attrs.usize("count")? })
+    }
+    fn reduced(self, shape: Shape) -> Result<Shape, ErrorKind> {
+        if self.axis + self.count > shape.rank() {
+            return Err(ErrorKind::Shape(format!(
+                "there are no {} axes from {} on in {shape}",
+                self.count, self.axis
+            )));
+        }
+        Ok(shape.remove(self.axis, self.count))
+    }
+    fn shifted(self) -> Self {
+        Self { axis: self.axis + 1, ..self }
+    }
+    fn outer(self, x: &TensorType) -> usize {
+        x.shape.split_at(self.axis, self.count).0
+    }
+    fn sample(s: &mut Sampler, least: usize) -> (Self, Vec<Spec>) {
+        let shape = if s.below(8) == 0 {
+            // Long enough for the tree of pairs to have branches.
+            Shape::new(&[40 + s.below(200), 2]).unwrap_or(Shape::SCALAR)
+        } else {
+            let rank = 1 + s.below(3);
+            s.shape_of(rank, least)
+        };
+        let axis = s.below(shape.rank());
+        let count = 1 + s.below(shape.rank() - axis);
+        (Self { axis, count }, vec![Spec::float(shape, Domain::All)])
+    }
+    /// Puts the reduced axes back, as axes of the full size.
+    fn spread<'t>(self, y: Var<'t>, full: Shape) -> Var<'t> {
+        let mut shape = full;
+        for axis in self.axis..self.axis + self.count {
+            shape = shape.with(axis, 1);
+        }
+        y.reshape(shape).broadcast_to(full)
+    }
+}
+
+/// The sum over neighbouring axes.
+pub(crate) struct Sum(Run);
+impl Kernel for Sum {
+    fn name(&self) -> &'static str {
+        "sum"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        if !x.dtype.is_float() {
+            return Err(ErrorKind::DType(format!("{x} is not f32 or f64; cast it")));
+        }
+        one(x.dtype, self.0.reduced(x.shape)?)
+    }
+    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
+        x.first().map_or(1, |x| self.0.outer(x))
+    }
+    fn scratch(&self, x: &[TensorType]) -> usize {
+        let Some(x) = x.first() else { return 0 };
+        let (_, reduced, inner) = x.shape.split_at(self.0.axis, self.0.count);
+        x.dtype.bytes() * reduce::sum_scratch(reduced, inner)
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        let ty = call.operands[0].ty;
+        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
+        with_float!(ty.dtype, T => {
+            let x = call.operands[0].elements::<T>()?;
+            let x = &x[call.blocks.start * reduced * inner..call.blocks.end * reduced * inner];
+            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
+            let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
+            reduce::sum(out, x, reduced, inner, scratch);
+            Ok(())
+        })
+    }
+}
+impl Linear for Sum {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        let shape = x[0].shape();
+        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| self.0.spread(ct, shape)))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].apply(Op::linear(Self(self.0.shifted())))].into_iter().collect()
+    }
+}
+impl Registered for Sum {
+    const NAME: &'static str = "sum";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Run::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (run, specs) = Run::sample(s, 0);
+        (Self(run), specs)
+    }
+}
+
+/// The maximum over neighbouring axes.
+pub(crate) struct Max(Run);
+impl Kernel for Max {
+    fn name(&self) -> &'static str {
+        "max"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        not_empty(&x, self.0)?;
+        one(x.dtype, self.0.reduced(x.shape)?)
+    }
+    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
+        x.first().map_or(1, |x| self.0.outer(x))
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let ty = call.operands[0].ty;
+        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
+        with_dtype!(ty.dtype, T => {
+            let blocks = call.blocks.clone();
+            let (x, out) = call.unary::<T, T>(0)?;
+            reduce::max(out, &x[blocks.start * reduced * inner..blocks.end * reduced * inner], reduced, inner);
+            Ok(())
+        })
+    }
+}
+impl Custom for Max {
+    fn jvp<'t>(
+        &self,
+        x: &[Var<'t>],
+        y: &[Var<'t>],
+        t: &[Option<Var<'t>>],
+    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+        let Some(t) = t[0] else { return Ok(smallvec![None]) };
+        // Every element that attains the maximum has an equal share of the derivative.
+        let ties = x[0].eq(self.0.spread(y[0], x[0].shape()));
+        let run = |v: Var<'t>| v.apply(Op::linear(Sum(self.0)));
+        Ok(smallvec![Some(run(ties.select(t, 0.0)) / run(ties.cast(t.dtype())))])
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].apply(Op::custom(Self(self.0.shifted())))].into_iter().collect()
+    }
+}
+impl Registered for Max {
+    const NAME: &'static str = "max";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Run::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (run, specs) = Run::sample(s, 1);
+        (Self(run), specs)
+    }
+}
+
+/// The position of the maximum along one axis, or along all after flattening.
+pub(crate) struct ArgMax(Run);
+impl Kernel for ArgMax {
+    fn name(&self) -> &'static str {
+        "argmax"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        not_empty(&x, self.0)?;
+        one(DType::I64, self.0.reduced(x.shape)?)
+    }
+    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
+        x.first().map_or(1, |x| self.0.outer(x))
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let ty = call.operands[0].ty;
+        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
+        with_dtype!(ty.dtype, T => {
+            let blocks = call.blocks.clone();
+            let (x, out) = call.unary::<T, i64>(0)?;
+            reduce::argmax(out, &x[blocks.start * reduced * inner..blocks.end * reduced * inner], reduced, inner);
+            Ok(())
+        })
+    }
+}
+impl Discrete for ArgMax {
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].apply(Op::discrete(Self(self.0.shifted())))].into_iter().collect()
+    }
+}
+impl Registered for ArgMax {
+    const NAME: &'static str = "argmax";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Run::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (run, specs) = Run::sample(s, 1);
+        (Self(run), specs)
+    }
+}
+
+fn not_empty(x: &TensorType, run: Run) -> Result<(), ErrorKind> {
+    run.reduced(x.shape)?;
+    match x.shape.split_at(run.axis, run.count) {
+        (_, 0, _) => Err(ErrorKind::Shape(format!("{} has nothing to reduce", x.shape))),
+        _ => Ok(()),
+    }
+}
+
+impl<'t> Var<'t> {
+    /// Reduces axes by one row for each run of neighbouring axes, the last run first.
+    #[track_caller]
+    fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Run) -> Op) -> Var<'t> {
+        let axes = match axes.resolve(self.rank()) {
+            Ok(axes) => axes,
+            Err(kind) => return self.recorder().fail(kind, name),
+        };
+        let mut out = self;
+        let mut end = axes.len();
+        while end > 0 {
+            let mut start = end - 1;
+            while start > 0 && axes[start - 1] + 1 == axes[start] {
+                start -= 1;
+            }
+            out = out.apply(op(Run { axis: axes[start], count: end - start }));
+            end = start;
+        }
+        out
+    }
+
+    /// The sum over axes (`()` for all), which disappear; 0 over nothing. Added as a tree of pairs
+    /// whose shape depends on the sizes only.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.sum(0).value()?.as_slice::<f64>()?, &[4.0, 6.0]);
+    /// assert_eq!(x.sum(()).value()?.item()?, 10.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn sum(self, axes: impl Axes) -> Var<'t> {
+        self.reduce(axes, "sum", |run| Op::linear(Sum(run)))
+    }
+
+    /// The mean over axes (`()` for all), which disappear. An error over nothing.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// assert_eq!(x.mean(1).value()?.as_slice::<f64>()?, &[1.5, 3.5]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn mean(self, axes: impl Axes) -> Var<'t> {
+        let shape = self.shape();
+        let count: usize = match axes.resolve(shape.rank()) {
+            Ok(axes) => axes.iter().map(|&a| shape[a]).product(),
+            Err(kind) => return self.recorder().fail(kind, "mean"),
+        };
+        if count == 0 {
+            let kind = ErrorKind::Shape(format!("{shape} has nothing to take the mean of"));
+            return self.recorder().fail(kind, "mean");
+        }
+        self.sum(axes) * (1.0 / count as f64)
+    }
+
+    /// The maximum over axes (`()` for all), which disappear; NaN where any is NaN, an error over
+    /// nothing. Elements that attain it share the derivative equally.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 5.0, 5.0]);
+    /// let y = x.max(());
+    /// assert_eq!(y.value()?.item()?, 5.0);
+    /// assert_eq!(y.gradients([x])[x].value()?.as_slice::<f64>()?, &[0.0, 0.5, 0.5]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn max(self, axes: impl Axes) -> Var<'t> {
+        // A maximum of maxima would share ties among runs first, so axes that are not neighbours
+        // are brought together.
+        let resolved = match axes.resolve(self.rank()) {
+            Ok(resolved) => resolved,
+            Err(kind) => return self.recorder().fail(kind, "max"),
+        };
+        let apart = resolved.windows(2).any(|w| w[0] + 1 != w[1]);
+        if !apart {
+            return self.reduce(resolved.as_slice(), "max", |run| Op::custom(Max(run)));
+        }
+        let kept: Vec<usize> = (0..self.rank()).filter(|a| !resolved.contains(a)).collect();
+        let order: Vec<usize> = kept.iter().chain(&resolved).copied().collect();
+        let run = Run { axis: kept.len(), count: resolved.len() };
+        self.permute(&order).apply(Op::custom(Max(run)))
+    }
+
+    /// The position of the first maximum along an axis, which disappears, as `i64`; of the first
+    /// NaN, if there is one. No derivative flows through it.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 5.0], [3.0, 2.0]]);
+    /// assert_eq!(x.argmax(1).value()?.as_slice::<i64>()?, &[1, 0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn argmax(self, axis: usize) -> Var<'t> {
+        self.reduce(axis, "argmax", |run| Op::discrete(ArgMax(run)))
+    }
+}
+
+/// The elements of a lane type as zero-initialised scratch sums them.
+pub(crate) fn tree_sum<T: Native + Lane>(x: &[T]) -> T {
+    let mut out = [T::default()];
+    reduce::sum(&mut out, x, x.len(), 1, &mut []);
+    out[0]
+}

@@ -1,0 +1,264 @@
+//! The register of ops: how to load each one, and operands to test it with.
+
+use std::sync::Arc;
+
+use crate::dtype::DType;
+use crate::error::ErrorKind;
+use crate::ir::{Attrs, Bilinear, Custom, Discrete, Domain, Elementwise, Linear, Op};
+use crate::kernels::{philox, uniform_f64};
+use crate::shape::{Shape, TensorType};
+use crate::tensor::Tensor;
+
+/// What an op of an open kind states, besides its rules, to be registered.
+pub trait Registered: Sized {
+    /// The name, the same as [`Kernel::name`](crate::ir::Kernel::name).
+    const NAME: &'static str;
+    /// The op with this plain data.
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind>;
+    /// An op with random data, and operands from its own domain.
+    fn sample(sampler: &mut Sampler) -> (Self, Vec<Spec>);
+}
+
+/// An op and the operands it can be tested with.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The op.
+    pub op: Op,
+    /// How to draw each operand.
+    pub operands: Vec<Spec>,
+}
+
+/// A registered op: its name, how to load it, how to sample it.
+#[derive(Clone)]
+pub struct Entry {
+    /// The op's name.
+    pub name: &'static str,
+    load: Arc<dyn Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync>,
+    sample: Arc<dyn Fn(&mut Sampler) -> Sample + Send + Sync>,
+}
+
+impl Entry {
+    /// An op with this plain data.
+    pub fn load(&self, attrs: &Attrs) -> Result<Op, ErrorKind> {
+        (self.load)(attrs)
+    }
+
+    /// An op with random data, and operands from its domain.
+    pub fn sample(&self, sampler: &mut Sampler) -> Sample {
+        (self.sample)(sampler)
+    }
+
+    /// This entry with another way to sample it: how tests plant wrong rules.
+    pub fn with_sample(&self, sample: impl Fn(&mut Sampler) -> Sample + Send + Sync + 'static) -> Self {
+        Self { sample: Arc::new(sample), ..self.clone() }
+    }
+}
+
+/// The ops that can be loaded by name, and that the laws in [`check`](crate::check) run over. A
+/// crate that defines ops adds them to [`Registry::builtin`].
+#[derive(Clone)]
+pub struct Registry {
+    entries: Vec<Entry>,
+}
+
+impl Registry {
+    /// A registry without ops.
+    pub fn empty() -> Self {
+        Self { entries: Vec::new() }
+    }
+
+    /// The registered ops.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The op of this name.
+    pub fn find(&self, name: &str) -> Option<&Entry> {
+        self.entries.iter().find(|e| e.name == name)
+    }
+
+    /// Adds an op; one of the same name is replaced.
+    pub fn insert(&mut self, entry: Entry) {
+        self.entries.retain(|e| e.name != entry.name);
+        self.entries.push(entry);
+    }
+
+    /// Adds an elementwise function without plain data.
+    pub fn elementwise<const N: usize>(&mut self, f: impl Elementwise<N> + Copy) {
+        let op = move || Op::elementwise(f);
+        self.insert(Entry {
+            name: f.name(),
+            load: Arc::new(move |_| Ok(op())),
+            sample: Arc::new(move |s| {
+                let shape = s.shape(3);
+                let operands = (0..N).map(|i| Spec::float(shape, f.domain(i))).collect();
+                Sample { op: op(), operands }
+            }),
+        });
+    }
+
+    fn registered<T: Registered + 'static>(&mut self, wrap: fn(T) -> Op) {
+        self.insert(Entry {
+            name: T::NAME,
+            load: Arc::new(move |attrs| T::load(attrs).map(wrap)),
+            sample: Arc::new(move |s| {
+                let (op, operands) = T::sample(s);
+                Sample { op: wrap(op), operands }
+            }),
+        });
+    }
+
+    /// Adds a discrete op.
+    pub fn discrete<T: Registered + Discrete>(&mut self) {
+        self.registered::<T>(Op::discrete);
+    }
+
+    /// Adds a linear op.
+    pub fn linear<T: Registered + Linear>(&mut self) {
+        self.registered::<T>(Op::linear);
+    }
+
+    /// Adds a bilinear op.
+    pub fn bilinear<T: Registered + Bilinear>(&mut self) {
+        self.registered::<T>(Op::bilinear);
+    }
+
+    /// Adds a custom op.
+    pub fn custom<T: Registered + Custom>(&mut self) {
+        self.registered::<T>(Op::custom);
+    }
+}
+
+/// How to draw an operand: its shape, and what its elements may be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The shape.
+    pub shape: Shape,
+    /// What the elements may be.
+    pub content: Content,
+}
+
+/// What the elements of a sampled operand may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Content {
+    /// Floats of a domain.
+    Float(Domain),
+    /// `i64` in `0..below`.
+    Index(usize),
+    /// Truth values.
+    Bool,
+    /// Any `i64`.
+    Key,
+}
+
+impl Spec {
+    /// Floats of a domain.
+    pub fn float(shape: Shape, domain: Domain) -> Self {
+        Self { shape, content: Content::Float(domain) }
+    }
+    /// `i64` in `0..below`.
+    pub fn index(shape: Shape, below: usize) -> Self {
+        Self { shape, content: Content::Index(below) }
+    }
+    /// Truth values.
+    pub fn bool(shape: Shape) -> Self {
+        Self { shape, content: Content::Bool }
+    }
+    /// Keys of random streams.
+    pub fn key(shape: Shape) -> Self {
+        Self { shape, content: Content::Key }
+    }
+
+    /// Draws the operand; floats as `float`.
+    pub fn draw(&self, float: DType, sampler: &mut Sampler) -> Tensor {
+        let len = self.shape.elements();
+        let mut tensor = match self.content {
+            Content::Float(_) => Tensor::filled(TensorType::new(float, self.shape), 0.0),
+            Content::Index(_) | Content::Key => Tensor::filled(TensorType::new(DType::I64, self.shape), 0.0),
+            Content::Bool => Tensor::filled(TensorType::new(DType::Bool, self.shape), 0.0),
+        };
+        let mut data = tensor.data_mut();
+        for i in 0..len {
+            use crate::dtype::Element;
+            match self.content {
+                Content::Float(domain) => {
+                    let x = sampler.float(domain);
+                    if float == DType::F32 { (x as f32).store(&mut data, i) } else { x.store(&mut data, i) }
+                }
+                Content::Index(below) => (sampler.below(below) as i64).store(&mut data, i),
+                Content::Bool => (sampler.below(2) == 1).store(&mut data, i),
+                Content::Key => (sampler.bits() as i64).store(&mut data, i),
+            };
+        }
+        tensor
+    }
+}
+
+/// A seeded source of shapes and numbers for tests: the same seed, the same samples.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    key: u64,
+    drawn: u64,
+}
+
+impl Sampler {
+    /// The samples of this seed.
+    pub fn new(seed: u64) -> Self {
+        Self { key: seed, drawn: 0 }
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.drawn += 1;
+        let [a, b, ..] = philox([self.drawn as u32, (self.drawn >> 32) as u32, 0, 1], self.key);
+        u64::from(a) << 32 | u64::from(b)
+    }
+
+    /// A whole number in `0..n`; 0 for `n = 0`.
+    pub fn below(&mut self, n: usize) -> usize {
+        if n == 0 { 0 } else { (self.bits() % n as u64) as usize }
+    }
+
+    /// A number in [0, 1).
+    pub fn unit(&mut self) -> f64 {
+        let bits = self.bits();
+        uniform_f64(bits, 0)
+    }
+
+    /// A number of a domain, of magnitude about one and not close to its borders.
+    pub fn float(&mut self, domain: Domain) -> f64 {
+        let u = self.unit();
+        match domain {
+            Domain::All => 4.0 * u - 2.0,
+            Domain::Positive => 0.3 + 2.0 * u,
+            Domain::NonZero => (0.3 + 1.5 * u) * if self.below(2) == 0 { 1.0 } else { -1.0 },
+            Domain::Between(low, high) => low + (high - low) * (0.05 + 0.9 * u),
+        }
+    }
+
+    /// A size: mostly 1 to 4, at times `least`.
+    pub fn size(&mut self, least: usize) -> usize {
+        if self.below(12) == 0 { least } else { (1 + self.below(4)).max(least) }
+    }
+
+    /// A shape of at most `most` axes; at times a scalar, at times empty.
+    pub fn shape(&mut self, most: usize) -> Shape {
+        let rank = self.below(most + 1);
+        self.shape_of(rank, 0)
+    }
+
+    /// A shape of `rank` axes, each at least `least`.
+    pub fn shape_of(&mut self, rank: usize, least: usize) -> Shape {
+        let dims: Vec<usize> = (0..rank).map(|_| self.size(least)).collect();
+        Shape::new(&dims).unwrap_or(Shape::SCALAR)
+    }
+
+    /// The numbers `0..n` in random order.
+    pub fn permutation(&mut self, n: usize) -> Vec<usize> {
+        let mut p: Vec<usize> = (0..n).collect();
+        for i in (1..n).rev() {
+            p.swap(i, self.below(i + 1));
+        }
+        p
+    }
+}

@@ -1,0 +1,95 @@
+//! Choosing between two arrays by a mask.
+
+use crate::dtype::{DType, Native, with_dtype};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{
+    Attrs, Call, Contribution, Domain, IntoVar, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+};
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::TensorType;
+
+/// `mask ? a : b`; linear in `a` and `b`.
+pub(crate) struct Select;
+impl Kernel for Select {
+    fn name(&self) -> &'static str {
+        "select"
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [mask, a, b] = operands(types)?;
+        if mask.dtype != DType::Bool || a.dtype != b.dtype {
+            return Err(ErrorKind::DType(format!(
+                "select needs a bool mask and two of one type, found {mask}, {a}, {b}"
+            )));
+        }
+        if mask.shape != a.shape || a.shape != b.shape {
+            return Err(ErrorKind::Shape(format!("{}, {} and {} differ", mask.shape, a.shape, b.shape)));
+        }
+        one(a.dtype, a.shape)
+    }
+    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        fn run<T: Native>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+            let blocks = call.blocks.clone();
+            let mask = &call.operands[0].elements::<u8>()?[blocks.clone()];
+            let a = &call.operands[1].elements::<T>()?[blocks.clone()];
+            let b = &call.operands[2].elements::<T>()?[blocks];
+            for (((o, &m), &a), &b) in call.result::<T>(0)?.iter_mut().zip(mask).zip(a).zip(b) {
+                *o = if m != 0 { a } else { b };
+            }
+            Ok(())
+        }
+        with_dtype!(call.operands[1].ty.dtype, T => run::<T>(&mut call))
+    }
+}
+impl Linear for Select {
+    fn linear_in(&self, i: usize) -> bool {
+        i > 0
+    }
+    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        let zero = x[i].fill(0.0);
+        let ct = cts[0].unwrap_or(zero);
+        Contribution::Whole(if i == 1 { x[0].select(ct, zero) } else { x[0].select(zero, ct) })
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
+        let x = super::movement::batch_all(x, batched);
+        [x[0].select(x[1], x[2])].into_iter().collect()
+    }
+}
+impl Registered for Select {
+    const NAME: &'static str = "select";
+    fn load(_: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let shape = s.shape(3);
+        (Self, vec![Spec::bool(shape), Spec::float(shape, Domain::All), Spec::float(shape, Domain::All)])
+    }
+}
+
+impl<'t> Var<'t> {
+    /// Where this mask holds `a`, elsewhere `b`, with broadcasting. Derivatives flow to the chosen
+    /// one only and are never multiplied by the mask, so a NaN on the other side stays there.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![-1.0, 4.0]);
+    /// let y = x.gt(0.0).select(x.sqrt(), 0.0);
+    /// assert_eq!(y.value()?.as_slice::<f64>()?, &[0.0, 2.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn select(self, a: Var<'t>, b: impl IntoVar<'t>) -> Var<'t> {
+        let b = b.into_var(a);
+        let shape = a.shape().broadcast(&b.shape()).and_then(|s| s.broadcast(&self.shape()));
+        match shape {
+            Ok(shape) => {
+                let operands = [self, a, b].map(|v| v.broadcast_to(shape));
+                self.recorder().emit_one(Op::linear(Select), &operands)
+            }
+            Err(kind) => self.recorder().fail(kind, "select"),
+        }
+    }
+}

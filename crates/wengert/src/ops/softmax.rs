@@ -1,0 +1,147 @@
+//! Softmax, its logarithm, and the cross-entropy built from them.
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::dtype::{DType, Native};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{Attrs, Call, Custom, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands};
+use crate::kernels::Lane;
+use crate::ops::reduce::tree_sum;
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::TensorType;
+
+/// `x − ln Σ eˣ` along the last axis.
+pub(crate) struct LogSoftmax;
+impl LogSoftmax {
+    fn run<T: Native + Lane + PartialOrd>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+        let width = call.operands[0].ty.shape.last().copied().unwrap_or(1);
+        let blocks = call.blocks.clone();
+        let (x, out) = call.unary::<T, T>(0)?;
+        let x = &x[blocks.start * width..blocks.end * width];
+        if width == 0 {
+            return Ok(());
+        }
+        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+            let mut top = [x[0]];
+            crate::kernels::reduce::max(&mut top, x, width, 1);
+            for (o, &x) in out.iter_mut().zip(x) {
+                *o = (x - top[0]).exp();
+            }
+            let log = tree_sum(out).ln();
+            for (o, &x) in out.iter_mut().zip(x) {
+                *o = (x - top[0]) - log;
+            }
+        }
+        Ok(())
+    }
+}
+impl Kernel for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "log_softmax"
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        if !x.dtype.is_float() {
+            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
+        }
+        if x.shape.rank() == 0 {
+            return Err(ErrorKind::Shape("a scalar has no axis of classes".into()));
+        }
+        one(x.dtype, x.shape)
+    }
+    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
+        x.first().map_or(1, |x| x.shape.split_at(x.shape.rank().saturating_sub(1), 0).0)
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        match call.operands[0].ty.dtype {
+            DType::F32 => Self::run::<f32>(&mut call),
+            DType::F64 => Self::run::<f64>(&mut call),
+            _ => Err(Fault::Type),
+        }
+    }
+}
+impl Custom for LogSoftmax {
+    fn jvp<'t>(
+        &self,
+        _: &[Var<'t>],
+        y: &[Var<'t>],
+        t: &[Option<Var<'t>>],
+    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+        let last = y[0].rank().saturating_sub(1);
+        Ok(smallvec![t[0].map(|t| t - (y[0].exp() * t).sum(last).insert_axis(last))])
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        [x[0].log_softmax()].into_iter().collect()
+    }
+}
+impl Registered for LogSoftmax {
+    const NAME: &'static str = "log_softmax";
+    fn load(_: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let rank = 1 + s.below(3);
+        (Self, vec![Spec::float(s.shape_of(rank, 0), Domain::All)])
+    }
+}
+
+impl<'t> Var<'t> {
+    /// `x − ln Σ eˣ` along the last axis, without overflow for numbers of any size; NaN where a
+    /// whole row is −∞ or one number is +∞.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let y = t.constant(array![1e4, -1e4]).log_softmax();
+    /// assert_eq!(y.value()?.as_slice::<f64>()?, &[0.0, -2e4]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn log_softmax(self) -> Var<'t> {
+        self.apply(Op::custom(LogSoftmax))
+    }
+
+    /// `eˣ / Σ eˣ` along the last axis: class probabilities.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let y = t.constant(array![3.0, 3.0]).softmax();
+    /// assert_eq!(y.value()?.as_slice::<f64>()?, &[0.5, 0.5]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn softmax(self) -> Var<'t> {
+        self.log_softmax().exp()
+    }
+
+    /// The mean cross-entropy `−Σ p ln softmax(x)` over all rows of these logits. The last axis
+    /// holds the classes; `labels` are integers of the shape of the other axes, or probabilities
+    /// (one-hot, say) of the shape of the logits. A run fails at the first label that is no class.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[2.0, 2.0], [1e4, -1e4]]);
+    /// let loss = x.cross_entropy(t.constant(array![0u8, 0]));
+    /// assert!((loss.value()?.item()? - 0.5 * 2f64.ln()).abs() < 1e-15);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cross_entropy(self, labels: Var<'t>) -> Var<'t> {
+        let ln = self.log_softmax();
+        let rows = if labels.dtype().is_float() && labels.shape() != ln.shape() {
+            let kind = ErrorKind::Shape(format!(
+                "the logits are {}, the probabilities {}",
+                ln.shape(),
+                labels.shape()
+            ));
+            return self.recorder().fail(kind, "cross_entropy");
+        } else if labels.dtype().is_float() {
+            (ln * labels).sum(ln.rank().saturating_sub(1))
+        } else {
+            ln.pick(labels)
+        };
+        -rows.mean(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Programs: a recorded tape and a plan to run it.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::exec::{Inputs, Plan, Results, Store, Workspace, run};
+use crate::ir::{Outputs, Recorder, States, Tape};
+
+/// A tape, recorded once, that runs as often as one likes. Cheap to clone, `Send + Sync`, holds
+/// no states; each thread that runs it has a [`Workspace`] of its own.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert::{DType::F64, Program, States};
+/// let mut states = States::new();
+/// let w = states.add("w", array![0.0, 0.0])?;
+///
+/// let step = Program::record(&states, |t| {
+///     let (x, w) = (t.input(F64, [2]), t.state(w));
+///     let error = w - x;
+///     let loss = (error * error).sum(());
+///     let g = loss.gradients([w]);
+///     t.update(w, w - g[w] * 0.25);
+///     t.outputs(loss)
+/// })?;
+///
+/// let mut workspace = step.workspace()?;
+/// let x = array![4.0, 8.0];
+/// let first = step.run(&mut workspace, &mut states, (&x,))?.scalar(0)?;
+/// let second = step.run(&mut workspace, &mut states, (&x,))?.scalar(0)?;
+/// assert_eq!((first, second), (80.0, 20.0));
+/// # Ok::<(), wengert::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Program {
+    tape: Arc<Tape>,
+    plan: Arc<Plan>,
+    observed: bool,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Program of {} rows\n{}", self.tape.rows().len(), self.tape.listing(20))
+    }
+}
+
+impl Program {
+    /// Records a program over these states. The error is the first of the recording, with the line
+    /// of the closure that caused it.
+    pub fn record<F>(states: &States, record: F) -> Result<Self>
+    where
+        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+    {
+        Self::with(Recorder::new(states, false), record)
+    }
+
+    /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
+    /// in the next run is an error; branches through [`decide`](crate::Var::decide) are guarded
+    /// and so remain allowed.
+    pub fn record_strict<F>(states: &States, record: F) -> Result<Self>
+    where
+        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+    {
+        Self::with(Recorder::new(states, true), record)
+    }
+
+    fn with<F>(recorder: Recorder, record: F) -> Result<Self>
+    where
+        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+    {
+        let outputs = record(&recorder)?;
+        let (tape, observed) = recorder.finish(outputs)?;
+        let tape = tape.without_dead_rows();
+        if let Some(row) = tape.placeholder() {
+            let kind = crate::ErrorKind::Malformed(
+                "a rule that must be linear in its tangents uses their values, or a variable left its vmap"
+                    .into(),
+            );
+            return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
+        }
+        let plan = Plan::trivial(&tape)?;
+        Ok(Self { tape: Arc::new(tape), plan: Arc::new(plan), observed })
+    }
+
+    /// The tape, without the rows that nothing depends on.
+    pub fn tape(&self) -> &Tape {
+        &self.tape
+    }
+
+    /// Whether the recording looked at a value that may differ in another run: what it did with it
+    /// is fixed in the tape.
+    pub fn observed(&self) -> bool {
+        self.observed
+    }
+
+    /// Bytes that a workspace takes.
+    pub fn workspace_bytes(&self) -> usize {
+        self.plan.bytes()
+    }
+
+    /// Memory for runs: all that they need, unless an input is not row-major, which takes room for a
+    /// copy when it is first bound. An error where the memory cannot be had.
+    pub fn workspace(&self) -> Result<Workspace> {
+        Workspace::new(&self.plan)
+    }
+
+    /// Runs the program and updates the states. `inputs` is a tuple of references, in the order in
+    /// which they were recorded. A run that returns an error has changed no state.
+    pub fn run<'w>(
+        &'w self,
+        workspace: &'w mut Workspace,
+        states: &mut States,
+        inputs: impl Inputs,
+    ) -> Result<Results<'w>> {
+        run(&self.plan, &self.tape, workspace, Store::Exclusive(states), &inputs)
+    }
+
+    /// Runs a program that updates no states, so that many threads may share them. An error where
+    /// it does update some.
+    pub fn evaluate<'w>(
+        &'w self,
+        workspace: &'w mut Workspace,
+        states: &States,
+        inputs: impl Inputs,
+    ) -> Result<Results<'w>> {
+        run(&self.plan, &self.tape, workspace, Store::Shared(states), &inputs)
+    }
+}

@@ -1,0 +1,223 @@
+//! Shapes, axes, strides and the one place that knows the broadcasting rule.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::dtype::DType;
+use crate::error::ErrorKind;
+
+/// The largest number of axes a tensor can have.
+pub const MAX_RANK: usize = 8;
+
+/// The sizes of a tensor's axes, outermost first. `Copy`, at most [`MAX_RANK`] axes; the empty
+/// shape is a scalar.
+///
+/// ```
+/// use wengert::{IntoShape, Shape};
+/// let shape = [2, 3].into_shape()?;
+/// assert_eq!(shape.elements(), 6);
+/// assert_eq!(&shape[..], &[2, 3]);
+/// assert_eq!(Shape::SCALAR.elements(), 1);
+/// # Ok::<(), wengert::ErrorKind>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    rank: u8,
+    dims: [usize; MAX_RANK],
+}
+
+impl Shape {
+    /// The shape of a scalar: no axes, one element.
+    pub const SCALAR: Self = Self { rank: 0, dims: [0; MAX_RANK] };
+
+    /// A shape from sizes. An error where there are more than [`MAX_RANK`] axes, or where the
+    /// bytes of 8-byte elements could not be counted in an `isize`.
+    pub fn new(dims: &[usize]) -> Result<Self, ErrorKind> {
+        if dims.len() > MAX_RANK {
+            return Err(ErrorKind::Shape(format!("{} axes; a tensor has at most {MAX_RANK}", dims.len())));
+        }
+        let countable = dims
+            .iter()
+            .try_fold(8usize, |bytes, &d| bytes.checked_mul(d.max(1)))
+            .is_some_and(|bytes| bytes <= isize::MAX as usize);
+        if !countable {
+            return Err(ErrorKind::Shape(format!("{dims:?} has more elements than memory can address")));
+        }
+        let mut shape = Self::SCALAR;
+        shape.rank = dims.len() as u8;
+        shape.dims[..dims.len()].copy_from_slice(dims);
+        Ok(shape)
+    }
+
+    /// The number of elements: the product of the sizes, 1 for a scalar.
+    pub fn elements(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.rank as usize
+    }
+
+    /// This shape with an axis of `size` put in front of `axis`.
+    pub fn insert(&self, axis: usize, size: usize) -> Result<Self, ErrorKind> {
+        let mut dims = self.to_vec();
+        dims.insert(axis.min(dims.len()), size);
+        Self::new(&dims)
+    }
+
+    /// This shape without the `count` axes from `axis` on.
+    pub fn remove(&self, axis: usize, count: usize) -> Self {
+        let mut out = Self::SCALAR;
+        for (i, &d) in self.iter().enumerate() {
+            if i < axis || i >= axis + count {
+                out.dims[out.rank()] = d;
+                out.rank += 1;
+            }
+        }
+        out
+    }
+
+    /// This shape with another size at `axis`.
+    pub fn with(&self, axis: usize, size: usize) -> Self {
+        let mut out = *self;
+        if axis < out.rank() {
+            out.dims[axis] = size;
+        }
+        out
+    }
+
+    /// Row-major strides, in elements.
+    pub fn strides(&self) -> [isize; MAX_RANK] {
+        let mut strides = [0; MAX_RANK];
+        let mut step = 1isize;
+        for axis in (0..self.rank()).rev() {
+            strides[axis] = step;
+            step *= self.dims[axis].max(1) as isize;
+        }
+        strides
+    }
+
+    /// The product of the sizes before `axis`, of the `count` axes from it on, and after them:
+    /// how a kernel sees an operation along contiguous axes.
+    pub fn split_at(&self, axis: usize, count: usize) -> (usize, usize, usize) {
+        (
+            self[..axis].iter().product(),
+            self[axis..axis + count].iter().product(),
+            self[axis + count..].iter().product(),
+        )
+    }
+
+    /// The common shape of two operands under NumPy's rule: aligned at the last axis, sizes
+    /// must agree or be 1.
+    ///
+    /// ```
+    /// use wengert::IntoShape;
+    /// let (a, b) = ([2, 1].into_shape()?, [3].into_shape()?);
+    /// assert_eq!(&a.broadcast(&b)?[..], &[2, 3]);
+    /// # Ok::<(), wengert::ErrorKind>(())
+    /// ```
+    pub fn broadcast(&self, other: &Self) -> Result<Self, ErrorKind> {
+        let rank = self.rank().max(other.rank());
+        let size = |s: &Self, axis: usize| (axis + s.rank()).checked_sub(rank).map_or(1, |i| s.dims[i]);
+        let mut out = Self::SCALAR;
+        out.rank = rank as u8;
+        for axis in 0..rank {
+            out.dims[axis] = match (size(self, axis), size(other, axis)) {
+                (a, b) if a == b => a,
+                (1, b) => b,
+                (a, 1) => a,
+                (a, b) => {
+                    return Err(ErrorKind::Shape(format!(
+                        "{self} and {other} do not broadcast: sizes {a} and {b} differ"
+                    )));
+                }
+            };
+        }
+        Self::new(&out)
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.dims[..self.rank as usize]
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &self[..])
+    }
+}
+
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What can name a shape: arrays, slices and vectors of sizes, a [`Shape`].
+pub trait IntoShape {
+    /// The shape, or why these sizes are none.
+    fn into_shape(self) -> Result<Shape, ErrorKind>;
+}
+
+impl IntoShape for Shape {
+    fn into_shape(self) -> Result<Shape, ErrorKind> {
+        Ok(self)
+    }
+}
+
+impl<const N: usize> IntoShape for [usize; N] {
+    fn into_shape(self) -> Result<Shape, ErrorKind> {
+        Shape::new(&self)
+    }
+}
+
+impl IntoShape for &[usize] {
+    fn into_shape(self) -> Result<Shape, ErrorKind> {
+        Shape::new(self)
+    }
+}
+
+impl IntoShape for Vec<usize> {
+    fn into_shape(self) -> Result<Shape, ErrorKind> {
+        Shape::new(&self)
+    }
+}
+
+/// Element type and shape: all that is known of a value before it has numbers.
+///
+/// ```
+/// use wengert::{DType, IntoShape, TensorType};
+/// let ty = TensorType::new(DType::F32, [2, 3].into_shape()?);
+/// assert_eq!(ty.to_string(), "f32[2, 3]");
+/// assert_eq!(ty.bytes(), 24);
+/// # Ok::<(), wengert::ErrorKind>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TensorType {
+    /// The type of the elements.
+    pub dtype: DType,
+    /// The sizes of the axes.
+    pub shape: Shape,
+}
+
+impl TensorType {
+    /// A type from its two parts.
+    pub fn new(dtype: DType, shape: Shape) -> Self {
+        Self { dtype, shape }
+    }
+
+    /// Bytes of all elements.
+    pub fn bytes(&self) -> usize {
+        self.dtype.bytes() * self.shape.elements()
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.dtype, self.shape)
+    }
+}

@@ -1,0 +1,249 @@
+//! Owned arrays whose element type is known at run time, and what may be bound as an input.
+
+use std::fmt;
+
+use ndarray::{Array, ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
+
+use crate::dtype::{Buffer, DType, Element, Slice, SliceMut};
+use crate::error::{Error, ErrorKind, Result};
+use crate::shape::{IntoShape, Shape, TensorType};
+
+/// An owned row-major array of any element type: a constant, a state, a value.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert::Tensor;
+/// let t = Tensor::from_array(&array![[1.0f32, 2.0], [3.0, 4.0]])?;
+/// assert_eq!(t.ty().to_string(), "f32[2, 2]");
+/// assert_eq!(t.as_slice::<f32>()?, &[1.0, 2.0, 3.0, 4.0]);
+/// assert_eq!(t.view::<f32>()?[[1, 0]], 3.0);
+/// # Ok::<(), wengert::Error>(())
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Tensor {
+    shape: Shape,
+    data: Buffer,
+}
+
+impl Tensor {
+    /// A tensor of this shape from row-major elements. An error where their number differs.
+    pub fn new<T: Element>(shape: impl IntoShape, elements: Vec<T>) -> Result<Self> {
+        let shape = shape.into_shape()?;
+        if shape.elements() != elements.len() {
+            return Err(ErrorKind::Shape(format!(
+                "{shape} has {} elements, {} were given",
+                shape.elements(),
+                elements.len()
+            ))
+            .into());
+        }
+        Ok(Self { shape, data: T::buffer(elements) })
+    }
+
+    /// A scalar.
+    pub fn scalar<T: Element>(value: T) -> Self {
+        Self { shape: Shape::SCALAR, data: T::buffer(vec![value]) }
+    }
+
+    /// A tensor whose elements are all `value`, converted as `as` does.
+    pub fn filled(ty: TensorType, value: f64) -> Self {
+        Self { shape: ty.shape, data: Buffer::filled(ty.dtype, ty.shape.elements(), value) }
+    }
+
+    /// A copy of an `ndarray` array of any layout. An error for more than eight axes.
+    pub fn from_array<T, S, D>(array: &ArrayBase<S, D>) -> Result<Self>
+    where
+        T: Element,
+        S: Data<Elem = T>,
+        D: Dimension,
+    {
+        let shape = Shape::new(array.shape())?;
+        Ok(Self { shape, data: T::buffer(array.iter().copied().collect()) })
+    }
+
+    /// Element type and shape.
+    pub fn ty(&self) -> TensorType {
+        TensorType::new(self.data().dtype(), self.shape)
+    }
+
+    /// The sizes of the axes.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// The elements, row-major, typed at run time.
+    pub fn data(&self) -> Slice<'_> {
+        self.data.as_slice()
+    }
+
+    /// The elements, row-major and mutable, typed at run time.
+    pub fn data_mut(&mut self) -> SliceMut<'_> {
+        self.data.as_slice_mut()
+    }
+
+    /// The elements, row-major. An error where `T` is not the element type.
+    pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
+        typed(self.data())
+    }
+
+    /// The elements as an `ndarray` view. An error where `T` is not the element type.
+    pub fn view<T: Element>(&self) -> Result<ArrayViewD<'_, T>> {
+        view(self.shape, self.data())
+    }
+
+    /// The elements converted to f64, row-major.
+    pub fn to_f64(&self) -> Vec<f64> {
+        (0..self.shape.elements()).filter_map(|i| self.data().f64_at(i)).collect()
+    }
+
+    /// The only element, as f64. An error where there is more or less than one.
+    pub fn item(&self) -> Result<f64> {
+        item(self.shape, self.data())
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.ty())?;
+        const SHOWN: usize = 8;
+        let len = self.shape.elements();
+        let shown: Vec<f64> = (0..len.min(SHOWN)).filter_map(|i| self.data().f64_at(i)).collect();
+        write!(f, "{shown:?}")?;
+        if len > SHOWN { write!(f, " … {} more", len - SHOWN) } else { Ok(()) }
+    }
+}
+
+impl<T: Element> From<T> for Tensor {
+    fn from(value: T) -> Self {
+        Self::scalar(value)
+    }
+}
+
+impl<T: Element, D: Dimension> TryFrom<Array<T, D>> for Tensor {
+    type Error = Error;
+    /// Takes over the buffer where the array is row-major already, copies it otherwise.
+    fn try_from(array: Array<T, D>) -> Result<Self> {
+        let shape = Shape::new(array.shape())?;
+        if !array.is_standard_layout() {
+            return Self::from_array(&array);
+        }
+        let (mut elements, offset) = array.into_raw_vec_and_offset();
+        let start = offset.unwrap_or(0);
+        elements.truncate(start + shape.elements());
+        elements.drain(..start);
+        Self::new(shape, elements)
+    }
+}
+
+/// The elements as `&[T]`, or an error that names both types.
+pub(crate) fn typed<T: Element>(data: Slice<'_>) -> Result<&[T]> {
+    T::from_slice(data).ok_or_else(|| {
+        ErrorKind::DType(format!("the elements are {}, {} was asked for", data.dtype(), T::DTYPE)).into()
+    })
+}
+
+/// The elements as an `ndarray` view.
+pub(crate) fn view<T: Element>(shape: Shape, data: Slice<'_>) -> Result<ArrayViewD<'_, T>> {
+    ArrayViewD::from_shape(IxDyn(&shape), typed(data)?).map_err(|e| ErrorKind::Shape(e.to_string()).into())
+}
+
+/// The only element as f64.
+pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
+    match (shape.elements(), data.f64_at(0)) {
+        (1, Some(value)) => Ok(value),
+        _ => Err(ErrorKind::Shape(format!("{shape} is not a single element")).into()),
+    }
+}
+
+/// What can be bound to an input of a program without copying where it is row-major:
+/// `ndarray` arrays and views of any layout, slices, tensors, single numbers.
+pub trait Bind {
+    /// The element type.
+    fn dtype(&self) -> DType;
+    /// The shape; `None` where only the number of elements is known (a plain slice).
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>>;
+    /// The elements, if they lie row-major in memory.
+    fn contiguous(&self) -> Option<Slice<'_>>;
+    /// Copies the elements in row-major order; `false` if type or length differ.
+    fn pack(&self, into: SliceMut<'_>) -> bool;
+}
+
+impl<T: Element, S: Data<Elem = T>, D: Dimension> Bind for ArrayBase<S, D> {
+    fn dtype(&self) -> DType {
+        T::DTYPE
+    }
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+        Some(Shape::new(self.shape()))
+    }
+    fn contiguous(&self) -> Option<Slice<'_>> {
+        self.as_slice().map(T::slice)
+    }
+    fn pack(&self, mut into: SliceMut<'_>) -> bool {
+        self.iter().enumerate().all(|(i, e)| e.store(&mut into, i))
+    }
+}
+
+impl<T: Element> Bind for &[T] {
+    fn dtype(&self) -> DType {
+        T::DTYPE
+    }
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+        None
+    }
+    fn contiguous(&self) -> Option<Slice<'_>> {
+        Some(T::slice(self))
+    }
+    fn pack(&self, mut into: SliceMut<'_>) -> bool {
+        into.copy_from(T::slice(self))
+    }
+}
+
+impl<T: Element> Bind for Vec<T> {
+    fn dtype(&self) -> DType {
+        T::DTYPE
+    }
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+        None
+    }
+    fn contiguous(&self) -> Option<Slice<'_>> {
+        Some(T::slice(self))
+    }
+    fn pack(&self, mut into: SliceMut<'_>) -> bool {
+        into.copy_from(T::slice(self))
+    }
+}
+
+impl Bind for Tensor {
+    fn dtype(&self) -> DType {
+        self.ty().dtype
+    }
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+        Some(Ok(self.shape))
+    }
+    fn contiguous(&self) -> Option<Slice<'_>> {
+        Some(self.data())
+    }
+    fn pack(&self, mut into: SliceMut<'_>) -> bool {
+        into.copy_from(self.data())
+    }
+}
+
+macro_rules! bind_scalar {
+    ($($T:ty),*) => {$(
+        impl Bind for $T {
+            fn dtype(&self) -> DType {
+                <$T as Element>::DTYPE
+            }
+            fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+                Some(Ok(Shape::SCALAR))
+            }
+            fn contiguous(&self) -> Option<Slice<'_>> {
+                Some(<$T as Element>::slice(std::slice::from_ref(self)))
+            }
+            fn pack(&self, mut into: SliceMut<'_>) -> bool {
+                self.store(&mut into, 0)
+            }
+        }
+    )*};
+}
+bind_scalar!(f32, f64, u8, u32, i64, bool);

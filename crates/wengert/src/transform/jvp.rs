@@ -1,0 +1,102 @@
+//! Tangents forwards: forward mode.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::{dependent, derived, diagonal, differentiable, open};
+use crate::ir::{Op, Phase, Recorder, Value, Var, Vars};
+
+/// The tangents of `outputs` when each of `inputs` moves along its tangent; `None` is exactly
+/// zero. Records rows on the tape; walks it once, iteratively.
+pub(crate) fn jvp<'t>(
+    t: &'t Recorder,
+    outputs: &[Var<'t>],
+    inputs: &[(Var<'t>, Var<'t>)],
+) -> Vec<Option<Var<'t>>> {
+    let sources: Vec<Value> = inputs.iter().filter_map(|(x, _)| x.id()).collect();
+    let (Some(start), Some(end)) = (
+        sources.iter().map(|v| v.row as usize).min(),
+        outputs.iter().filter_map(|y| y.id()).map(|v| v.row as usize + 1).max(),
+    ) else {
+        return vec![None; outputs.len()];
+    };
+    let end = end.max(start);
+    let active = dependent(t, &sources, start, end);
+    let mut needed = vec![false; end - start];
+    t.with_tape(|tape| {
+        for row in outputs.iter().filter_map(|y| y.id()).filter_map(|v| (v.row as usize).checked_sub(start)) {
+            needed[row] = true;
+        }
+        for i in (start..end).rev().filter(|i| active[i - start]) {
+            if needed[i - start] {
+                for operand in &tape.rows()[i].operands {
+                    if let Some(n) = (operand.row as usize).checked_sub(start) {
+                        needed[n] = true;
+                    }
+                }
+            }
+        }
+    });
+    let mut tangents: HashMap<Value, Var<'t>> = HashMap::new();
+    for (x, tangent) in inputs {
+        if let Some(id) = x.id() {
+            let sum = tangents.get(&id).map_or(*tangent, |&t| t + *tangent);
+            tangents.insert(id, sum);
+        }
+    }
+    for index in (start..end).filter(|i| active[i - start] && needed[i - start]) {
+        let Some((row, x, y)) = open(t, index) else { continue };
+        let flows = |o: usize| tangents.get(&row.operands[o]).copied().filter(|_| differentiable(t, &row, o));
+        let incoming: SmallVec<[Option<Var<'t>>; 3]> = (0..x.len()).map(flows).collect();
+        if incoming.iter().all(Option::is_none) {
+            continue;
+        }
+        let outgoing =
+            t.on_behalf(derived(row.origin, Phase::Tangent), || pushed(t, &row.op, &x, &y, &incoming));
+        for (result, tangent) in outgoing.into_iter().enumerate() {
+            let id = Value { row: index as u32, result: result as u32 };
+            if let Some(tangent) = tangent {
+                let sum = tangents.get(&id).map_or(tangent, |&seed| seed + tangent);
+                tangents.insert(id, sum);
+            }
+        }
+    }
+    outputs.iter().map(|y| y.id().and_then(|id| tangents.get(&id).copied())).collect()
+}
+
+/// The tangents of one row's results.
+fn pushed<'t>(
+    t: &'t Recorder,
+    op: &Op,
+    x: &[Var<'t>],
+    y: &[Var<'t>],
+    tangents: &[Option<Var<'t>>],
+) -> SmallVec<[Option<Var<'t>>; 2]> {
+    let some = |vars: Vars<'t>| vars.into_iter().map(Some).collect();
+    let moved = tangents.iter().enumerate().filter_map(|(o, t)| Some((o, (*t)?)));
+    match op {
+        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => SmallVec::new(),
+        Op::Elementwise(f) => {
+            let terms = moved.map(|(o, tangent)| diagonal(f.partial(o, x, y[0]), tangent));
+            smallvec::smallvec![terms.reduce(|a, b| a + b)]
+        }
+        Op::Linear(f) => {
+            let operands: SmallVec<[Var<'t>; 3]> = (0..x.len())
+                .map(|o| if f.linear_in(o) { tangents[o].unwrap_or_else(|| x[o].fill(0.0)) } else { x[o] })
+                .collect();
+            some(t.emit(op.clone(), &operands))
+        }
+        Op::Bilinear(_) => {
+            let terms = moved.map(|(o, tangent)| {
+                let operands = if o == 0 { [tangent, x[1]] } else { [x[0], tangent] };
+                t.emit_one(op.clone(), &operands)
+            });
+            smallvec::smallvec![terms.reduce(|a, b| a + b)]
+        }
+        Op::Custom(f) => f.jvp(x, y, tangents).unwrap_or_else(|kind| {
+            let failed = t.fail(kind, f.name());
+            smallvec::smallvec![Some(failed); y.len()]
+        }),
+    }
+}

@@ -1,0 +1,64 @@
+//! Tape to tape: each transform reads rows and records more of them; none computes a number.
+
+mod jvp;
+mod vjp;
+mod vmap;
+
+pub(crate) use jvp::jvp;
+pub(crate) use vjp::vjp;
+
+use crate::ir::{Origin, Partial, Phase, Recorder, Row, Value, Var};
+
+/// Applies the derivative of an elementwise op to a tangent or a cotangent.
+fn diagonal<'t>(partial: Partial<'t>, t: Var<'t>) -> Var<'t> {
+    match partial {
+        Partial::One => t,
+        Partial::Scale(factor) => t * factor,
+        Partial::Factor(factor) => t * factor,
+        Partial::Where(mask) => mask.select(t, 0.0),
+    }
+}
+
+/// Which of the rows `start..end` depend differentiably on some values.
+fn dependent(t: &Recorder, on: &[Value], start: usize, end: usize) -> Vec<bool> {
+    t.with_tape(|tape| {
+        let mut depends = vec![false; end - start];
+        for value in on {
+            if let Some(d) = (value.row as usize).checked_sub(start).and_then(|i| depends.get_mut(i)) {
+                *d = true;
+            }
+        }
+        for (i, row) in tape.rows().iter().enumerate().take(end).skip(start) {
+            depends[i - start] |= (0..row.operands.len()).any(|o| {
+                let operand = row.operands[o];
+                carries(tape.ty(operand).is_some_and(|ty| ty.dtype.is_float()), row, o)
+                    && (operand.row as usize).checked_sub(start).is_some_and(|j| depends[j])
+            });
+        }
+        depends
+    })
+}
+
+fn carries(float: bool, row: &Row, operand: usize) -> bool {
+    float && row.op.differentiable_in(operand)
+}
+
+/// Whether derivatives flow through operand `o` of a row.
+fn differentiable(t: &Recorder, row: &Row, o: usize) -> bool {
+    let float = t.with_tape(|tape| tape.ty(row.operands[o]).is_some_and(|ty| ty.dtype.is_float()));
+    carries(float, row, o)
+}
+
+/// A copy of a row, and its operands and results as variables.
+fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, Vec<Var<'t>>, Vec<Var<'t>>)> {
+    let row = t.with_tape(|tape| tape.rows().get(index).cloned())?;
+    let operands = row.operands.iter().map(|&v| t.var(v)).collect();
+    let results =
+        (0..row.results.len() as u32).map(|result| t.var(Value { row: index as u32, result })).collect();
+    Some((row, operands, results))
+}
+
+/// The origin of rows that differentiate a row of this one.
+fn derived(origin: Origin, phase: Phase) -> Origin {
+    Origin { phase, ..origin }
+}

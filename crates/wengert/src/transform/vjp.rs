@@ -1,0 +1,130 @@
+//! Cotangents backwards: reverse mode.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::{dependent, derived, diagonal, differentiable, open};
+use crate::ir::{Contribution, Custom, Leaf, Op, Phase, Recorder, Value, Var};
+
+/// For each of `wrt` the sum over `outputs` of the cotangents that reach it; `None` is exactly
+/// zero. Records rows on the tape; walks it once, iteratively.
+pub(crate) fn vjp<'t>(
+    t: &'t Recorder,
+    outputs: &[(Var<'t>, Var<'t>)],
+    wrt: &[Var<'t>],
+) -> Vec<Option<Var<'t>>> {
+    let targets: Vec<Value> = wrt.iter().filter_map(|v| v.id()).collect();
+    let (Some(start), Some(end)) = (
+        targets.iter().map(|v| v.row as usize).min(),
+        outputs.iter().filter_map(|(y, _)| y.id()).map(|v| v.row as usize + 1).max(),
+    ) else {
+        return vec![None; wrt.len()];
+    };
+    let active = dependent(t, &targets, start, end.max(start));
+    let mut cotangents: HashMap<Value, Var<'t>> = HashMap::new();
+    for (y, ct) in outputs {
+        if let Some(id) = y.id().filter(|id| id.row as usize >= start) {
+            accumulate(&mut cotangents, id, *y, Contribution::Whole(*ct));
+        }
+    }
+    for index in (start..end.max(start)).rev().filter(|i| active[i - start]) {
+        let id = |result: usize| Value { row: index as u32, result: result as u32 };
+        let results = t.with_tape(|tape| tape.rows().get(index).map_or(0, |r| r.results.len()));
+        let cts: SmallVec<[Option<Var<'t>>; 2]> =
+            (0..results).map(|r| cotangents.get(&id(r)).copied()).collect();
+        if cts.iter().all(Option::is_none) {
+            continue;
+        }
+        let Some((row, x, y)) = open(t, index) else { continue };
+        for value in (0..results).map(id).filter(|v| !targets.contains(v)) {
+            cotangents.remove(&value);
+        }
+        let flows = |o: usize| {
+            let from = row.operands[o].row as usize;
+            from >= start && active[from - start] && differentiable(t, &row, o)
+        };
+        let wanted: SmallVec<[bool; 3]> = (0..x.len()).map(flows).collect();
+        let contributions = t.on_behalf(derived(row.origin, Phase::Cotangent), || {
+            contributions(t, &row.op, &x, &y, &cts, &wanted)
+        });
+        for (o, contribution) in contributions {
+            t.on_behalf(derived(row.origin, Phase::Cotangent), || {
+                accumulate(&mut cotangents, row.operands[o], x[o], contribution);
+            });
+        }
+    }
+    wrt.iter().map(|v| v.id().and_then(|id| cotangents.get(&id).copied())).collect()
+}
+
+/// Adds a contribution to the cotangent of a value: the only place that accumulates.
+fn accumulate<'t>(
+    cotangents: &mut HashMap<Value, Var<'t>>,
+    value: Value,
+    operand: Var<'t>,
+    contribution: Contribution<'t>,
+) {
+    let sum = match (contribution, cotangents.get(&value).copied()) {
+        (Contribution::Whole(ct), None) => ct,
+        (Contribution::Whole(ct), Some(acc)) => acc + ct,
+        (Contribution::Placed { op, part, place }, acc) => {
+            let acc = acc.unwrap_or_else(|| operand.fill(0.0));
+            let operands: SmallVec<[Var<'t>; 3]> = [acc, part].into_iter().chain(place).collect();
+            part.recorder().emit_one(op, &operands)
+        }
+    };
+    cotangents.insert(value, sum);
+}
+
+/// What one row passes back to the operands that want it.
+fn contributions<'t>(
+    t: &'t Recorder,
+    op: &Op,
+    x: &[Var<'t>],
+    y: &[Var<'t>],
+    cts: &[Option<Var<'t>>],
+    wanted: &[bool],
+) -> Vec<(usize, Contribution<'t>)> {
+    let operands = (0..x.len()).filter(|&o| wanted[o]);
+    let (Some(&y0), Some(ct)) = (y.first(), cts.iter().flatten().next().copied()) else { return Vec::new() };
+    match op {
+        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => Vec::new(),
+        Op::Elementwise(f) => {
+            operands.map(|o| (o, Contribution::Whole(diagonal(f.partial(o, x, y0), ct)))).collect()
+        }
+        Op::Linear(f) => operands.map(|o| (o, f.transpose(o, cts, x))).collect(),
+        Op::Bilinear(f) => operands.map(|o| (o, Contribution::Whole(f.transpose(o, ct, x)))).collect(),
+        Op::Custom(f) => custom(t, &**f, x, y, cts, wanted)
+            .into_iter()
+            .enumerate()
+            .filter_map(|(o, ct)| Some((o, Contribution::Whole(ct?))))
+            .filter(|(o, _)| wanted[*o])
+            .collect(),
+    }
+}
+
+/// The cotangents of a custom op's operands: by its own rule, or by transposing its `jvp`, which
+/// is the reverse walk over rows that are linear in stand-ins for the tangents.
+fn custom<'t>(
+    t: &'t Recorder,
+    f: &dyn Custom,
+    x: &[Var<'t>],
+    y: &[Var<'t>],
+    cts: &[Option<Var<'t>>],
+    wanted: &[bool],
+) -> Vec<Option<Var<'t>>> {
+    if let Some(own) = f.vjp(x, y, cts) {
+        return own.into_vec();
+    }
+    let tangents: Vec<Option<Var<'t>>> =
+        x.iter().zip(wanted).map(|(v, &w)| w.then(|| t.leaf(Leaf::Placeholder, v.ty()))).collect();
+    let pushed = match f.jvp(x, y, &tangents) {
+        Ok(pushed) => pushed,
+        Err(kind) => return vec![Some(t.fail(kind, f.name())); x.len()],
+    };
+    let seeds: Vec<(Var<'t>, Var<'t>)> =
+        pushed.iter().zip(cts).filter_map(|(p, c)| Some(((*p)?, (*c)?))).collect();
+    let stand_ins: Vec<Var<'t>> = tangents.iter().flatten().copied().collect();
+    let mut pulled = vjp(t, &seeds, &stand_ins).into_iter();
+    tangents.iter().map(|v| v.and_then(|_| pulled.next().flatten())).collect()
+}

@@ -1,0 +1,114 @@
+//! One function over many examples: a new leading axis through every row that depends on them.
+
+use std::collections::HashMap;
+
+use super::open;
+use crate::error::ErrorKind;
+use crate::ir::{Leaf, Op, Recorder, Value, Var, Vars};
+use crate::ops::movement::batch_all;
+use crate::shape::TensorType;
+
+impl Recorder {
+    /// Maps a function over axes: each input with `Some(axis)` is cut along that axis, `f` sees one
+    /// example, and each result has the examples along a new first axis. Inputs with `None`, and
+    /// whatever else `f` uses, are shared. Every op states how it works on a batch, so the result is
+    /// a tape of whole-array rows; derivatives may be taken inside `f` and outside.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// // The gradient of each row's squared length.
+    /// let g = t.vmap(&[(x, Some(0))], |x| {
+    ///     let loss = (x[0] * x[0]).sum(());
+    ///     vec![loss.gradients([x[0]])[x[0]]]
+    /// });
+    /// assert_eq!(g[0].value()?.as_slice::<f64>()?, &[2.0, 4.0, 6.0, 8.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn vmap<'t>(
+        &'t self,
+        inputs: &[(Var<'t>, Option<usize>)],
+        f: impl FnOnce(&[Var<'t>]) -> Vec<Var<'t>>,
+    ) -> Vec<Var<'t>> {
+        let mut size = None;
+        let mut batched: HashMap<Value, Var<'t>> = HashMap::new();
+        let mut examples = Vec::with_capacity(inputs.len());
+        for &(x, axis) in inputs {
+            let Some(axis) = axis else {
+                examples.push(x);
+                continue;
+            };
+            let shape = x.shape();
+            let fits = axis < shape.rank() && size.is_none_or(|s| s == shape[axis]);
+            if !fits && x.id().is_some() {
+                let wanted = size.map_or_else(String::new, |s| format!(" of size {s}"));
+                self.fail(
+                    ErrorKind::Shape(format!("{shape} has no axis {axis}{wanted} to map over")),
+                    "vmap",
+                );
+            }
+            if !fits {
+                examples.push(self.poisoned());
+                continue;
+            }
+            size = Some(shape[axis]);
+            let order: Vec<usize> =
+                std::iter::once(axis).chain((0..shape.rank()).filter(|&a| a != axis)).collect();
+            let front = x.permute(&order);
+            let example = self.leaf(Leaf::Placeholder, TensorType::new(x.dtype(), shape.remove(axis, 1)));
+            if let Some(id) = example.id() {
+                batched.insert(id, front);
+            }
+            examples.push(example);
+        }
+        let Some(size) = size else { return f(&examples) };
+        let start = self.with_tape(|tape| tape.rows().len());
+        let outputs = f(&examples);
+        let end = self.with_tape(|tape| tape.rows().len());
+        for index in start..end {
+            let Some((row, x, _)) = open(self, index) else { continue };
+            let flags: Vec<bool> = row.operands.iter().map(|v| batched.contains_key(v)).collect();
+            if !flags.contains(&true) {
+                continue;
+            }
+            let x: Vec<Var<'t>> =
+                row.operands.iter().zip(x).map(|(v, x)| batched.get(v).copied().unwrap_or(x)).collect();
+            let results = self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
+            for (result, var) in results.into_iter().enumerate() {
+                batched.insert(Value { row: index as u32, result: result as u32 }, var);
+            }
+        }
+        outputs
+            .into_iter()
+            .map(|y| match y.id().and_then(|id| batched.get(&id).copied()) {
+                Some(y) => y,
+                None if y.id().is_none() => y,
+                // Every example has the same result.
+                None => match y.shape().insert(0, size) {
+                    Ok(shape) => y.broadcast_to(shape),
+                    Err(kind) => self.fail(kind, "vmap"),
+                },
+            })
+            .collect()
+    }
+
+    fn batch_row<'t>(&'t self, op: &Op, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
+        match op {
+            Op::Leaf(_) => Vars::new(),
+            Op::Elementwise(_) => self.emit(op.clone(), &batch_all(x, batched)),
+            Op::Discrete(f) => f.batched(x, batched),
+            Op::Linear(f) => f.batched(x, batched),
+            Op::Bilinear(f) => f.batched(x, batched),
+            Op::Custom(f) => f.batched(x, batched),
+            Op::Control(_) => {
+                let kind = ErrorKind::Argument(
+                    "a branch cannot differ between the examples of a batch; use `select`".into(),
+                );
+                self.fail(kind, "vmap");
+                Vars::new()
+            }
+        }
+    }
+}

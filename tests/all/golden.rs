@@ -1,0 +1,188 @@
+//! Values and derivatives against an independent reference: `golden/README.md` tells its origin.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use wengert::check::function;
+use wengert::{DType, Program, Recorder, States, Tensor, Var};
+
+fn numbers(json: &Json, into: &mut Vec<f64>) {
+    match json {
+        Json::Array(items) => items.iter().for_each(|j| numbers(j, into)),
+        Json::Bool(b) => into.push(f64::from(u8::from(*b))),
+        other => into.push(other.as_f64().expect("a number")),
+    }
+}
+
+fn shape(json: &Json) -> Vec<usize> {
+    json["shape"].as_array().expect("a shape").iter().map(|d| d.as_u64().expect("a size") as usize).collect()
+}
+
+fn tensor(json: &Json) -> Tensor {
+    let mut data = Vec::new();
+    numbers(&json["data"], &mut data);
+    Tensor::new(shape(json), data).expect("a tensor")
+}
+
+fn integers(json: &Json) -> Tensor {
+    let t = tensor(json);
+    Tensor::new(t.shape(), t.to_f64().iter().map(|&x| x as i64).collect()).expect("a tensor")
+}
+
+fn sizes(json: &Json) -> Vec<usize> {
+    json.as_array()
+        .map_or_else(Vec::new, |a| a.iter().map(|d| d.as_u64().expect("a size") as usize).collect())
+}
+
+/// The function of a case; `None` where the ops for it are not there yet.
+fn apply<'t>(case: &Json, t: &'t Recorder, x: &[Var<'t>]) -> Option<Var<'t>> {
+    let attrs = &case["attrs"];
+    let constant = |i: usize| t.constant(integers(&case["consts"][i]));
+    let keep = |y: Var<'t>, axes: &[usize]| {
+        if attrs["keepdims"] == Json::Bool(true) { axes.iter().fold(y, |y, &a| y.insert_axis(a)) } else { y }
+    };
+    Some(match (case["op"].as_str()?, case["name"].as_str()?) {
+        ("neg", _) => -x[0],
+        ("exp", _) => x[0].exp(),
+        ("sqrt", _) => x[0].sqrt(),
+        ("reciprocal", _) => 1.0 / x[0],
+        ("square", _) => x[0] * x[0],
+        ("sigmoid", _) => x[0].sigmoid(),
+        ("sin", _) => x[0].sin(),
+        ("tan", _) => {
+            let (sin, cos) = x[0].sin_cos();
+            sin / cos
+        }
+        ("abs", _) => x[0].abs(),
+        ("silu", _) => x[0] * x[0].sigmoid(),
+        ("softsign", _) => x[0] / (x[0].abs() + 1.0),
+        ("mul", "x_used_twice") => x[0] * x[0] * x[0].sin(),
+        ("mul", "meshgrid_product") => x[0].insert_axis(1) * x[1].sin(),
+        ("mul", "dropout_mask") => x[0] * t.constant(tensor(&case["consts"][0])),
+        ("add", _) => x[0] + x[1],
+        ("mul", _) => x[0] * x[1],
+        ("div", _) => x[0] / x[1],
+        ("maximum", _) => x[0].maximum(x[1]),
+        ("minimum", _) => x[0].minimum(x[1]),
+        ("sum", _) => keep(x[0].sum(sizes(&attrs["axes"]).as_slice()), &sizes(&attrs["axes"])),
+        ("mean", _) => keep(x[0].mean(sizes(&attrs["axes"]).as_slice()), &sizes(&attrs["axes"])),
+        ("max", _) => keep(x[0].max(sizes(&attrs["axes"]).as_slice()), &sizes(&attrs["axes"])),
+        ("min", _) => keep(-(-x[0]).max(sizes(&attrs["axes"]).as_slice()), &sizes(&attrs["axes"])),
+        ("where", _) => {
+            let positive = x[0].gt(0.0);
+            positive.select(positive.select(x[0], 1.0).ln(), 0.0)
+        }
+        ("norm", _) => (x[0] * x[0]).sum(()).sqrt(),
+        ("matmul", _) => x[0].matmul(x[1]),
+        ("outer", _) => x[0].einsum("i,j->ij", x[1]),
+        ("tensordot", _) => x[0].einsum("iab,baj->ij", x[1]),
+        ("linear", _) => x[0].matmul(x[1]) + x[2],
+        ("einsum", _) if x.len() == 2 => x[0].einsum(attrs["equation"].as_str()?, x[1]),
+        ("einsum", "einsum_transpose") => x[0].permute(&[2, 0, 1]),
+        ("reshape", "reshape") => x[0].reshape(sizes(&attrs["shape"])),
+        ("reshape", _) => x[0].reshape(shape(&case["output"])),
+        ("transpose", _) => x[0].permute(&sizes(&attrs["perm"])),
+        ("slice", _) => x[0].slice_step(0, 1, 2, 2).slice_step(1, 2, -1, 3),
+        ("flip", _) => x[0].slice_step(0, x[0].dim(0) - 1, -1, x[0].dim(0)),
+        ("broadcast_to", _) => x[0].broadcast_to(sizes(&attrs["shape"])),
+        ("gather", _) => x[0].gather(constant(0)),
+        ("softmax", _) => x[0].softmax(),
+        ("log_softmax", _) => x[0].log_softmax(),
+        ("cross_entropy", _) => x[0].cross_entropy(constant(0)) * x[0].dim(0) as f64,
+        ("rmsnorm", _) => {
+            let scale = ((x[0] * x[0]).mean(1) + 1e-6).sqrt().insert_axis(1);
+            x[0] / scale * x[1]
+        }
+        ("layernorm", _) => {
+            let centred = x[0] - x[0].mean(1).insert_axis(1);
+            let scale = ((centred * centred).mean(1) + 1e-5).sqrt().insert_axis(1);
+            centred / scale * x[1] + x[2]
+        }
+        (_, "mlp_relu_ce") => {
+            let hidden = (x[0].matmul(x[1]) + x[2]).relu();
+            (hidden.matmul(x[3]) + x[4]).cross_entropy(constant(0))
+        }
+        (_, "rosenbrock") => {
+            let n = x[0].dim(0);
+            let (head, tail) = (x[0].slice(0, 0..n - 1), x[0].slice(0, 1..n));
+            let (a, b) = (tail - head * head, 1.0 - head);
+            (a * a * 100.0 + b * b).sum(())
+        }
+        _ => return None,
+    })
+}
+
+fn close(found: &Tensor, expected: &Json) -> Result<(), String> {
+    let expected = tensor(expected);
+    let scale = expected.to_f64().iter().filter(|x| x.is_finite()).fold(1.0, |m: f64, x| m.max(x.abs()));
+    if found.shape() != expected.shape() {
+        return Err(format!("{} is not {}", found.shape(), expected.shape()));
+    }
+    match found
+        .to_f64()
+        .iter()
+        .zip(expected.to_f64())
+        .find(|(a, b)| (**a - b).abs() > 1e-10 * scale && **a != *b)
+    {
+        Some((a, b)) => Err(format!("{a} is not {b}")),
+        None => Ok(()),
+    }
+}
+
+fn derivatives<'t>(case: &Json, t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+    let read = |json: &Json| -> Vec<Var<'t>> {
+        json.as_array().into_iter().flatten().map(|j| t.constant(tensor(j))).collect()
+    };
+    let Some(y) = apply(case, t, x) else { return Vec::new() };
+    let pairs = |v: Vec<Var<'t>>| -> Vec<(Var<'t>, Var<'t>)> { x.iter().copied().zip(v).collect() };
+    let vjp = t.vjp(&[(y, t.constant(tensor(&case["cotangent"])))], x);
+    let jvp = t.jvp(&[y], &pairs(read(&case["tangents"])));
+    let hvp = t.jvp(&vjp, &pairs(read(&case["hvp_v"])));
+    let known = case["hvp"].is_array();
+    [y].into_iter().chain(vjp).chain(jvp).chain(hvp.into_iter().filter(|_| known)).collect()
+}
+
+fn check(case: &Json) -> Result<(), String> {
+    let inputs: Vec<Tensor> = case["inputs"].as_array().into_iter().flatten().map(tensor).collect();
+    let f = function(|t, x| derivatives(case, t, x));
+    let program = Program::record(&States::new(), |t| {
+        let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input(DType::F64, x.shape())).collect();
+        t.outputs(f(t, &x))
+    })
+    .map_err(|e| e.to_string())?;
+    let mut workspace = program.workspace().map_err(|e| e.to_string())?;
+    let results = program.evaluate(&mut workspace, &States::new(), &inputs[..]).map_err(|e| e.to_string())?;
+    let expected = [&case["output"]]
+        .into_iter()
+        .chain(case["vjp"].as_array().into_iter().flatten())
+        .chain([&case["jvp"]])
+        .chain(case["hvp"].as_array().into_iter().flatten());
+    for (i, expected) in expected.enumerate() {
+        let found = results.tensor(i).map_err(|e| e.to_string())?;
+        close(&found, expected).map_err(|e| format!("result {i}: {e}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn golden_derivatives() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/golden_ops.json");
+    let all: Json = serde_json::from_str(&std::fs::read_to_string(path).expect("golden file")).expect("JSON");
+    let mut groups: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for case in all["cases"].as_array().expect("cases") {
+        let counts = groups.entry(case["group"].as_str().expect("a group")).or_default();
+        counts.1 += 1;
+        let inputs: Vec<Tensor> = case["inputs"].as_array().into_iter().flatten().map(tensor).collect();
+        let t = Recorder::default();
+        let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input(DType::F64, x.shape())).collect();
+        if apply(case, &t, &x).is_none() {
+            continue;
+        }
+        counts.0 += 1;
+        if let Err(e) = check(case) {
+            panic!("{}: {e}", case["name"]);
+        }
+    }
+    let covered: usize = groups.values().map(|(covered, _)| covered).sum();
+    assert!(covered >= 55, "only {covered} cases are covered: {groups:?}");
+}
