@@ -1,0 +1,97 @@
+//! Images and the labels that belong to them.
+
+use std::path::Path;
+
+use ndarray::{Array1, ArrayD};
+
+use crate::element::Element;
+use crate::error::{Error, ErrorKind, Result};
+use crate::reader::{AnyArray, Options, read_any};
+
+/// Images and their labels, checked against each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// The images: the first dimension counts them.
+    pub images: AnyArray,
+    /// The label of each image, below the number of classes.
+    pub labels: Array1<u32>,
+}
+
+/// Reads images and labels and checks that they fit: as many labels as images, at least two
+/// dimensions of images and one of labels, every label an integer in `0..classes`, no pixel NaN. The error
+/// names the file, the byte and the element.
+///
+/// ```no_run
+/// use wengert_idx::{Options, read_pair};
+/// let pair = read_pair("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", 10, &Options::default())?;
+/// assert_eq!(pair.labels.len(), 60_000);
+/// # Ok::<(), wengert_idx::Error>(())
+/// ```
+pub fn read_pair(
+    images: impl AsRef<Path>,
+    labels: impl AsRef<Path>,
+    classes: u32,
+    options: &Options,
+) -> Result<Pair> {
+    let (images_path, labels_path) = (images.as_ref(), labels.as_ref());
+    let images = read_any(images_path, options)?;
+    let labels = read_any(labels_path, options)?;
+    let wrong = |path: &Path, offset: u64, what: String| Err(Error::new(offset, ErrorKind::Content(what)).of(path));
+    if images.shape().len() < 2 {
+        let what = format!("expected images of at least two dimensions, found {:?}", images.shape());
+        return wrong(images_path, 3, what);
+    }
+    if labels.shape().len() != 1 {
+        return wrong(labels_path, 3, format!("expected labels of one dimension, found {:?}", labels.shape()));
+    }
+    if images.shape()[0] != labels.shape()[0] {
+        let what = format!(
+            "expected {} labels, one for each image of {}, found {}",
+            images.shape()[0],
+            images_path.display(),
+            labels.shape()[0]
+        );
+        return wrong(labels_path, 4, what);
+    }
+    let nan = match &images {
+        AnyArray::F32(a) => a.iter().position(|x| x.is_nan()),
+        AnyArray::F64(a) => a.iter().position(|x| x.is_nan()),
+        _ => None,
+    };
+    if let Some(i) = nan {
+        let (offset, pixels) = (offset(&images, i), images.shape()[1..].iter().product::<usize>());
+        return wrong(images_path, offset, format!("image {}: expected numbers, found NaN", i / pixels.max(1)));
+    }
+    let checked = match &labels {
+        AnyArray::U8(a) => in_range(a, classes),
+        AnyArray::I8(a) => in_range(a, classes),
+        AnyArray::I16(a) => in_range(a, classes),
+        AnyArray::I32(a) => in_range(a, classes),
+        AnyArray::F32(_) | AnyArray::F64(_) => {
+            return wrong(labels_path, 2, format!("expected integer labels, found {}", labels.element()));
+        }
+    };
+    match checked {
+        Ok(checked) => Ok(Pair { images, labels: checked }),
+        Err((i, found)) => {
+            let what = format!("label {i}: expected 0 to {}, found {found}", classes.saturating_sub(1));
+            wrong(labels_path, offset(&labels, i), what)
+        }
+    }
+}
+
+/// The byte of a file's element.
+fn offset(array: &AnyArray, element: usize) -> u64 {
+    (4 + 4 * array.shape().len() + element * array.element().bytes()) as u64
+}
+
+fn in_range<T: Element>(labels: &ArrayD<T>, classes: u32) -> Result<Array1<u32>, (usize, f64)> {
+    labels
+        .iter()
+        .enumerate()
+        .map(|(i, label)| match label.to_f64() {
+            x if x >= 0.0 && x < f64::from(classes) => Ok(x as u32),
+            x => Err((i, x)),
+        })
+        .collect()
+}

@@ -1,0 +1,251 @@
+//! Round trips, cuts and flips over all element types, shapes and encodings.
+
+use flate2::write::GzEncoder;
+use flate2::{Compression, GzBuilder};
+use ndarray::{ArrayD, IxDyn};
+use proptest::prelude::*;
+use std::io::Write;
+use wengert_idx::{
+    AnyArray, Element, ElementType, Encoding, ErrorKind, Options, Reader, read, read_any, read_from, read_pair,
+    summarise, write, write_to,
+};
+
+fn encoded<T: Element>(array: &ArrayD<T>, encoding: Encoding) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_to(&mut bytes, array, encoding).unwrap();
+    bytes
+}
+
+fn dims() -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(0usize..5, 0..5)
+}
+
+/// A random array of one of the types, as the bytes of a raw file.
+fn file() -> impl Strategy<Value = (Vec<u8>, ElementType, Vec<usize>)> {
+    (dims(), 0usize..6, any::<u64>()).prop_map(|(dims, ty, seed)| {
+        let ty = ElementType::ALL[ty];
+        let mut bytes = vec![0, 0, ty.code(), dims.len() as u8];
+        dims.iter().for_each(|&d| bytes.extend((d as u32).to_be_bytes()));
+        let data = dims.iter().product::<usize>() * ty.bytes();
+        bytes.extend((0..data as u64).map(|i| (seed.wrapping_mul(i * 2 + 1) >> 40) as u8));
+        (bytes, ty, dims)
+    })
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut e = GzEncoder::new(Vec::new(), Compression::fast());
+    e.write_all(bytes).unwrap();
+    e.finish().unwrap()
+}
+
+/// Reads as whatever type the header names, back to the bytes of a raw file.
+fn reread(bytes: &[u8]) -> Result<Vec<u8>, wengert_idx::Error> {
+    let reader = Reader::new(bytes, &Options { max_bytes: 1 << 20 })?;
+    Ok(match reader.header().element {
+        ElementType::U8 => encoded(&reader.into_array::<u8>()?, Encoding::Raw),
+        ElementType::I8 => encoded(&reader.into_array::<i8>()?, Encoding::Raw),
+        ElementType::I16 => encoded(&reader.into_array::<i16>()?, Encoding::Raw),
+        ElementType::I32 => encoded(&reader.into_array::<i32>()?, Encoding::Raw),
+        ElementType::F32 => encoded(&reader.into_array::<f32>()?, Encoding::Raw),
+        ElementType::F64 => encoded(&reader.into_array::<f64>()?, Encoding::Raw),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn round_trips((bytes, ty, dims) in file()) {
+        // Signalling NaNs may be quieted on their way through a float, nothing else may change.
+        if !matches!(ty, ElementType::F32 | ElementType::F64) {
+            prop_assert_eq!(&reread(&bytes).unwrap(), &bytes);
+            prop_assert_eq!(&reread(&gzip(&bytes)).unwrap(), &bytes);
+        }
+        let reader = Reader::new(&bytes[..], &Options::default()).unwrap();
+        prop_assert_eq!(reader.header().element, ty);
+        let found: Vec<usize> = reader.header().dims.iter().map(|&d| d as usize).collect();
+        prop_assert_eq!(found, dims);
+    }
+
+    #[test]
+    fn floats_round_trip(dims in dims(), scale in -1e30f64..1e30) {
+        let count: usize = dims.iter().product();
+        let wide = ArrayD::from_shape_vec(IxDyn(&dims), (0..count).map(|i| scale / (i + 1) as f64).collect()).unwrap();
+        let narrow = wide.mapv(|x| x as f32);
+        for encoding in [Encoding::Raw, Encoding::Gzip] {
+            prop_assert_eq!(&read_from::<f64>(&encoded(&wide, encoding)[..], &Options::default()).unwrap(), &wide);
+            prop_assert_eq!(&read_from::<f32>(&encoded(&narrow, encoding)[..], &Options::default()).unwrap(), &narrow);
+        }
+        // Another memory layout, the same file.
+        let reversed = wide.clone().reversed_axes();
+        let standard = ArrayD::from_shape_vec(reversed.raw_dim(), reversed.iter().copied().collect()).unwrap();
+        prop_assert_eq!(encoded(&reversed, Encoding::Raw), encoded(&standard, Encoding::Raw));
+    }
+
+    #[test]
+    fn a_cut_at_every_byte_is_an_error((bytes, ..) in file()) {
+        for packed in [bytes.clone(), gzip(&bytes)] {
+            for cut in 0..packed.len() {
+                prop_assert!(reread(&packed[..cut]).is_err(), "cut at {} of {}", cut, packed.len());
+            }
+        }
+        let mut longer = bytes;
+        longer.push(0);
+        let trailing = matches!(reread(&longer).unwrap_err().kind(), ErrorKind::Trailing { .. });
+        prop_assert!(trailing);
+    }
+
+    #[test]
+    fn a_flipped_byte_is_an_error_or_a_well_formed_result((bytes, ..) in file(), flip in 1u8..) {
+        for i in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[i] ^= flip;
+            if let Ok(back) = reread(&flipped) {
+                prop_assert_eq!(back.len(), flipped.len());
+            }
+        }
+        let packed = gzip(&bytes);
+        for i in 0..packed.len() {
+            let mut flipped = packed.clone();
+            flipped[i] ^= flip;
+            // Some header bytes (time, system) mean nothing; the data has a checksum.
+            if let Ok(back) = reread(&flipped) {
+                prop_assert_eq!(back.len(), bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = reread(&noise);
+        let _ = reread(&[&[0, 0, 8, 3][..], &noise].concat());
+        let _ = reread(&[&[0x1f, 0x8b, 8][..], &noise].concat());
+    }
+}
+
+fn mnist_like(count: u32) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, 3];
+    [count, 2, 2].iter().for_each(|d| bytes.extend(d.to_be_bytes()));
+    bytes.extend((0..count * 4).map(|i| i as u8));
+    bytes
+}
+
+#[test]
+fn members_flags_and_checksums_of_gzip() {
+    let bytes = mnist_like(10);
+    let (a, b) = bytes.split_at(7);
+    let several = [gzip(a), gzip(&[]), gzip(b)].concat();
+    assert_eq!(reread(&several).unwrap(), bytes);
+
+    let mut flagged = GzBuilder::new()
+        .filename("x-idx3-ubyte")
+        .comment("all flags")
+        .extra(vec![1, 2, 3, 4])
+        .mtime(7)
+        .write(Vec::new(), Compression::best());
+    flagged.write_all(&bytes).unwrap();
+    assert_eq!(reread(&flagged.finish().unwrap()).unwrap(), bytes);
+
+    for from_end in 1..=8 {
+        let mut damaged = gzip(&bytes);
+        let at = damaged.len() - from_end;
+        damaged[at] ^= 1;
+        let error = reread(&damaged).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Gzip(_)), "trailer byte {from_end}: {error}");
+    }
+    let garbage = [gzip(&bytes), b"garbage".to_vec()].concat();
+    assert!(reread(&garbage).is_err());
+}
+
+#[test]
+fn headers_that_lie_are_refused_before_memory_is_taken() {
+    let lie = |dims: &[u32]| {
+        let mut bytes = vec![0, 0, 14, dims.len() as u8];
+        dims.iter().for_each(|d| bytes.extend(d.to_be_bytes()));
+        bytes
+    };
+    for dims in [&[u32::MAX][..], &[u32::MAX; 3], &[u32::MAX; 200], &[0, u32::MAX, u32::MAX], &[1 << 28]] {
+        let error = read_from::<f64>(&lie(dims)[..], &Options::default()).unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::TooLarge { .. }), "{dims:?}: {error}");
+    }
+    // Within the limit but not there: an error at the end of the bytes, not of memory.
+    let error = read_from::<f64>(&lie(&[1 << 26])[..], &Options::default()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Truncated { found: 8, .. }), "{error}");
+    // A bomb: 64 MiB of zeros behind a header of one byte.
+    let mut bomb = vec![0, 0, 8, 1, 0, 0, 0, 1];
+    bomb.resize(64 << 20, 0);
+    let error = read_from::<u8>(&gzip(&bomb)[..], &Options::default()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Trailing { .. }), "{error}");
+    let error = read_from::<u8>(&mnist_like(10)[..], &Options { max_bytes: 55 }).unwrap_err();
+    assert_eq!(error.to_string(), "too large at byte 4: the header announces 56 bytes, the limit is 55");
+}
+
+#[test]
+fn errors_name_path_offset_expected_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("bad");
+    let message = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        read::<u8>(&path, &Options::default()).unwrap_err().to_string()
+    };
+    let name = path.display().to_string();
+    assert_eq!(message(b""), format!("{name}: the file is empty; expected an IDX file"));
+    assert_eq!(
+        message(b"PK\x03\x04"),
+        format!("{name}: not an IDX file at byte 0: expected 00 00 (or 1f 8b of gzip), found 50 4b")
+    );
+    assert_eq!(
+        message(&[0, 0, 7, 1]),
+        format!("{name}: unknown element type at byte 2: expected 08, 09, 0b, 0c, 0d or 0e, found 07")
+    );
+    assert_eq!(message(&[0, 0, 13, 0, 0, 0, 0, 0]), format!("{name}: wrong element type at byte 2: expected u8, found f32"));
+    assert_eq!(
+        message(&mnist_like(2)[..20]),
+        format!("{name}: truncated at byte 20: the header announces 24 bytes, found 20")
+    );
+    let folder = read::<u8>(dir.path(), &Options::default()).unwrap_err();
+    assert!(matches!(folder.kind(), ErrorKind::Directory), "{folder}");
+    let missing = read::<u8>(dir.path().join("none"), &Options::default()).unwrap_err();
+    assert!(missing.to_string().contains("none: "), "{missing}");
+}
+
+#[test]
+fn files_are_replaced_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a-idx1-ubyte.gz");
+    let array = ndarray::array![1u8, 2, 3];
+    write(&path, &array, Encoding::Gzip).unwrap();
+    assert_eq!(read_any(&path, &Options::default()).unwrap(), AnyArray::U8(array.clone().into_dyn()));
+    let unwritable = dir.path().join("no/such/folder");
+    assert!(write(&unwritable, &array, Encoding::Raw).is_err());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half written is left");
+    let summary = summarise(&path, &Options::default()).unwrap();
+    assert_eq!((summary.sum, summary.min, summary.max, summary.mean()), (6.0, Some(1.0), Some(3.0), Some(2.0)));
+}
+
+#[test]
+fn pairs_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    let put = |labels_array: &ndarray::Array1<i32>| {
+        write(&images, &ndarray::Array3::<f32>::zeros((3, 2, 2)), Encoding::Raw).unwrap();
+        write(&labels, labels_array, Encoding::Gzip).unwrap();
+        read_pair(&images, &labels, 10, &Options::default())
+    };
+    assert_eq!(put(&ndarray::array![0, 9, 5]).unwrap().labels, ndarray::array![0u32, 9, 5]);
+    let error = put(&ndarray::array![0, 9]).unwrap_err().to_string();
+    assert!(error.contains("expected 3 labels") && error.contains("found 2"), "{error}");
+    let error = put(&ndarray::array![0, 10, 5]).unwrap_err();
+    assert!(error.to_string().ends_with("at byte 12: label 1: expected 0 to 9, found 10"), "{error}");
+    assert_eq!(error.offset(), 12);
+    assert!(put(&ndarray::array![0, -1, 5]).is_err());
+
+    let mut pixels = ndarray::Array3::<f32>::zeros((3, 2, 2));
+    pixels[[1, 0, 1]] = f32::NAN;
+    write(&images, &pixels, Encoding::Raw).unwrap();
+    write(&labels, &ndarray::array![1u8, 2, 3], Encoding::Raw).unwrap();
+    let error = read_pair(&images, &labels, 10, &Options::default()).unwrap_err().to_string();
+    assert!(error.ends_with("at byte 36: image 1: expected numbers, found NaN"), "{error}");
+    let swapped = read_pair(&labels, &images, 10, &Options::default()).unwrap_err().to_string();
+    assert!(swapped.contains("expected images of at least two dimensions"), "{swapped}");
+}
