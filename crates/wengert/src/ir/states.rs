@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::dtype::SliceMut;
 use crate::error::{ErrorKind, Result};
 use crate::tensor::Tensor;
 
@@ -74,6 +75,12 @@ impl States {
     /// A state's value. An error where it belongs to another, larger store.
     pub fn get(&self, state: State) -> Result<&Tensor> {
         self.entries.get(state.0).map(|(_, t)| &**t).ok_or_else(|| missing(state.0))
+    }
+
+    /// A state's elements, for writing some of them in place; copied first where a snapshot shares
+    /// them.
+    pub fn data_mut(&mut self, state: State) -> Result<SliceMut<'_>> {
+        self.get_mut(state.0).map(Tensor::data_mut)
     }
 
     /// A state's value for writing in place; copied first where a snapshot shares it.

@@ -1,0 +1,127 @@
+//! Labelled images in memory, as bytes.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
+use wengert_idx::{AnyArray, Options, read_pair};
+
+use crate::error::{Error, Result};
+
+/// Images, one a row, and their labels. Pixels stay bytes; rows are gathered, cast and scaled on the
+/// tape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// One image a row.
+    pub images: Array2<u8>,
+    /// The class of each image.
+    pub labels: Array1<u32>,
+    /// Height and width of an image.
+    pub size: (usize, usize),
+}
+
+impl Split {
+    /// Reads images and labels, and checks them against each other. An error where the files are
+    /// broken, do not fit, or hold other elements than bytes.
+    pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: u32, options: &Options) -> Result<Self> {
+        let path = images.as_ref();
+        let pair = read_pair(path, labels, classes, options)?;
+        let AnyArray::U8(pixels) = pair.images else {
+            let what = format!("expected images of u8, found {}", pair.images.element());
+            return Err(Error::Model(path.to_owned(), what));
+        };
+        let count = pixels.shape()[0];
+        let width: usize = pixels.shape()[1..].iter().product();
+        let size = match pixels.shape() {
+            [_, height, width] => (*height, *width),
+            _ => (1, width),
+        };
+        let images = pixels
+            .into_shape_with_order((count, width))
+            .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
+        Ok(Self { images, labels: pair.labels, size })
+    }
+
+    /// The number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// The images and labels `from..to`, as far as there are any.
+    pub fn part(&self, from: usize, to: usize) -> (ArrayView2<'_, u8>, ArrayView1<'_, u32>) {
+        let to = to.min(self.len());
+        let range = Slice::from(from.min(to)..to);
+        (self.images.slice_axis(Axis(0), range), self.labels.slice_axis(Axis(0), range))
+    }
+}
+
+/// Images to train with and images to test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// What the model learns from.
+    pub train: Split,
+    /// What it has never seen.
+    pub test: Split,
+}
+
+/// The canonical names of images and labels of a part (`train` or `t10k`), without `.gz`.
+///
+/// ```
+/// assert_eq!(wengert_nn::file_names("t10k").0, "t10k-images-idx3-ubyte");
+/// ```
+pub fn file_names(part: &str) -> (String, String) {
+    (format!("{part}-images-idx3-ubyte"), format!("{part}-labels-idx1-ubyte"))
+}
+
+impl Dataset {
+    /// Reads the four files of MNIST's names from a folder, gzipped or raw, on up to `threads`
+    /// threads.
+    ///
+    /// ```no_run
+    /// let data = wengert_nn::Dataset::load("datasets/mnist", 10, 2)?;
+    /// assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
+    /// # Ok::<(), wengert_nn::Error>(())
+    /// ```
+    pub fn load(dir: impl AsRef<Path>, classes: u32, threads: usize) -> Result<Self> {
+        let dir = dir.as_ref();
+        let split = |part: &str| {
+            let (images, labels) = file_names(part);
+            Split::read(find(dir, &images)?, find(dir, &labels)?, classes, &Options::default())
+        };
+        let (train, test) = if threads > 1 {
+            std::thread::scope(|scope| {
+                let test = scope.spawn(|| split("t10k"));
+                let train = split("train");
+                (train, test.join().unwrap_or_else(|_| Err(Error::Argument("the loading thread ended early".into()))))
+            })
+        } else {
+            (split("train"), split("t10k"))
+        };
+        let data = Self { train: train?, test: test? };
+        let (a, b) = (data.train.images.len_of(Axis(1)), data.test.images.len_of(Axis(1)));
+        if a != b {
+            let what = format!("images to train with have {a} pixels, images to test {b}");
+            return Err(Error::Model(dir.to_owned(), what));
+        }
+        if data.train.is_empty() || data.test.is_empty() || a == 0 {
+            return Err(Error::Model(dir.to_owned(), "there are no images to learn from or to test".into()));
+        }
+        Ok(data)
+    }
+}
+
+/// A file under its canonical name, gzipped (preferred) or raw.
+fn find(dir: &Path, name: &str) -> Result<PathBuf> {
+    let candidates = [dir.join(format!("{name}.gz")), dir.join(name)];
+    match candidates.into_iter().find(|p| p.exists()) {
+        Some(path) => Ok(path),
+        None => {
+            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("there is neither {name}.gz nor {name}"));
+            Err(Error::Io(dir.to_owned(), missing))
+        }
+    }
+}

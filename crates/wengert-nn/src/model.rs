@@ -1,0 +1,152 @@
+//! A classifier of images: a stack of layers over a store, and the programs that use it.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ndarray::{Array1, Array2, ArrayView2};
+use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var};
+
+use crate::data::Split;
+use crate::error::{Error, Result};
+use crate::layers::{SoftmaxCrossEntropy, Stack};
+use crate::optim::Sgd;
+
+/// The float types that models compute in: `f32` and `f64`.
+pub trait Float: Element {}
+impl Float for f32 {}
+impl Float for f64 {}
+
+/// A stack of layers that turns rows of pixels into logits, and its states.
+pub struct Model {
+    /// The parameters.
+    pub states: States,
+    /// The layers.
+    pub stack: Stack,
+    /// What the model computes in.
+    pub dtype: DType,
+    /// Pixels of one image.
+    pub inputs: usize,
+    /// Classes that it tells apart.
+    pub classes: usize,
+}
+
+/// How a model does on a split.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// The share of images whose most probable class is their label.
+    pub accuracy: f64,
+    /// The mean cross-entropy.
+    pub loss: f64,
+    /// How many images of each class (row) were taken for each class (column).
+    pub confusion: Array2<u64>,
+}
+
+/// Images that are evaluated at a time. Fixed, so that sums do not depend on the number of threads.
+const CHUNK: usize = 1000;
+
+impl Model {
+    /// Records the logits of bytes, one image a row, scaled to 0 … 1.
+    pub fn logits<'t>(&self, t: &'t Recorder, pixels: Var<'t>) -> Var<'t> {
+        let x = t.scope("pixels", || pixels.cast(self.dtype) * (1.0 / 255.0));
+        self.stack.forward(t, x)
+    }
+
+    /// The states that training updates.
+    pub fn parameters(&self) -> Vec<State> {
+        self.stack.parameters()
+    }
+
+    /// A training step: inputs are all images `[examples, pixels]` as bytes, all labels
+    /// `[examples]` and the numbers of a batch `[batch]`; it updates the states and returns the loss before the update.
+    pub fn training_step(&self, examples: usize, batch: usize, optimiser: Sgd) -> Result<Program> {
+        Ok(Program::record(&self.states, |t| {
+            let images = t.input(DType::U8, [examples, self.inputs]);
+            let labels = t.input(DType::U32, [examples]);
+            let index = t.input(DType::U32, [batch]);
+            let (x, y) = t.scope("batch", || (images.gather(index), labels.gather(index)));
+            let loss = SoftmaxCrossEntropy.loss(t, self.logits(t, x), y);
+            optimiser.update(t, loss, &self.parameters());
+            t.outputs(loss)
+        })?)
+    }
+
+    fn evaluation(&self, batch: usize) -> Result<Program> {
+        Ok(Program::record(&self.states, |t| {
+            let images = t.input(DType::U8, [batch, self.inputs]);
+            let labels = t.input(DType::U32, [batch]);
+            let logits = self.logits(t, images);
+            let loss = SoftmaxCrossEntropy.loss(t, logits, labels);
+            t.outputs([logits.argmax(1), loss])
+        })?)
+    }
+
+    /// Class probabilities of images `[n, pixels]`.
+    pub fn probabilities(&self, images: ArrayView2<'_, u8>) -> Result<Array2<f64>> {
+        let count = images.nrows();
+        let program = Program::record(&self.states, |t| {
+            let images = t.input(DType::U8, [count, self.inputs]);
+            t.outputs(self.logits(t, images).softmax())
+        })?;
+        let mut workspace = program.workspace()?;
+        let found = program.evaluate(&mut workspace, &self.states, (&images,))?.tensor(0)?;
+        Array2::from_shape_vec((count, self.classes), found.to_f64()).map_err(|e| Error::Argument(e.to_string()))
+    }
+
+    /// Evaluates a split on `threads` threads, which share the states. The result has the same bits
+    /// for any number of them.
+    pub fn evaluate(&self, split: &Split, threads: usize) -> Result<Evaluation> {
+        let total = split.len();
+        if total == 0 {
+            return Err(Error::Argument("there is nothing to evaluate".into()));
+        }
+        let chunks = total.div_ceil(CHUNK);
+        let whole = self.evaluation(CHUNK.min(total))?;
+        let last = self.evaluation(total - (chunks - 1) * CHUNK)?;
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, f64, Array1<i64>)>> {
+            let (mut whole_space, mut last_space) = (whole.workspace()?, last.workspace()?);
+            let mut done = Vec::new();
+            loop {
+                let chunk = next.fetch_add(1, Ordering::Relaxed);
+                if chunk >= chunks {
+                    return Ok(done);
+                }
+                let (program, space) =
+                    if chunk + 1 == chunks { (&last, &mut last_space) } else { (&whole, &mut whole_space) };
+                let (from, to) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(total));
+                let (images, labels) = split.part(from, to);
+                let found = program.evaluate(space, &self.states, (&images, &labels))?;
+                done.push((chunk, found.scalar(1)?, Array1::from(found.slice::<i64>(0)?.to_vec())));
+            }
+        };
+        let parts: Vec<Result<Vec<(usize, f64, Array1<i64>)>>> = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads.min(chunks)).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            let join = |h: std::thread::ScopedJoinHandle<'_, _>| {
+                h.join().unwrap_or_else(|_| Err(Error::Argument("an evaluating thread ended early".into())))
+            };
+            std::iter::once(own).chain(others.into_iter().map(join)).collect()
+        });
+        let mut done: Vec<(usize, f64, Array1<i64>)> = Vec::with_capacity(chunks);
+        for part in parts {
+            done.extend(part?);
+        }
+        done.sort_by_key(|(chunk, ..)| *chunk);
+        let mut confusion = Array2::<u64>::zeros((self.classes, self.classes));
+        let mut loss = 0.0;
+        for (chunk, mean, predicted) in &done {
+            loss += mean * predicted.len() as f64;
+            for (p, &label) in predicted.iter().zip(split.labels.iter().skip(chunk * CHUNK)) {
+                if let Some(cell) = confusion.get_mut((label as usize, *p as usize)) {
+                    *cell += 1;
+                }
+            }
+        }
+        let correct: u64 = confusion.diag().sum();
+        Ok(Evaluation { accuracy: correct as f64 / total as f64, loss: loss / total as f64, confusion })
+    }
+
+    /// A copy of a parameter.
+    pub fn parameter(&self, name: &str) -> Option<&Tensor> {
+        self.states.find(name).and_then(|s| self.states.get(s).ok())
+    }
+}

@@ -1,0 +1,207 @@
+//! The book's network: two affine layers with a ReLU between them.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+use ndarray::{Array1, Array2, ArrayBase, ArrayD, Data, Ix2, IxDyn};
+use wengert::{Outputs, Program, Recorder, Results, SliceMut, Var};
+
+use crate::error::{Error, Result};
+use crate::layers::{Affine, Init, Relu, SoftmaxCrossEntropy, Stack, weights_rng};
+use crate::model::{Float, Model};
+
+/// What the examples of a batch are: their classes, or one row of probabilities (one-hot) each.
+#[derive(Clone, Copy, Debug)]
+pub enum Labels<'a, T> {
+    /// The number of the class of each example.
+    Classes(&'a Array1<u32>),
+    /// A row for each example.
+    OneHot(&'a Array2<T>),
+}
+
+/// One array for each of `W1 b1 W2 b2`.
+pub type Gradients<T> = BTreeMap<String, ArrayD<T>>;
+
+/// The network of chapter 5 of "Deep Learning from Scratch" (K. Saitoh, 2019):
+/// affine (`W1`, `b1`), ReLU, affine (`W2`, `b2`), softmax with cross-entropy. Weights start at
+/// 0.01·N(0,1), biases at 0.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert_nn::{Labels, TwoLayerNet};
+/// let net = TwoLayerNet::<f32>::new(2, 3, 2, 42)?;
+/// let x = array![[0.0f32, 1.0], [1.0, 0.0]];
+/// assert_eq!(net.predict(&x)?.shape(), &[2, 2]);
+/// let (classes, one_hot) = (array![0u32, 1], array![[1.0f32, 0.0], [0.0, 1.0]]);
+/// assert_eq!(net.loss(&x, Labels::Classes(&classes))?, net.loss(&x, Labels::OneHot(&one_hot))?);
+/// # Ok::<(), wengert_nn::Error>(())
+/// ```
+pub struct TwoLayerNet<T> {
+    model: Model,
+    float: PhantomData<T>,
+}
+
+const NAMES: [&str; 4] = ["W1", "b1", "W2", "b2"];
+
+impl<T: Float> TwoLayerNet<T> {
+    /// A network with random weights of a seed. An error where a size is zero.
+    pub fn new(inputs: usize, hidden: usize, classes: usize, seed: u64) -> Result<Self> {
+        if inputs == 0 || hidden == 0 || classes == 0 {
+            return Err(Error::Argument("a network needs inputs, hidden units and classes".into()));
+        }
+        let mut states = wengert::States::new();
+        let mut rng = weights_rng(seed);
+        let init = Init::Normal(0.01);
+        let first = Affine::new(&mut states, ("W1", "b1"), (inputs, hidden), init, T::DTYPE, &mut rng)?;
+        let second = Affine::new(&mut states, ("W2", "b2"), (hidden, classes), init, T::DTYPE, &mut rng)?;
+        let stack = Stack::new().with("affine1", first).with("relu1", Relu).with("affine2", second);
+        let model = Model { states, stack, dtype: T::DTYPE, inputs, classes };
+        Ok(Self { model, float: PhantomData })
+    }
+
+    /// The network as a model of images.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The network as a model of images, to train it.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The network as a model of images.
+    pub fn into_model(self) -> Model {
+        self.model
+    }
+
+    /// The logits of rows of inputs.
+    pub fn predict<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>) -> Result<Array2<T>> {
+        let logits = self.run(x, None, |t, logits, _| t.outputs(logits), |r| Ok(r.slice::<T>(0)?.to_vec()))?;
+        Array2::from_shape_vec((x.nrows(), self.model.classes), logits).map_err(|e| Error::Argument(e.to_string()))
+    }
+
+    /// The mean cross-entropy of rows of inputs.
+    pub fn loss<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>, labels: Labels<'_, T>) -> Result<f64> {
+        let record = |t: &'_ Recorder, logits: Var<'_>, labels: Option<Var<'_>>| t.outputs(loss(t, logits, labels));
+        self.run(x, Some(labels), record, |r| Ok(r.scalar(0)?))
+    }
+
+    /// The share of rows whose largest logit is at their label.
+    pub fn accuracy<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>, labels: Labels<'_, T>) -> Result<f64> {
+        let logits = self.predict(x)?;
+        let expected: Vec<usize> = match labels {
+            Labels::Classes(classes) => classes.iter().map(|&c| c as usize).collect(),
+            Labels::OneHot(rows) => rows.rows().into_iter().map(argmax).collect(),
+        };
+        if expected.len() != logits.nrows() || expected.is_empty() {
+            return Err(Error::Argument(format!("{} rows have {} labels", logits.nrows(), expected.len())));
+        }
+        let hits = logits.rows().into_iter().zip(&expected).filter(|(row, e)| argmax(*row) == **e).count();
+        Ok(hits as f64 / expected.len() as f64)
+    }
+
+    /// The gradients of the loss by `W1 b1 W2 b2`, by backpropagation.
+    pub fn gradient<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>, labels: Labels<'_, T>) -> Result<Gradients<T>> {
+        let parameters = self.model.parameters();
+        let record = |t: &'_ Recorder, logits: Var<'_>, labels: Option<Var<'_>>| {
+            let wrt: Vec<Var<'_>> = parameters.iter().map(|&p| t.state(p)).collect();
+            let g = loss(t, logits, labels).gradients(wrt);
+            t.outputs(g.iter().map(|(_, g)| g))
+        };
+        self.run(x, Some(labels), record, |r| {
+            let named = NAMES.iter().enumerate();
+            named.map(|(i, name)| Ok(((*name).to_owned(), r.view::<T>(i)?.to_owned()))).collect()
+        })
+    }
+
+    /// The gradients of the loss by `W1 b1 W2 b2`, by central differences of step 10⁻⁴, as the book
+    /// takes them: slow, and a check on [`gradient`](Self::gradient).
+    pub fn numerical_gradient<S: Data<Elem = T>>(
+        &self,
+        x: &ArrayBase<S, Ix2>,
+        labels: Labels<'_, T>,
+    ) -> Result<Gradients<T>> {
+        const STEP: f64 = 1e-4;
+        let program = self.program(x.dim(), Some(labels), |t, logits, labels| t.outputs(loss(t, logits, labels)))?;
+        let mut workspace = program.workspace()?;
+        let mut states = self.model.states.clone();
+        let mut gradients = Gradients::new();
+        for (name, &parameter) in NAMES.iter().zip(&self.model.parameters()) {
+            let shape = states.get(parameter)?.shape();
+            let mut slopes = Vec::with_capacity(shape.elements());
+            for i in 0..shape.elements() {
+                let old = states.get(parameter)?.data().f64_at(i).unwrap_or(f64::NAN);
+                let mut at = |value: f64| -> Result<f64> {
+                    store(&mut states.data_mut(parameter)?, i, value);
+                    let results = match labels {
+                        Labels::Classes(c) => program.evaluate(&mut workspace, &states, (x, c))?,
+                        Labels::OneHot(o) => program.evaluate(&mut workspace, &states, (x, o))?,
+                    };
+                    Ok(results.scalar(0)?)
+                };
+                let slope = (at(old + STEP)? - at(old - STEP)?) / (2.0 * STEP);
+                store(&mut states.data_mut(parameter)?, i, old);
+                slopes.push(T::from_f64(slope));
+            }
+            let array =
+                ArrayD::from_shape_vec(IxDyn(&shape), slopes).map_err(|e| Error::Argument(e.to_string()))?;
+            gradients.insert((*name).to_owned(), array);
+        }
+        Ok(gradients)
+    }
+
+    fn program<F>(&self, (rows, columns): (usize, usize), labels: Option<Labels<'_, T>>, record: F) -> Result<Program>
+    where
+        F: for<'t> FnOnce(&'t Recorder, Var<'t>, Option<Var<'t>>) -> wengert::Result<Outputs>,
+    {
+        Ok(Program::record(&self.model.states, |t| {
+            let x = t.input(T::DTYPE, [rows, columns]);
+            let labels = labels.map(|labels| match labels {
+                Labels::Classes(c) => t.input(wengert::DType::U32, [c.len()]),
+                Labels::OneHot(o) => t.input(T::DTYPE, [o.nrows(), o.ncols()]),
+            });
+            record(t, self.model.stack.forward(t, x), labels)
+        })?)
+    }
+
+    fn run<S, F, R>(
+        &self,
+        x: &ArrayBase<S, Ix2>,
+        labels: Option<Labels<'_, T>>,
+        record: F,
+        read: impl FnOnce(&Results<'_>) -> Result<R>,
+    ) -> Result<R>
+    where
+        S: Data<Elem = T>,
+        F: for<'t> FnOnce(&'t Recorder, Var<'t>, Option<Var<'t>>) -> wengert::Result<Outputs>,
+    {
+        let program = self.program(x.dim(), labels, record)?;
+        let mut workspace = program.workspace()?;
+        let states = &self.model.states;
+        let results = match labels {
+            None => program.evaluate(&mut workspace, states, (x,))?,
+            Some(Labels::Classes(c)) => program.evaluate(&mut workspace, states, (x, c))?,
+            Some(Labels::OneHot(o)) => program.evaluate(&mut workspace, states, (x, o))?,
+        };
+        read(&results)
+    }
+}
+
+fn loss<'t>(t: &'t Recorder, logits: Var<'t>, labels: Option<Var<'t>>) -> Var<'t> {
+    labels.map_or(logits, |labels| SoftmaxCrossEntropy.loss(t, logits, labels))
+}
+
+fn argmax<T: Float>(row: ndarray::ArrayView1<'_, T>) -> usize {
+    let best = row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, x)| {
+        if x.to_f64() > best.1 { (i, x.to_f64()) } else { best }
+    });
+    best.0
+}
+
+fn store(slice: &mut SliceMut<'_>, i: usize, value: f64) {
+    match slice {
+        SliceMut::F32(s) => s[i] = value as f32,
+        SliceMut::F64(s) => s[i] = value,
+        _ => {}
+    }
+}
