@@ -1,0 +1,186 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Train, evaluate and inspect neural networks on a reverse-mode autodiff tape.
+///
+/// Exit codes: 0 done, 1 the work failed, 2 the arguments make no sense. Errors are one line on
+/// standard error.
+#[derive(Parser)]
+#[command(name = "wengert", version, subcommand_required = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Train the book's two-layer network on images and leave a run folder
+    ///
+    /// The folder holds final.safetensors (the parameters W1 b1 W2 b2), metrics.csv (iteration, loss,
+    /// accuracies, seconds) and curves.svg (the picture of the learning). It appears when training
+    /// is done, complete or not at all. The same seed gives the same model, bit for bit, whatever the
+    /// number of threads.
+    Train(TrainArgs),
+    /// Evaluate a model on the test set: accuracy, loss, accuracy by class, confusion matrix
+    Eval(EvalArgs),
+    /// Draw an image in the terminal and print the probability of each class
+    Predict(PredictArgs),
+    /// Compare backpropagation with numerical gradients, in f64, for W1 b1 W2 b2
+    ///
+    /// Prints the mean absolute difference for each parameter, as the book does, and fails where one
+    /// exceeds 1e-8.
+    Gradcheck(GradcheckArgs),
+    /// Look into IDX files
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Print the tape of a training step
+    Graph(GraphArgs),
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Element type, shape, bytes, sum, minimum, maximum and mean of a file
+    Inspect(InspectArgs),
+    /// Check images against labels: counts, shapes, label range, NaN
+    Check(CheckArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct DataDir {
+    /// Folder with the four files of MNIST's names, gzipped or raw [default: datasets/mnist of the
+    /// repository one stands in]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Precision {
+    F32,
+    F64,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(crate) hidden: u32,
+    /// Images a step, drawn with replacement
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch: u32,
+    /// Learning rate
+    #[arg(long, default_value_t = 0.1, value_parser = learning_rate)]
+    pub(crate) lr: f64,
+    /// Steps
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) iters: u64,
+    /// For weights and batches
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// What to compute in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub(crate) dtype: Precision,
+    /// Threads for loading and evaluation; steps run on one [default: all cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) threads: Option<u32>,
+    /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Print one JSON object at the end and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct EvalArgs {
+    /// The model, a safetensors file from `train`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// The model, a safetensors file from `train`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Images, an IDX file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) images: PathBuf,
+    /// Which image, from 0
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) index: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct GradcheckArgs {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) hidden: u32,
+    /// For the weights
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct InspectArgs {
+    /// An IDX file, gzipped or raw
+    pub(crate) file: PathBuf,
+    /// The largest number of unpacked bytes to accept
+    #[arg(long, value_name = "N", default_value_t = 1 << 30)]
+    pub(crate) max_bytes: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Images, an IDX file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) images: PathBuf,
+    /// Labels, an IDX file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: PathBuf,
+    /// Labels must be below this
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) classes: u32,
+    /// The largest number of unpacked bytes to accept in each file
+    #[arg(long, value_name = "N", default_value_t = 1 << 30)]
+    pub(crate) max_bytes: u64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// One row a line; rows of derivatives start with `~`
+    Text,
+    /// The language of Graphviz; rows of derivatives in red
+    Dot,
+}
+
+#[derive(Args)]
+pub(crate) struct GraphArgs {
+    /// Units of the hidden layer
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    pub(crate) hidden: u32,
+    /// Images a step
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch: u32,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: GraphFormat,
+}
+
+fn learning_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        Ok(_) => Err("expected a finite number above zero".into()),
+        Err(e) => Err(e.to_string()),
+    }
+}

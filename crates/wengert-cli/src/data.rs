@@ -1,0 +1,37 @@
+//! `wengert data`.
+
+use std::io::Write;
+
+use wengert_idx::{Options, read_pair, summarise};
+
+use crate::Failure;
+use crate::args::{CheckArgs, InspectArgs};
+
+pub(crate) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let s = summarise(&args.file, &Options { max_bytes: args.max_bytes })?;
+    let number = |x: Option<f64>| x.map_or_else(|| "none".to_owned(), |x| x.to_string());
+    writeln!(out, "type   {}", s.header.element)?;
+    writeln!(out, "shape  {:?}", s.header.dims)?;
+    writeln!(out, "bytes  {}", s.bytes)?;
+    writeln!(out, "sum    {}", s.sum)?;
+    writeln!(out, "min    {}", number(s.min))?;
+    writeln!(out, "max    {}", number(s.max))?;
+    writeln!(out, "mean   {}", number(s.mean()))?;
+    if s.nans > 0 {
+        writeln!(out, "NaN    {}", s.nans)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let pair = read_pair(&args.images, &args.labels, args.classes, &Options { max_bytes: args.max_bytes })?;
+    writeln!(
+        out,
+        "{} images of {} {:?}, labels in 0..{}: they fit",
+        pair.labels.len(),
+        pair.images.element(),
+        &pair.images.shape()[1..],
+        args.classes
+    )?;
+    Ok(())
+}

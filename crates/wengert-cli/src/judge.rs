@@ -1,0 +1,127 @@
+//! `wengert eval`, `predict` and `gradcheck`: what a model does, and whether its gradients are right.
+
+use std::io::Write;
+
+use ndarray::{Array1, ArrayView1, Axis};
+use wengert_idx::{Options, Reader};
+use wengert_nn::{Labels, Model, Split, TwoLayerNet, file_names};
+
+use crate::Failure;
+use crate::args::{EvalArgs, GradcheckArgs, PredictArgs};
+use crate::run_folder::{data_dir, threads};
+
+fn read_split(dir: &std::path::Path, part: &str, classes: usize) -> Result<Split, Failure> {
+    let (images, labels) = file_names(part);
+    let find = |name: &str| {
+        let packed = dir.join(format!("{name}.gz"));
+        if packed.exists() { packed } else { dir.join(name) }
+    };
+    let classes = u32::try_from(classes).unwrap_or(u32::MAX);
+    Ok(Split::read(find(&images), find(&labels), classes, &Options::default())?)
+}
+
+pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let model = Model::load_two_layer(&args.model)?;
+    let test = read_split(&data_dir(args.data.data.as_deref()), "t10k", model.classes)?;
+    fits(&model, test.images.ncols())?;
+    let found = model.evaluate(&test, threads(None))?;
+    writeln!(out, "accuracy {:.4}, loss {:.4} on {} images\n", found.accuracy, found.loss, test.len())?;
+    writeln!(out, "class  images  accuracy")?;
+    for (class, row) in found.confusion.rows().into_iter().enumerate() {
+        let count: u64 = row.sum();
+        let share = if count == 0 { f64::NAN } else { row[class] as f64 / count as f64 };
+        writeln!(out, "{class:>5}  {count:>6}  {share:>8.4}")?;
+    }
+    writeln!(out, "\nconfusion: a row for each class, a column for what it was taken for")?;
+    let width = found.confusion.iter().max().map_or(1, |m| m.to_string().len()).max(3) + 1;
+    let head: String = (0..model.classes).map(|c| format!("{c:>width$}")).collect();
+    writeln!(out, "     {head}")?;
+    for (class, row) in found.confusion.rows().into_iter().enumerate() {
+        let cells: String = row.iter().map(|n| format!("{n:>width$}")).collect();
+        writeln!(out, "{class:>4} {cells}")?;
+    }
+    Ok(())
+}
+
+fn fits(model: &Model, pixels: usize) -> Result<(), Failure> {
+    if model.inputs == pixels {
+        return Ok(());
+    }
+    Err(Failure::Work(format!("the model takes images of {} pixels, these have {pixels}", model.inputs)))
+}
+
+pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let model = Model::load_two_layer(&args.model)?;
+    let path = args.images.display();
+    let name = |e: wengert_idx::Error| match e.path() {
+        Some(_) => Failure::Work(e.to_string()),
+        None => Failure::Work(format!("{path}: {e}")),
+    };
+    let mut reader = Reader::open(&args.images, &Options::default()).map_err(name)?;
+    let dims = reader.header().dims.clone();
+    if args.index >= reader.header().records() {
+        let count = reader.header().records();
+        return Err(Failure::Work(format!("{path}: there are {count} images, no number {}", args.index)));
+    }
+    let mut pixels: Vec<u8> = Vec::new();
+    for _ in 0..=args.index {
+        reader.next_record(&mut pixels).map_err(name)?;
+    }
+    fits(&model, pixels.len())?;
+    let width = dims.get(2).map_or(pixels.len(), |&w| w as usize).max(1);
+    draw(&pixels, width, out)?;
+    let image = ArrayView1::from(&pixels);
+    let probabilities = model.probabilities(image.insert_axis(Axis(0)))?;
+    let row = probabilities.row(0);
+    let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
+    for (class, p) in row.iter().enumerate() {
+        let bar = "█".repeat((p * 40.0).round() as usize);
+        writeln!(out, "{}{class:>3}  {p:.4}  {bar}", if class == best { '>' } else { ' ' })?;
+    }
+    Ok(())
+}
+
+/// Two rows of pixels a line, in five greys.
+fn draw(pixels: &[u8], width: usize, out: &mut dyn Write) -> Result<(), Failure> {
+    for line in pixels.chunks(width * 2) {
+        let (upper, lower) = line.split_at(width.min(line.len()));
+        let cell = |i: usize| {
+            let sum = u32::from(upper[i]) + lower.get(i).copied().map_or(0, u32::from);
+            [' ', '░', '▒', '▓', '█'][((sum + 63) / 128).min(4) as usize]
+        };
+        let text: String = (0..upper.len()).map(cell).collect();
+        writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Images that gradients are compared on.
+const IMAGES: usize = 3;
+/// The largest mean difference that passes.
+const TOLERANCE: f64 = 1e-8;
+
+pub(crate) fn gradcheck(args: &GradcheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let split = read_split(&data_dir(args.data.data.as_deref()), "train", 10)?;
+    let (images, labels) = split.part(0, IMAGES);
+    let x = images.mapv(|p| f64::from(p) / 255.0);
+    let labels: Array1<u32> = labels.to_owned();
+    let net = TwoLayerNet::<f64>::new(x.ncols(), args.hidden as usize, 10, args.seed)?;
+    let by_tape = net.gradient(&x, Labels::Classes(&labels))?;
+    let by_differences = net.numerical_gradient(&x, Labels::Classes(&labels))?;
+    writeln!(out, "mean |backpropagation − numerical gradient|, {} images, f64", x.nrows())?;
+    let mut wrong = Vec::new();
+    for name in ["W1", "b1", "W2", "b2"] {
+        let (Some(a), Some(b)) = (by_tape.get(name), by_differences.get(name)) else {
+            return Err(Failure::Work(format!("there is no gradient by {name}")));
+        };
+        let difference = (a - b).mapv(f64::abs).mean().unwrap_or(f64::NAN);
+        writeln!(out, "{name}  {difference:.3e}")?;
+        if difference.is_nan() || difference > TOLERANCE {
+            wrong.push(name);
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Work(format!("the gradients by {} differ by more than {TOLERANCE:e}", wrong.join(", "))))
+}

@@ -1,0 +1,92 @@
+//! The `wengert` program.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod curves;
+mod data;
+mod graph;
+mod judge;
+mod run_folder;
+mod training;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::{Arguments, Command, DataCommand};
+
+/// What ends a command early.
+enum Failure {
+    /// The arguments make no sense: exit code 2.
+    Usage(String),
+    /// The work failed: exit code 1.
+    Work(String),
+    /// Nobody reads what is printed any more: no failure at all.
+    Unread,
+}
+
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        if e.kind() == io::ErrorKind::BrokenPipe { Self::Unread } else { Self::Work(e.to_string()) }
+    }
+}
+
+macro_rules! failed_work {
+    ($($Error:ty),*) => {$(
+        impl From<$Error> for Failure {
+            fn from(e: $Error) -> Self {
+                Self::Work(e.to_string())
+            }
+        }
+    )*};
+}
+failed_work!(wengert::Error, wengert_idx::Error, wengert_nn::Error);
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::try_parse() {
+        Ok(arguments) => dispatch(arguments.command),
+        Err(e) => misused(&e),
+    };
+    let (code, message) = match outcome {
+        Ok(()) | Err(Failure::Unread) => return ExitCode::SUCCESS,
+        Err(Failure::Work(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
+    };
+    // If even this cannot be written, the exit code still tells.
+    let _ = writeln!(io::stderr(), "wengert: {}", message.replace('\n', " "));
+    ExitCode::from(code)
+}
+
+/// Help and version are answers; everything else is one line and where to find help.
+fn misused(e: &clap::Error) -> Result<(), Failure> {
+    let text = e.render();
+    match e.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(write!(io::stdout(), "{}", text.ansi())?),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Failure::Usage("a command is missing; try `wengert --help`".into()))
+        }
+        _ => {
+            let text = text.to_string();
+            // The paragraph before the usage, as one line.
+            let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+            let line: Vec<&str> = what.split_whitespace().collect();
+            Err(Failure::Usage(format!("{}; try `--help`", line.join(" "))))
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Failure> {
+    let out = &mut io::stdout().lock();
+    match command {
+        Command::Train(args) => training::train(&args, out),
+        Command::Eval(args) => judge::eval(&args, out),
+        Command::Predict(args) => judge::predict(&args, out),
+        Command::Gradcheck(args) => judge::gradcheck(&args, out),
+        Command::Data { command: DataCommand::Inspect(args) } => data::inspect(&args, out),
+        Command::Data { command: DataCommand::Check(args) } => data::check(&args, out),
+        Command::Graph(args) => graph::graph(&args, out),
+    }
+}
