@@ -98,7 +98,11 @@ fn panel(
         .configure_series_labels()
         .label_font(text)
         .border_style(TRANSPARENT)
-        .position(if name == "loss" { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight })
+        .position(if name == "loss" {
+            SeriesLabelPosition::UpperRight
+        } else {
+            SeriesLabelPosition::LowerRight
+        })
         .draw()?;
     Ok(())
 }

@@ -150,8 +150,12 @@ impl Average {
 fn csv(points: &[Point]) -> Result<String, Failure> {
     let mut text = String::from("iteration,loss,train_accuracy,test_accuracy,seconds\n");
     for p in points {
-        writeln!(text, "{},{},{},{},{:.3}", p.iteration, p.loss, p.train_accuracy, p.test_accuracy, p.seconds)
-            .map_err(|e| Failure::Work(e.to_string()))?;
+        writeln!(
+            text,
+            "{},{},{},{},{:.3}",
+            p.iteration, p.loss, p.train_accuracy, p.test_accuracy, p.seconds
+        )
+        .map_err(|e| Failure::Work(e.to_string()))?;
     }
     Ok(text)
 }

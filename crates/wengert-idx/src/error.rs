@@ -123,10 +123,16 @@ impl fmt::Display for Error {
                 write!(f, "trailing bytes at byte {at}: the header announces {expected} bytes, found more")
             }
             ErrorKind::TooLarge { announced: Some(announced), limit } => {
-                write!(f, "too large at byte {at}: the header announces {announced} bytes, the limit is {limit}")
+                write!(
+                    f,
+                    "too large at byte {at}: the header announces {announced} bytes, the limit is {limit}"
+                )
             }
             ErrorKind::TooLarge { announced: None, limit } => {
-                write!(f, "too large at byte {at}: the header announces more than 2^64 bytes, the limit is {limit}")
+                write!(
+                    f,
+                    "too large at byte {at}: the header announces more than 2^64 bytes, the limit is {limit}"
+                )
             }
             ErrorKind::WrongType { expected, found } => {
                 write!(f, "wrong element type at byte {at}: expected {expected}, found {found}")

@@ -36,13 +36,18 @@ pub fn read_pair(
     let (images_path, labels_path) = (images.as_ref(), labels.as_ref());
     let images = read_any(images_path, options)?;
     let labels = read_any(labels_path, options)?;
-    let wrong = |path: &Path, offset: u64, what: String| Err(Error::new(offset, ErrorKind::Content(what)).of(path));
+    let wrong =
+        |path: &Path, offset: u64, what: String| Err(Error::new(offset, ErrorKind::Content(what)).of(path));
     if images.shape().len() < 2 {
         let what = format!("expected images of at least two dimensions, found {:?}", images.shape());
         return wrong(images_path, 3, what);
     }
     if labels.shape().len() != 1 {
-        return wrong(labels_path, 3, format!("expected labels of one dimension, found {:?}", labels.shape()));
+        return wrong(
+            labels_path,
+            3,
+            format!("expected labels of one dimension, found {:?}", labels.shape()),
+        );
     }
     if images.shape()[0] != labels.shape()[0] {
         let what = format!(
@@ -60,7 +65,11 @@ pub fn read_pair(
     };
     if let Some(i) = nan {
         let (offset, pixels) = (offset(&images, i), images.shape()[1..].iter().product::<usize>());
-        return wrong(images_path, offset, format!("image {}: expected numbers, found NaN", i / pixels.max(1)));
+        return wrong(
+            images_path,
+            offset,
+            format!("image {}: expected numbers, found NaN", i / pixels.max(1)),
+        );
     }
     let checked = match &labels {
         AnyArray::U8(a) => in_range(a, classes),

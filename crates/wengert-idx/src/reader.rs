@@ -49,8 +49,8 @@ impl Header {
     /// Bytes of the whole file, unpacked, if they fit the limit. Dimensions of zero count as one
     /// here, so that no array comes out whose shape could not be counted.
     fn checked_bytes(&self, limit: u64) -> Result<u64> {
-        let sizes = self.dims.iter().map(|&d| u64::from(d.max(1)));
-        let data = sizes.fold(Some(self.element.bytes() as u64), |n, d| n?.checked_mul(d));
+        let mut sizes = self.dims.iter().map(|&d| u64::from(d.max(1)));
+        let data = sizes.try_fold(self.element.bytes() as u64, u64::checked_mul);
         let announced = data.and_then(|n| n.checked_add(self.bytes()));
         let too_large = || Error::new(4, ErrorKind::TooLarge { announced, limit });
         announced.filter(|&n| n <= limit).ok_or_else(too_large)?;
@@ -170,8 +170,9 @@ impl<R: Read> Reader<R> {
         self.elements(self.records_left * self.header.record_elements(), &mut elements)?;
         self.finish()?;
         let offset = self.source.offset;
-        ArrayD::from_shape_vec(IxDyn(&dims), elements)
-            .map_err(|e| Error::new(offset, ErrorKind::Content(format!("the shape {dims:?} cannot be held: {e}"))))
+        ArrayD::from_shape_vec(IxDyn(&dims), elements).map_err(|e| {
+            Error::new(offset, ErrorKind::Content(format!("the shape {dims:?} cannot be held: {e}")))
+        })
     }
 
     fn expect<T: Element>(&self) -> Result<()> {

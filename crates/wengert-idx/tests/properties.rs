@@ -6,8 +6,8 @@ use ndarray::{ArrayD, IxDyn};
 use proptest::prelude::*;
 use std::io::Write;
 use wengert_idx::{
-    AnyArray, Element, ElementType, Encoding, ErrorKind, Options, Reader, read, read_any, read_from, read_pair,
-    summarise, write, write_to,
+    AnyArray, Element, ElementType, Encoding, ErrorKind, Options, Reader, read, read_any, read_from,
+    read_pair, summarise, write, write_to,
 };
 
 fn encoded<T: Element>(array: &ArrayD<T>, encoding: Encoding) -> Vec<u8> {
@@ -198,7 +198,10 @@ fn errors_name_path_offset_expected_and_found() {
         message(&[0, 0, 7, 1]),
         format!("{name}: unknown element type at byte 2: expected 08, 09, 0b, 0c, 0d or 0e, found 07")
     );
-    assert_eq!(message(&[0, 0, 13, 0, 0, 0, 0, 0]), format!("{name}: wrong element type at byte 2: expected u8, found f32"));
+    assert_eq!(
+        message(&[0, 0, 13, 0, 0, 0, 0, 0]),
+        format!("{name}: wrong element type at byte 2: expected u8, found f32")
+    );
     assert_eq!(
         message(&mnist_like(2)[..20]),
         format!("{name}: truncated at byte 20: the header announces 24 bytes, found 20")
@@ -220,7 +223,10 @@ fn files_are_replaced_whole() {
     assert!(write(&unwritable, &array, Encoding::Raw).is_err());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half written is left");
     let summary = summarise(&path, &Options::default()).unwrap();
-    assert_eq!((summary.sum, summary.min, summary.max, summary.mean()), (6.0, Some(1.0), Some(3.0), Some(2.0)));
+    assert_eq!(
+        (summary.sum, summary.min, summary.max, summary.mean()),
+        (6.0, Some(1.0), Some(3.0), Some(2.0))
+    );
 }
 
 #[test]

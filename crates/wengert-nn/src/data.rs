@@ -22,7 +22,12 @@ pub struct Split {
 impl Split {
     /// Reads images and labels, and checks them against each other. An error where the files are
     /// broken, do not fit, or hold other elements than bytes.
-    pub fn read(images: impl AsRef<Path>, labels: impl AsRef<Path>, classes: u32, options: &Options) -> Result<Self> {
+    pub fn read(
+        images: impl AsRef<Path>,
+        labels: impl AsRef<Path>,
+        classes: u32,
+        options: &Options,
+    ) -> Result<Self> {
         let path = images.as_ref();
         let pair = read_pair(path, labels, classes, options)?;
         let AnyArray::U8(pixels) = pair.images else {
@@ -96,7 +101,11 @@ impl Dataset {
             std::thread::scope(|scope| {
                 let test = scope.spawn(|| split("t10k"));
                 let train = split("train");
-                (train, test.join().unwrap_or_else(|_| Err(Error::Argument("the loading thread ended early".into()))))
+                (
+                    train,
+                    test.join()
+                        .unwrap_or_else(|_| Err(Error::Argument("the loading thread ended early".into()))),
+                )
             })
         } else {
             (split("train"), split("t10k"))
@@ -120,7 +129,10 @@ fn find(dir: &Path, name: &str) -> Result<PathBuf> {
     match candidates.into_iter().find(|p| p.exists()) {
         Some(path) => Ok(path),
         None => {
-            let missing = std::io::Error::new(std::io::ErrorKind::NotFound, format!("there is neither {name}.gz nor {name}"));
+            let missing = std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                format!("there is neither {name}.gz nor {name}"),
+            );
             Err(Error::Io(dir.to_owned(), missing))
         }
     }

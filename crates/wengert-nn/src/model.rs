@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2};
 use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var};
 
 use crate::data::Split;
@@ -38,6 +38,13 @@ pub struct Evaluation {
     pub loss: f64,
     /// How many images of each class (row) were taken for each class (column).
     pub confusion: Array2<u64>,
+}
+
+/// What one chunk of a split came to.
+struct Chunk {
+    number: usize,
+    mean_loss: f64,
+    predicted: Vec<i64>,
 }
 
 /// Images that are evaluated at a time. Fixed, so that sums do not depend on the number of threads.
@@ -88,7 +95,8 @@ impl Model {
         })?;
         let mut workspace = program.workspace()?;
         let found = program.evaluate(&mut workspace, &self.states, (&images,))?.tensor(0)?;
-        Array2::from_shape_vec((count, self.classes), found.to_f64()).map_err(|e| Error::Argument(e.to_string()))
+        Array2::from_shape_vec((count, self.classes), found.to_f64())
+            .map_err(|e| Error::Argument(e.to_string()))
     }
 
     /// Evaluates a split on `threads` threads, which share the states. The result has the same bits
@@ -102,7 +110,7 @@ impl Model {
         let whole = self.evaluation(CHUNK.min(total))?;
         let last = self.evaluation(total - (chunks - 1) * CHUNK)?;
         let next = AtomicUsize::new(0);
-        let work = || -> Result<Vec<(usize, f64, Array1<i64>)>> {
+        let work = || -> Result<Vec<Chunk>> {
             let (mut whole_space, mut last_space) = (whole.workspace()?, last.workspace()?);
             let mut done = Vec::new();
             loop {
@@ -115,10 +123,11 @@ impl Model {
                 let (from, to) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(total));
                 let (images, labels) = split.part(from, to);
                 let found = program.evaluate(space, &self.states, (&images, &labels))?;
-                done.push((chunk, found.scalar(1)?, Array1::from(found.slice::<i64>(0)?.to_vec())));
+                let predicted = found.slice::<i64>(0)?.to_vec();
+                done.push(Chunk { number: chunk, mean_loss: found.scalar(1)?, predicted });
             }
         };
-        let parts: Vec<Result<Vec<(usize, f64, Array1<i64>)>>> = std::thread::scope(|scope| {
+        let parts: Vec<Result<Vec<Chunk>>> = std::thread::scope(|scope| {
             let others: Vec<_> = (1..threads.min(chunks)).map(|_| scope.spawn(work)).collect();
             let own = work();
             let join = |h: std::thread::ScopedJoinHandle<'_, _>| {
@@ -126,17 +135,18 @@ impl Model {
             };
             std::iter::once(own).chain(others.into_iter().map(join)).collect()
         });
-        let mut done: Vec<(usize, f64, Array1<i64>)> = Vec::with_capacity(chunks);
+        let mut done: Vec<Chunk> = Vec::with_capacity(chunks);
         for part in parts {
             done.extend(part?);
         }
-        done.sort_by_key(|(chunk, ..)| *chunk);
+        done.sort_by_key(|chunk| chunk.number);
         let mut confusion = Array2::<u64>::zeros((self.classes, self.classes));
         let mut loss = 0.0;
-        for (chunk, mean, predicted) in &done {
-            loss += mean * predicted.len() as f64;
-            for (p, &label) in predicted.iter().zip(split.labels.iter().skip(chunk * CHUNK)) {
-                if let Some(cell) = confusion.get_mut((label as usize, *p as usize)) {
+        for chunk in &done {
+            loss += chunk.mean_loss * chunk.predicted.len() as f64;
+            let labels = split.labels.iter().skip(chunk.number * CHUNK);
+            for (&class, &label) in chunk.predicted.iter().zip(labels) {
+                if let Some(cell) = confusion.get_mut((label as usize, class as usize)) {
                     *cell += 1;
                 }
             }

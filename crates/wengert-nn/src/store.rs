@@ -56,8 +56,10 @@ impl View for Stored<'_> {
 /// ```
 pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
     let path = path.as_ref();
-    let views: Vec<(String, Stored<'_>)> =
-        states.iter().map(|(_, name, tensor)| (name.to_owned(), Stored(tensor, tensor.shape().to_vec()))).collect();
+    let views: Vec<(String, Stored<'_>)> = states
+        .iter()
+        .map(|(_, name, tensor)| (name.to_owned(), Stored(tensor, tensor.shape().to_vec())))
+        .collect();
     let bytes = safetensors::serialize(views, None::<HashMap<String, String>>)
         .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -96,13 +98,15 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
     for (name, view) in views {
         let tensor = match view.dtype() {
             Dtype::F32 => {
-                let numbers = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+                let numbers =
+                    view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
                 Tensor::new(view.shape(), numbers.collect::<Vec<f32>>())
             }
             Dtype::F64 => {
-                let numbers = view.data().chunks_exact(8).map(|b| {
-                    f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])
-                });
+                let numbers = view
+                    .data()
+                    .chunks_exact(8)
+                    .map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]));
                 Tensor::new(view.shape(), numbers.collect::<Vec<f64>>())
             }
             other => return Err(wrong(format!("{name}: expected F32 or F64, found {other:?}"))),
@@ -137,16 +141,25 @@ impl Model {
         let loaded = load_states(path)?;
         let wrong = |what: String| Error::Model(path.to_owned(), what);
         let find = |name: &str| {
-            let state = loaded.find(name).ok_or_else(|| wrong(format!("expected a tensor {name}, found none")))?;
+            let state =
+                loaded.find(name).ok_or_else(|| wrong(format!("expected a tensor {name}, found none")))?;
             Ok::<Tensor, Error>(loaded.get(state)?.clone())
         };
         let (w1, b1, w2, b2) = (find("W1")?, find("b1")?, find("W2")?, find("b2")?);
         let (&[inputs, hidden], &[_, classes]) = (&w1.shape()[..], &w2.shape()[..]) else {
-            return Err(wrong(format!("expected W1 and W2 to be matrices, found {} and {}", w1.ty(), w2.ty())));
+            return Err(wrong(format!(
+                "expected W1 and W2 to be matrices, found {} and {}",
+                w1.ty(),
+                w2.ty()
+            )));
         };
         let dtype = w1.ty().dtype;
-        let expected =
-            [("W1", &w1, vec![inputs, hidden]), ("b1", &b1, vec![hidden]), ("W2", &w2, vec![hidden, classes]), ("b2", &b2, vec![classes])];
+        let expected = [
+            ("W1", &w1, vec![inputs, hidden]),
+            ("b1", &b1, vec![hidden]),
+            ("W2", &w2, vec![hidden, classes]),
+            ("b2", &b2, vec![classes]),
+        ];
         for (name, tensor, shape) in expected {
             if tensor.shape()[..] != shape[..] || tensor.ty().dtype != dtype {
                 return Err(wrong(format!("expected {name} to be {dtype}{shape:?}, found {}", tensor.ty())));

@@ -111,7 +111,8 @@ pub fn train(
     mut watch: impl FnMut(Event<'_>) -> ControlFlow<()>,
 ) -> Result<Summary> {
     let began = Instant::now();
-    let examples = u32::try_from(data.train.len()).map_err(|_| Error::Argument("more than 2³² images".into()))?;
+    let examples =
+        u32::try_from(data.train.len()).map_err(|_| Error::Argument("more than 2³² images".into()))?;
     if examples == 0 || config.batch == 0 || config.iterations == 0 {
         return Err(Error::Argument("training needs images, a batch size and iterations above zero".into()));
     }

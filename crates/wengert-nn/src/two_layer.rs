@@ -76,13 +76,16 @@ impl<T: Float> TwoLayerNet<T> {
 
     /// The logits of rows of inputs.
     pub fn predict<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>) -> Result<Array2<T>> {
-        let logits = self.run(x, None, |t, logits, _| t.outputs(logits), |r| Ok(r.slice::<T>(0)?.to_vec()))?;
-        Array2::from_shape_vec((x.nrows(), self.model.classes), logits).map_err(|e| Error::Argument(e.to_string()))
+        let logits =
+            self.run(x, None, |t, logits, _| t.outputs(logits), |r| Ok(r.slice::<T>(0)?.to_vec()))?;
+        Array2::from_shape_vec((x.nrows(), self.model.classes), logits)
+            .map_err(|e| Error::Argument(e.to_string()))
     }
 
     /// The mean cross-entropy of rows of inputs.
     pub fn loss<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>, labels: Labels<'_, T>) -> Result<f64> {
-        let record = |t: &'_ Recorder, logits: Var<'_>, labels: Option<Var<'_>>| t.outputs(loss(t, logits, labels));
+        let record =
+            |t: &'_ Recorder, logits: Var<'_>, labels: Option<Var<'_>>| t.outputs(loss(t, logits, labels));
         self.run(x, Some(labels), record, |r| Ok(r.scalar(0)?))
     }
 
@@ -101,7 +104,11 @@ impl<T: Float> TwoLayerNet<T> {
     }
 
     /// The gradients of the loss by `W1 b1 W2 b2`, by backpropagation.
-    pub fn gradient<S: Data<Elem = T>>(&self, x: &ArrayBase<S, Ix2>, labels: Labels<'_, T>) -> Result<Gradients<T>> {
+    pub fn gradient<S: Data<Elem = T>>(
+        &self,
+        x: &ArrayBase<S, Ix2>,
+        labels: Labels<'_, T>,
+    ) -> Result<Gradients<T>> {
         let parameters = self.model.parameters();
         let record = |t: &'_ Recorder, logits: Var<'_>, labels: Option<Var<'_>>| {
             let wrt: Vec<Var<'_>> = parameters.iter().map(|&p| t.state(p)).collect();
@@ -122,7 +129,8 @@ impl<T: Float> TwoLayerNet<T> {
         labels: Labels<'_, T>,
     ) -> Result<Gradients<T>> {
         const STEP: f64 = 1e-4;
-        let program = self.program(x.dim(), Some(labels), |t, logits, labels| t.outputs(loss(t, logits, labels)))?;
+        let program =
+            self.program(x.dim(), Some(labels), |t, logits, labels| t.outputs(loss(t, logits, labels)))?;
         let mut workspace = program.workspace()?;
         let mut states = self.model.states.clone();
         let mut gradients = Gradients::new();
@@ -150,7 +158,12 @@ impl<T: Float> TwoLayerNet<T> {
         Ok(gradients)
     }
 
-    fn program<F>(&self, (rows, columns): (usize, usize), labels: Option<Labels<'_, T>>, record: F) -> Result<Program>
+    fn program<F>(
+        &self,
+        (rows, columns): (usize, usize),
+        labels: Option<Labels<'_, T>>,
+        record: F,
+    ) -> Result<Program>
     where
         F: for<'t> FnOnce(&'t Recorder, Var<'t>, Option<Var<'t>>) -> wengert::Result<Outputs>,
     {

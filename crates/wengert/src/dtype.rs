@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::ErrorKind;
+
 /// The type of a tensor's elements.
 ///
 /// Only [`DType::F32`] and [`DType::F64`] carry derivatives; the integer types index, label
@@ -41,6 +43,18 @@ impl DType {
     /// Whether this is one of the integer types (`Bool` is not).
     pub fn is_integer(self) -> bool {
         matches!(self, Self::U8 | Self::U32 | Self::I64)
+    }
+
+    /// Whether a number can be stored without changing, but for the rounding of floats.
+    pub(crate) fn holds(self, value: f64) -> bool {
+        let whole = value.fract() == 0.0;
+        match self {
+            Self::F32 | Self::F64 => true,
+            Self::U8 => whole && (0.0..=255.0).contains(&value),
+            Self::U32 => whole && (0.0..=f64::from(u32::MAX)).contains(&value),
+            Self::I64 => whole && value.abs() <= 2f64.powi(53),
+            Self::Bool => value == 0.0 || value == 1.0,
+        }
     }
 
     /// Bytes of one element.
@@ -319,15 +333,23 @@ impl SliceMut<'_> {
 }
 
 impl Buffer {
-    /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does.
-    pub fn filled(dtype: DType, len: usize, value: f64) -> Self {
+    /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
+    /// error where the memory cannot be had.
+    pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
+        fn make<T: Element>(len: usize, value: f64) -> Result<Buffer, ErrorKind> {
+            let bytes = len.saturating_mul(size_of::<T>());
+            let mut elements = Vec::new();
+            elements.try_reserve_exact(len).map_err(|_| ErrorKind::Memory { bytes })?;
+            elements.resize(len, T::from_f64(value));
+            Ok(T::buffer(elements))
+        }
         match dtype {
-            DType::F32 => Self::F32(vec![value as f32; len]),
-            DType::F64 => Self::F64(vec![value; len]),
-            DType::U8 => Self::U8(vec![value as u8; len]),
-            DType::U32 => Self::U32(vec![value as u32; len]),
-            DType::I64 => Self::I64(vec![value as i64; len]),
-            DType::Bool => Self::Bool(vec![u8::from(value != 0.0); len]),
+            DType::F32 => make::<f32>(len, value),
+            DType::F64 => make::<f64>(len, value),
+            DType::U8 => make::<u8>(len, value),
+            DType::U32 => make::<u32>(len, value),
+            DType::I64 => make::<i64>(len, value),
+            DType::Bool => make::<bool>(len, value),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Derivatives as users ask for them.
 
+use std::collections::HashMap;
 use std::ops::Index;
 
 use crate::error::ErrorKind;
@@ -10,18 +11,23 @@ use crate::transform::{jvp, vjp};
 /// Made by [`Var::gradients`].
 pub struct Gradients<'t> {
     entries: Vec<(Var<'t>, Var<'t>, Option<ZeroReason>)>,
+    positions: HashMap<Option<Value>, usize>,
     missing: Var<'t>,
 }
 
 impl<'t> Gradients<'t> {
+    fn entry(&self, wrt: Var<'t>) -> Option<&(Var<'t>, Var<'t>, Option<ZeroReason>)> {
+        self.positions.get(&wrt.id()).and_then(|&i| self.entries.get(i)).filter(|(v, ..)| *v == wrt)
+    }
+
     /// The gradient by this variable; `None` if it was not asked for.
     pub fn get(&self, wrt: Var<'t>) -> Option<Var<'t>> {
-        self.entries.iter().find(|(v, ..)| *v == wrt).map(|(_, g, _)| *g)
+        self.entry(wrt).map(|(_, g, _)| *g)
     }
 
     /// Why the gradient by this variable is exactly zero, if it is so by the structure of the tape.
     pub fn zero_reason(&self, wrt: Var<'t>) -> Option<ZeroReason> {
-        self.entries.iter().find(|(v, ..)| *v == wrt).and_then(|(.., reason)| *reason)
+        self.entry(wrt).and_then(|(.., reason)| *reason)
     }
 
     /// The variables and their gradients, in the order in which they were asked for.
@@ -34,8 +40,9 @@ impl<'t> Index<Var<'t>> for Gradients<'t> {
     type Output = Var<'t>;
     /// The gradient by a variable; a poisoned one, and an error of the recording, if it was not
     /// asked for.
+    #[track_caller]
     fn index(&self, wrt: Var<'t>) -> &Var<'t> {
-        if let Some((_, g, _)) = self.entries.iter().find(|(v, ..)| *v == wrt) {
+        if let Some((_, g, _)) = self.entry(wrt) {
             return g;
         }
         self.missing.fail(ErrorKind::Argument(format!("the gradient by {wrt:?} was not asked for")));
@@ -88,22 +95,24 @@ impl<'t> Var<'t> {
                 ErrorKind::Shape(format!("gradients are of a float scalar, not of {}; see `vjp`", self.ty()));
             t.fail(kind, "gradients");
         }
-        let poisoned = !scalar || self.id().is_none() || !all_floats(t, &wrt);
-        let cotangents = if poisoned { Vec::new() } else { vjp(t, &[(self, self.fill(1.0))], &wrt) };
-        let entries = wrt.iter().enumerate().map(|(i, &x)| match cotangents.get(i) {
-            None => (x, t.poisoned(), None),
-            Some(Some(g)) => (x, *g, None),
-            Some(None) => {
-                let reason = zero_reason(t, x, self);
-                if strict {
-                    let kind =
-                        ErrorKind::NotDifferentiable(format!("the gradient by {x:?} is zero: {reason:?}"));
-                    t.fail(kind, "gradients_strict");
-                }
-                (x, x.fill(0.0), Some(reason))
+        let sound = scalar && self.id().is_some() && derivable(t, &wrt, "gradients");
+        let cotangents =
+            if sound { vjp(t, &[(self, self.fill(1.0))], &wrt) } else { vec![Some(t.poisoned()); wrt.len()] };
+        let mut entries = Vec::with_capacity(wrt.len());
+        for (&x, cotangent) in wrt.iter().zip(cotangents) {
+            let reason = cotangent.is_none().then(|| zero_reason(t, x, self));
+            if let Some(reason) = reason.filter(|_| strict) {
+                let kind = ErrorKind::NotDifferentiable(format!("the gradient by {x:?} is zero: {reason:?}"));
+                t.fail(kind, "gradients_strict");
             }
-        });
-        Gradients { entries: entries.collect(), missing: t.poisoned() }
+            let gradient = match cotangent {
+                Some(gradient) => gradient,
+                None => x.fill(0.0),
+            };
+            entries.push((x, gradient, reason));
+        }
+        let positions = wrt.iter().enumerate().map(|(i, x)| (x.id(), i)).collect();
+        Gradients { entries, positions, missing: t.poisoned() }
     }
 }
 
@@ -122,11 +131,17 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn vjp<'t>(&'t self, outputs: &[(Var<'t>, Var<'t>)], wrt: &[Var<'t>]) -> Vec<Var<'t>> {
-        if !seeds_fit(self, outputs, "vjp") || !all_floats(self, wrt) {
+        if !seeds_fit(self, outputs, "vjp") || !derivable(self, wrt, "vjp") {
             return vec![self.poisoned(); wrt.len()];
         }
-        let cotangents = vjp(self, outputs, wrt);
-        cotangents.into_iter().zip(wrt).map(|(ct, x)| ct.unwrap_or_else(|| x.fill(0.0))).collect()
+        let mut out = Vec::with_capacity(wrt.len());
+        for (x, ct) in wrt.iter().zip(vjp(self, outputs, wrt)) {
+            out.push(match ct {
+                Some(ct) => ct,
+                None => x.fill(0.0),
+            });
+        }
+        out
     }
 
     /// For each of `outputs` its tangent `J v` when every input moves along its tangent: forward
@@ -143,71 +158,93 @@ impl Recorder {
     #[track_caller]
     pub fn jvp<'t>(&'t self, outputs: &[Var<'t>], inputs: &[(Var<'t>, Var<'t>)]) -> Vec<Var<'t>> {
         let wrt: Vec<Var<'t>> = inputs.iter().map(|(x, _)| *x).collect();
-        if !seeds_fit(self, inputs, "jvp") || !all_floats(self, &wrt) {
+        if !seeds_fit(self, inputs, "jvp")
+            || !derivable(self, &wrt, "jvp")
+            || !derivable(self, outputs, "jvp")
+        {
             return vec![self.poisoned(); outputs.len()];
         }
-        let tangents = jvp(self, outputs, inputs);
-        tangents.into_iter().zip(outputs).map(|(t, y)| t.unwrap_or_else(|| y.fill(0.0))).collect()
+        let mut out = Vec::with_capacity(outputs.len());
+        for (y, tangent) in outputs.iter().zip(jvp(self, outputs, inputs)) {
+            out.push(match tangent {
+                Some(tangent) => tangent,
+                None => y.fill(0.0),
+            });
+        }
+        out
     }
 }
 
+/// Whether every seed is of the type of what it seeds, and of floats.
 #[track_caller]
 fn seeds_fit<'t>(t: &'t Recorder, pairs: &[(Var<'t>, Var<'t>)], name: &str) -> bool {
-    pairs.iter().all(|(of, seed)| {
-        let known = of.id().is_some() && seed.id().is_some();
-        if known && of.ty() != seed.ty() {
+    for (of, seed) in pairs {
+        if !derivable(t, &[*of, *seed], name) {
+            return false;
+        }
+        if of.ty() != seed.ty() {
             t.fail(ErrorKind::Shape(format!("{} cannot be seeded with {}", of.ty(), seed.ty())), name);
+            return false;
         }
-        known && of.ty() == seed.ty()
-    })
+    }
+    true
 }
 
+/// Whether all of these are floats of this tape.
 #[track_caller]
-fn all_floats<'t>(t: &'t Recorder, wrt: &[Var<'t>]) -> bool {
-    wrt.iter().all(|x| {
-        let float = x.dtype().is_float();
-        if !float {
-            let kind = ErrorKind::NotDifferentiable(format!("there is no derivative by {}", x.ty()));
-            t.fail(kind, "gradients");
+fn derivable<'t>(t: &'t Recorder, vars: &[Var<'t>], name: &str) -> bool {
+    if t.own(vars).is_none() {
+        return false;
+    }
+    for x in vars {
+        if !x.dtype().is_float() {
+            t.fail(ErrorKind::NotDifferentiable(format!("{} has no derivatives", x.ty())), name);
         }
-        float && x.id().is_some()
-    })
+        if x.id().is_none() || !x.dtype().is_float() {
+            return false;
+        }
+    }
+    true
 }
 
-/// Why no derivative of `y` reaches `x`: which ops stop the paths between them.
+/// Why no derivative of `y` reaches `x`: what stops the paths between them.
 fn zero_reason(t: &Recorder, x: Var<'_>, y: Var<'_>) -> ZeroReason {
     let (Some(x), Some(y)) = (x.id(), y.id()) else { return ZeroReason::Disconnected };
     t.with_tape(|tape| {
-        // Rows that depend on x through any operand, up to y; then those of them that y uses.
-        let (start, end) = (x.row as usize, y.row as usize);
-        let inside = |v: &Value| (v.row as usize).checked_sub(start);
-        let mut reached = vec![false; (end + 1).saturating_sub(start)];
-        if let Some(first) = reached.first_mut() {
-            *first = true;
-        }
-        for i in start + 1..=end {
-            let row = &tape.rows()[i];
-            reached[i - start] = row.operands.iter().filter_map(inside).any(|j| reached[j]);
-        }
-        if !reached.last().copied().unwrap_or(false) {
-            return ZeroReason::Disconnected;
-        }
-        let mut used = vec![false; reached.len()];
-        used[end - start] = true;
-        for i in (start + 1..=end).rev() {
-            let row = &tape.rows()[i];
-            if !used[i - start] || !reached[i - start] {
-                continue;
-            }
-            if let Op::Discrete(op) = &row.op
-                && op.reason() == ZeroReason::StopGradient
-            {
-                return ZeroReason::StopGradient;
-            }
-            for j in row.operands.iter().filter_map(inside) {
-                used[j] = true;
+        let (start, rows) = (x.row as usize, tape.rows());
+        let Some(length) = (y.row as usize + 1).checked_sub(start) else { return ZeroReason::Disconnected };
+        // Backwards: which rows `y` uses.
+        let mut used = vec![false; length];
+        used[length - 1] = true;
+        for i in (0..length).rev().filter(|&i| i > 0) {
+            if used[i] {
+                for j in rows[start + i].operands.iter().filter_map(|v| (v.row as usize).checked_sub(start)) {
+                    used[j] = true;
+                }
             }
         }
-        ZeroReason::Discrete
+        // Forwards: where derivatives by `x` come to a stop on their way to `y`.
+        let mut smooth = vec![false; length];
+        let mut stops = Vec::new();
+        for i in 1..length {
+            let row = &rows[start + i];
+            for (o, v) in row.operands.iter().enumerate() {
+                let depends = *v == x || (v.row > x.row && smooth[v.row as usize - start]);
+                if depends && used[i] && row.op.differentiable_in(o) {
+                    smooth[i] = true;
+                } else if depends && used[i] {
+                    stops.push(if let Op::Discrete(op) = &row.op {
+                        op.reason()
+                    } else {
+                        ZeroReason::Discrete
+                    });
+                }
+            }
+        }
+        match stops.as_slice() {
+            [] => ZeroReason::Disconnected,
+            stops if stops.iter().all(|s| *s == ZeroReason::StopGradient) => ZeroReason::StopGradient,
+            _ => ZeroReason::Discrete,
+        }
     })
 }

@@ -22,7 +22,7 @@ pub use exec::{Inputs, Results, Workspace};
 pub use gradients::Gradients;
 pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
 pub use kernels::Lane;
-pub use ops::{Axes, Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use ops::{Axes, Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use program::Program;
 pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};
 pub use tensor::{Bind, Tensor};

@@ -93,9 +93,14 @@ impl Program {
         self.observed
     }
 
-    /// Bytes that a workspace takes.
+    /// Bytes that each workspace takes.
     pub fn workspace_bytes(&self) -> usize {
-        self.plan.bytes()
+        self.plan.bytes().0
+    }
+
+    /// Bytes of the constants that all workspaces share.
+    pub fn constant_bytes(&self) -> usize {
+        self.plan.bytes().1
     }
 
     /// Memory for runs: all that they need, unless an input is not row-major, which takes room for a

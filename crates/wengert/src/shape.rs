@@ -67,7 +67,7 @@ impl Shape {
     }
 
     /// This shape without the `count` axes from `axis` on.
-    pub fn remove(&self, axis: usize, count: usize) -> Self {
+    pub(crate) fn remove(&self, axis: usize, count: usize) -> Self {
         let mut out = Self::SCALAR;
         for (i, &d) in self.iter().enumerate() {
             if i < axis || i >= axis + count {
@@ -79,7 +79,7 @@ impl Shape {
     }
 
     /// This shape with another size at `axis`.
-    pub fn with(&self, axis: usize, size: usize) -> Self {
+    pub(crate) fn with(&self, axis: usize, size: usize) -> Self {
         let mut out = *self;
         if axis < out.rank() {
             out.dims[axis] = size;
@@ -100,7 +100,7 @@ impl Shape {
 
     /// The product of the sizes before `axis`, of the `count` axes from it on, and after them:
     /// how a kernel sees an operation along contiguous axes.
-    pub fn split_at(&self, axis: usize, count: usize) -> (usize, usize, usize) {
+    pub(crate) fn split_at(&self, axis: usize, count: usize) -> (usize, usize, usize) {
         (
             self[..axis].iter().product(),
             self[axis..axis + count].iter().product(),

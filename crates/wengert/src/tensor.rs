@@ -40,14 +40,20 @@ impl Tensor {
         Ok(Self { shape, data: T::buffer(elements) })
     }
 
+    /// A tensor of parts that are known to fit.
+    pub(crate) fn from_parts(shape: Shape, data: Buffer) -> Self {
+        Self { shape, data }
+    }
+
     /// A scalar.
     pub fn scalar<T: Element>(value: T) -> Self {
         Self { shape: Shape::SCALAR, data: T::buffer(vec![value]) }
     }
 
-    /// A tensor whose elements are all `value`, converted as `as` does.
-    pub fn filled(ty: TensorType, value: f64) -> Self {
-        Self { shape: ty.shape, data: Buffer::filled(ty.dtype, ty.shape.elements(), value) }
+    /// A tensor whose elements are all `value`, converted as `as` does. An error where the memory
+    /// cannot be had.
+    pub fn filled(ty: TensorType, value: f64) -> Result<Self> {
+        Ok(Self { shape: ty.shape, data: Buffer::filled(ty.dtype, ty.shape.elements(), value)? })
     }
 
     /// A copy of an `ndarray` array of any layout. An error for more than eight axes.

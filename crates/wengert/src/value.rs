@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{ErrorKind, Result};
 use crate::exec::evaluate;
-use crate::ir::{Control, Leaf, Op, Value, Var};
+use crate::ir::{Control, Op, Value, Var};
 use crate::tensor::Tensor;
 
 impl Var<'_> {
@@ -24,7 +24,7 @@ impl Var<'_> {
     #[track_caller]
     pub fn value(self) -> Result<Arc<Tensor>> {
         let id = self.checked()?;
-        if !self.is_constant(id)
+        if self.recorder().varies(id)
             && let Err(kind) = self.recorder().observe()
         {
             self.fail(kind);
@@ -61,23 +61,5 @@ impl Var<'_> {
     fn checked(self) -> Result<Value> {
         self.recorder().check()?;
         self.id().ok_or_else(|| ErrorKind::NoValue("the variable is poisoned".into()).into())
-    }
-
-    fn is_constant(self, id: Value) -> bool {
-        self.recorder().with_tape(|tape| {
-            let mut wanted = vec![id.row as usize];
-            let mut seen = std::collections::HashSet::new();
-            while let Some(row) = wanted.pop() {
-                if !seen.insert(row) {
-                    continue;
-                }
-                let row = &tape.rows()[row];
-                if matches!(row.op, Op::Leaf(Leaf::Input(_) | Leaf::State(_) | Leaf::Placeholder)) {
-                    return false;
-                }
-                wanted.extend(row.operands.iter().map(|v| v.row as usize));
-            }
-            true
-        })
     }
 }

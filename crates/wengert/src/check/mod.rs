@@ -10,9 +10,10 @@ pub use registry::{check_registry, check_sample};
 
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ir::{Recorder, States, Var};
+use crate::ir::{Domain, Recorder, States, Var};
 use crate::ops::{Sampler, Spec};
 use crate::program::Program;
+use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
 /// A function of arrays, as a closure that records it.
@@ -53,16 +54,24 @@ fn execute(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     (0..program.tape().outputs().len()).map(|i| results.tensor(i)).collect()
 }
 
-/// Random floats of the type of `like`, uniform in [−1, 1); for other types zeros.
-fn random_like(like: &Tensor, sampler: &mut Sampler) -> Tensor {
-    let ty = like.ty();
+/// Random floats of this type, uniform in [−1, 1); for other types zeros.
+fn random(ty: TensorType, sampler: &mut Sampler) -> Result<Tensor> {
     if !ty.dtype.is_float() {
         return Tensor::filled(ty, 0.0);
     }
-    Spec::float(ty.shape, crate::ir::Domain::Between(-1.0, 1.0)).draw(ty.dtype, sampler)
+    Ok(Spec::float(ty.shape, Domain::Between(-1.0, 1.0)).draw(ty.dtype, sampler))
 }
 
+/// Random directions, one for each array.
+fn random_like(tensors: &[Tensor], sampler: &mut Sampler) -> Result<Vec<Tensor>> {
+    tensors.iter().map(|t| random(t.ty(), sampler)).collect()
+}
+
+/// The scalar product; NaN, which fails every comparison, where the shapes differ.
 fn dot(a: &Tensor, b: &Tensor) -> f64 {
+    if a.shape() != b.shape() {
+        return f64::NAN;
+    }
     a.to_f64().iter().zip(b.to_f64()).map(|(a, b)| a * b).sum()
 }
 
@@ -132,12 +141,12 @@ fn difference(program: &Program, x: &[Tensor], v: &[Tensor], step: f64) -> Resul
         .map(|i| {
             let (a, b, c, d) = (a[i].to_f64(), b[i].to_f64(), c[i].to_f64(), d[i].to_f64());
             let slope = |j: usize| ((a[j] - d[j]) + 8.0 * (c[j] - b[j])) / (12.0 * step);
-            Tensor::new(execute_shape(program, i)?, (0..a.len()).map(slope).collect::<Vec<f64>>())
+            Tensor::new(output_shape(program, i)?, (0..a.len()).map(slope).collect::<Vec<f64>>())
         })
         .collect()
 }
 
-fn execute_shape(program: &Program, output: usize) -> Result<crate::Shape> {
+fn output_shape(program: &Program, output: usize) -> Result<crate::Shape> {
     let tape = program.tape();
     let ty = tape.outputs().get(output).and_then(|v| tape.ty(*v));
     ty.map(|ty| ty.shape).ok_or_else(|| broken(format!("there is no output {output}")))

@@ -47,10 +47,14 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
     match (&row.op, ty) {
         (Op::Leaf(Leaf::Constant(tensor)), _) => return Ok(std::iter::once((**tensor).clone()).collect()),
         (Op::Leaf(Leaf::Fill(value)), Some(ty)) => {
-            return Ok(std::iter::once(Tensor::filled(ty, *value)).collect());
+            return Ok(std::iter::once(Tensor::filled(ty, *value)?).collect());
         }
         (Op::Leaf(Leaf::State(s)), _) => {
             return Ok(std::iter::once(t.states().get(crate::ir::State(*s))?.clone()).collect());
+        }
+        (Op::Leaf(Leaf::Placeholder), _) => {
+            let what = "it stands for every example of a batch, or for a tangent; choose with `select`";
+            return fail(ErrorKind::NoValue(what.into()));
         }
         (Op::Leaf(_), _) => {
             return fail(ErrorKind::NoValue(
@@ -72,7 +76,8 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
             _ => Ok(SmallVec::new()),
         };
     };
-    let mut tensors: SmallVec<[Tensor; 1]> = row.results.iter().map(|&ty| Tensor::filled(ty, 0.0)).collect();
+    let mut tensors: SmallVec<[Tensor; 1]> =
+        row.results.iter().map(|&ty| Tensor::filled(ty, 0.0)).collect::<Result<_>>()?;
     let mut results: SmallVec<[ResultMut<'_>; 1]> = row
         .results
         .iter()

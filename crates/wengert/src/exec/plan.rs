@@ -5,8 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::arena::ALIGN;
-use crate::error::{ErrorKind, Result};
-use crate::ir::{Leaf, Op, Tape, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Leaf, Op, Tape, UsedState, Value};
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -35,8 +35,9 @@ pub(super) struct Instruction {
     pub(super) op: Op,
     /// The row of the tape, to blame for faults.
     pub(super) row: usize,
-    pub(super) operands: SmallVec<[Slot; 3]>,
-    pub(super) results: SmallVec<[Slot; 1]>,
+    /// Operands and results as positions in [`Plan::slots`].
+    pub(super) operands: SmallVec<[u32; 4]>,
+    pub(super) results: SmallVec<[u32; 2]>,
     pub(super) blocks: usize,
     pub(super) scratch: usize,
 }
@@ -44,11 +45,12 @@ pub(super) struct Instruction {
 /// A flat list of resolved instructions over one arena.
 pub(crate) struct Plan {
     pub(super) instructions: Vec<Instruction>,
+    pub(super) slots: Vec<Slot>,
     pub(super) constants: Vec<Arc<Tensor>>,
     /// Types of the inputs, by position.
     pub(super) inputs: Vec<TensorType>,
-    /// The states read or written, with their types.
-    pub(super) states: Vec<(usize, TensorType)>,
+    /// The states read or written.
+    pub(super) states: Vec<UsedState>,
     /// Copies into the arena after all instructions: outputs and next values that live elsewhere.
     pub(super) staged: Vec<(Slot, Slot)>,
     pub(super) updates: Vec<(usize, Slot)>,
@@ -64,9 +66,10 @@ impl Plan {
         let mut memory = Memory { top: 0 };
         let mut plan = Self {
             instructions: Vec::new(),
+            slots: Vec::new(),
             constants: Vec::new(),
             inputs: tape.inputs().to_vec(),
-            states: Vec::new(),
+            states: tape.states().to_vec(),
             staged: Vec::new(),
             updates: Vec::new(),
             outputs: Vec::new(),
@@ -74,56 +77,72 @@ impl Plan {
             scratch: 0,
         };
         let live = tape.live();
-        let mut slots: Vec<SmallVec<[Slot; 1]>> = Vec::with_capacity(tape.rows().len());
+        // The slot of each row's first result; the others follow it.
+        let mut first = Vec::with_capacity(tape.rows().len());
         for (i, row) in tape.rows().iter().enumerate() {
+            first.push(plan.slots.len() as u32);
             if !live[i] {
-                slots.push(SmallVec::new());
                 continue;
             }
-            let places: SmallVec<[Slot; 1]> = match (&row.op, row.results.first()) {
-                (Op::Leaf(leaf), Some(&ty)) => {
-                    let place = plan.leaf(leaf, ty)?;
-                    std::iter::once(Slot { place, ty }).collect()
-                }
-                _ => row.results.iter().map(|&ty| memory.slot(ty)).collect::<Result<_>>()?,
-            };
-            if !matches!(row.op, Op::Leaf(_)) {
-                let operands: SmallVec<[Slot; 3]> =
-                    row.operands.iter().map(|v| slots[v.row as usize][v.result as usize]).collect();
-                let types: SmallVec<[TensorType; 3]> = operands.iter().map(|s| s.ty).collect();
-                let kernel = row.op.kernel();
-                let scratch = kernel.map_or(0, |k| k.scratch(&types));
-                plan.scratch = plan.scratch.max(scratch);
-                plan.instructions.push(Instruction {
-                    op: row.op.clone(),
-                    row: i,
-                    operands,
-                    results: places.clone(),
-                    blocks: kernel.map_or(1, |k| k.blocks(&types, &row.results)),
-                    scratch,
-                });
+            if let (Op::Leaf(leaf), Some(&ty)) = (&row.op, row.results.first()) {
+                let place = plan.leaf(leaf, ty)?;
+                plan.slots.push(Slot { place, ty });
+                continue;
             }
-            slots.push(places);
+            for &ty in &row.results {
+                plan.slots.push(memory.slot(ty)?);
+            }
+            plan.instruction(tape, i, &first)?;
         }
+        let mut staged = Vec::new();
         let mut stage = |value: &Value| -> Result<Slot> {
-            let from = slots[value.row as usize][value.result as usize];
+            let from = plan.slots[(first[value.row as usize] + value.result) as usize];
             if matches!(from.place, Place::Arena(_)) {
                 return Ok(from);
             }
             let to = memory.slot(from.ty)?;
-            plan.staged.push((from, to));
+            staged.push((from, to));
             Ok(to)
         };
-        plan.outputs = tape.outputs().iter().map(&mut stage).collect::<Result<_>>()?;
-        plan.updates = tape.updates().iter().map(|(s, v)| Ok((*s, stage(v)?))).collect::<Result<_>>()?;
-        for (state, slot) in &plan.updates {
-            if !plan.states.iter().any(|(s, _)| s == state) {
-                plan.states.push((*state, slot.ty));
-            }
-        }
+        let outputs = tape.outputs().iter().map(&mut stage).collect::<Result<_>>()?;
+        let updates = tape.updates().iter().map(|(s, v)| Ok((*s, stage(v)?))).collect::<Result<_>>()?;
+        (plan.staged, plan.outputs, plan.updates) = (staged, outputs, updates);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
         plan.arena = memory.take(plan.scratch)? + plan.scratch;
         Ok(plan)
+    }
+
+    /// Resolves the call of a row whose results have their slots.
+    fn instruction(&mut self, tape: &Tape, index: usize, first: &[u32]) -> Result<()> {
+        let row = &tape.rows()[index];
+        let operands: SmallVec<[u32; 4]> =
+            row.operands.iter().map(|v| first[v.row as usize] + v.result).collect();
+        let types: SmallVec<[TensorType; 3]> = operands.iter().map(|&s| self.slots[s as usize].ty).collect();
+        let kernel = row.op.kernel();
+        let scratch = kernel.map_or(0, |k| k.scratch(&types));
+        if scratch > isize::MAX as usize / 2 {
+            return Err(ErrorKind::Memory { bytes: scratch }.into());
+        }
+        let blocks = kernel.map_or(1, |k| k.blocks(&types, &row.results));
+        let uneven = |ty: &&TensorType| match blocks {
+            0 => ty.shape.elements() > 0,
+            n => !ty.shape.elements().is_multiple_of(n),
+        };
+        if let Some(ty) = row.results.iter().find(uneven) {
+            let kind = ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}"));
+            return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
+        }
+        self.scratch = self.scratch.max(scratch);
+        let results = (0..row.results.len() as u32).map(|r| first[index] + r).collect();
+        self.instructions.push(Instruction {
+            op: row.op.clone(),
+            row: index,
+            operands,
+            results,
+            blocks,
+            scratch,
+        });
+        Ok(())
     }
 
     fn leaf(&mut self, leaf: &Leaf, ty: TensorType) -> Result<Place> {
@@ -133,14 +152,9 @@ impl Plan {
         };
         Ok(match leaf {
             Leaf::Input(i) => Place::Input(*i),
-            Leaf::State(s) => {
-                if !self.states.iter().any(|(known, _)| known == s) {
-                    self.states.push((*s, ty));
-                }
-                Place::State(*s)
-            }
+            Leaf::State(s) => Place::State(*s),
             Leaf::Constant(tensor) => constant(self, tensor.clone()),
-            Leaf::Fill(value) => constant(self, Arc::new(Tensor::filled(ty, *value))),
+            Leaf::Fill(value) => constant(self, Arc::new(Tensor::filled(ty, *value)?)),
             Leaf::Placeholder => {
                 return Err(ErrorKind::Malformed(
                     "a rule that must be linear in its tangents uses their values, or a variable left its vmap".into(),
@@ -150,9 +164,9 @@ impl Plan {
         })
     }
 
-    /// Bytes of the workspace.
-    pub(crate) fn bytes(&self) -> usize {
-        self.arena
+    /// Bytes of a workspace, and of the constants that all of them share.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        (self.arena, self.constants.iter().map(|c| c.ty().bytes()).sum())
     }
 }
 

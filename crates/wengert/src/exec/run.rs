@@ -4,13 +4,14 @@ use smallvec::SmallVec;
 
 use super::arena::{Arena, Parts};
 use super::plan::{Instruction, Place, Plan, Slot};
-use crate::dtype::{Element, Slice};
+use crate::dtype::{Element, Slice, SliceMut};
 use crate::error::{Error, ErrorKind, Fault, Result};
 use crate::ir::{Call, Control, Op, Operand, ResultMut, States, Tape};
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
-/// What a run's arrays are bound from: a tuple, an array or a slice of things that can be bound.
+/// What a run's arrays are bound from: a tuple of references to things that can be bound, or a slice
+/// of such things.
 pub trait Inputs {
     /// How many there are.
     fn count(&self) -> usize;
@@ -134,8 +135,8 @@ impl<'w> Results<'w> {
     /// A copy of output `i`.
     pub fn tensor(&self, i: usize) -> Result<Tensor> {
         let (_, data) = self.slot(i)?;
-        let mut copy = Tensor::filled(self.outputs[i].ty, 0.0);
-        copy.data_mut().copy_from(data);
+        let mut copy = Tensor::filled(self.outputs[i].ty, 0.0)?;
+        copied(copy.data_mut().copy_from(data))?;
         Ok(copy)
     }
 }
@@ -151,6 +152,9 @@ pub(crate) fn run<'w>(
     if !workspace.fits(plan) {
         return Err(ErrorKind::Argument("the workspace is that of another program".into()).into());
     }
+    if matches!(store, Store::Shared(_)) && !plan.updates.is_empty() {
+        return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
+    }
     check_states(plan, store.states())?;
     let Workspace { arena, packed } = workspace;
     let bound = bind(plan, packed, inputs)?;
@@ -164,30 +168,34 @@ pub(crate) fn run<'w>(
     }
     for (from, to) in &plan.staged {
         // SAFETY: a staged slot is a place of its own, so it overlaps no operand's.
-        let (source, mut target) = unsafe { (memory.read(from), memory.write(to, 0..1, 1)) };
-        target.copy_from(source);
+        let (source, mut target) = unsafe { (memory.read(from), memory.write(to)) };
+        copied(target.copy_from(source))?;
     }
     drop(bound);
     if let Store::Exclusive(states) = &mut store {
         for (state, slot) in &plan.updates {
             let Place::Arena(offset) = slot.place else { continue };
             let next = arena.slice(offset, slot.ty.dtype, slot.ty.shape.elements());
-            states.get_mut(*state)?.data_mut().copy_from(next);
+            copied(states.get_mut(*state)?.data_mut().copy_from(next))?;
         }
-    } else if !plan.updates.is_empty() {
-        return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
     }
     Ok(Results { arena, outputs: &plan.outputs })
 }
 
+/// Copies fit by the plan's own making; if one did not, silence would be a wrong result.
+fn copied(fits: bool) -> Result<()> {
+    if fits { Ok(()) } else { Err(ErrorKind::Malformed("a copy between arrays that differ".into()).into()) }
+}
+
 fn check_states(plan: &Plan, states: &States) -> Result<()> {
-    for &(index, ty) in &plan.states {
-        let state = crate::ir::State(index);
+    for used in &plan.states {
+        let state = crate::ir::State(used.index);
         let found = states.get(state)?.ty();
-        if found != ty {
+        let name = states.name(state).unwrap_or_default();
+        if found != used.ty || name != &*used.name {
             return Err(ErrorKind::State(format!(
-                "the state {} was recorded as {ty}, the store has {found}",
-                states.name(state).unwrap_or_default()
+                "the program was recorded with the state {} {} in this place, the store has {name} {found}",
+                used.name, used.ty
             ))
             .into());
         }
@@ -195,12 +203,15 @@ fn check_states(plan: &Plan, states: &States) -> Result<()> {
     Ok(())
 }
 
+/// Inputs, operands and results up to this number are listed on the stack.
+const INLINE: usize = 16;
+
 /// The elements of each input: bound in place where they are row-major, packed otherwise.
 fn bind<'a>(
     plan: &Plan,
     packed: &'a mut [Option<Tensor>],
     inputs: &'a dyn Inputs,
-) -> Result<SmallVec<[Slice<'a>; 8]>> {
+) -> Result<SmallVec<[Slice<'a>; INLINE]>> {
     if inputs.count() != plan.inputs.len() {
         return Err(ErrorKind::Input(format!(
             "the program has {} inputs, {} were bound",
@@ -222,15 +233,18 @@ fn bind<'a>(
         let slice = match input.contiguous() {
             Some(slice) => slice,
             None => {
-                let copy = packed.get_or_insert_with(|| Tensor::filled(ty, 0.0));
+                let copy = match packed {
+                    Some(copy) => copy,
+                    None => packed.insert(Tensor::filled(ty, 0.0)?),
+                };
                 if !input.pack(copy.data_mut()) {
                     return Err(misfit("an array that says otherwise".into()));
                 }
                 copy.data()
             }
         };
-        if slice.len() != ty.shape.elements() {
-            return Err(misfit(format!("a slice of {} elements", slice.len())));
+        if slice.len() != ty.shape.elements() || slice.dtype() != ty.dtype {
+            return Err(misfit(format!("a slice of {} {}", slice.len(), slice.dtype())));
         }
         bound.push(slice);
     }
@@ -261,31 +275,24 @@ impl<'a> Memory<'a, '_> {
         }
     }
 
-    /// The blocks `range`, of `blocks` in all, of a slot.
-    ///
     /// # Safety
-    /// No other user of these blocks lives at the same time.
-    unsafe fn write(
-        &self,
-        slot: &Slot,
-        range: std::ops::Range<usize>,
-        blocks: usize,
-    ) -> crate::dtype::SliceMut<'a> {
-        let Place::Arena(offset) = slot.place else { return crate::dtype::SliceMut::U8(&mut []) };
-        let block = slot.ty.shape.elements() / blocks.max(1);
-        let start = offset + range.start * block * slot.ty.dtype.bytes();
+    /// No other user of this slot lives at the same time.
+    unsafe fn write(&self, slot: &Slot) -> SliceMut<'a> {
+        let Place::Arena(offset) = slot.place else { return SliceMut::U8(&mut []) };
         // SAFETY: passed on to the caller.
-        unsafe { self.parts.slice_mut(start, slot.ty.dtype, range.len() * block) }
+        unsafe { self.parts.slice_mut(offset, slot.ty.dtype, slot.ty.shape.elements()) }
     }
 
     fn execute(&self, instruction: &Instruction) -> Result<(), ErrorKind> {
         let Instruction { op, operands, results, blocks, scratch, .. } = instruction;
-        // SAFETY: the plan gives every result a place of its own, so the slices read here overlap
-        // neither each other's writers nor the results written below.
-        let operands: SmallVec<[Operand<'_>; 4]> = operands
-            .iter()
-            .map(|slot| Operand { ty: &slot.ty, data: unsafe { self.read(slot) }, strides: None })
-            .collect();
+        let slot = |&s: &u32| &self.plan.slots[s as usize];
+        let read = |slot: &'a Slot| {
+            // SAFETY: the plan gives every result a place of its own, and the results of this
+            // instruction are written below, when nothing else writes.
+            let data = unsafe { self.read(slot) };
+            Operand { ty: &slot.ty, data, strides: None }
+        };
+        let operands: SmallVec<[Operand<'_>; INLINE]> = operands.iter().map(slot).map(read).collect();
         let kernel = match op {
             Op::Control(Control::Guard { recorded }) => {
                 let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
@@ -298,10 +305,10 @@ impl<'a> Memory<'a, '_> {
             op => op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?,
         };
         // SAFETY: as above; scratch lies behind all slots.
-        let (mut results, scratch): (SmallVec<[ResultMut<'_>; 2]>, _) = unsafe {
-            let write = |slot| self.write(slot, 0..*blocks, *blocks);
+        let (mut results, scratch): (SmallVec<[ResultMut<'_>; INLINE]>, _) = unsafe {
+            let write = |slot: &'a Slot| ResultMut { ty: &slot.ty, data: self.write(slot) };
             (
-                results.iter().map(|slot| ResultMut { ty: &slot.ty, data: write(slot) }).collect(),
+                results.iter().map(slot).map(write).collect(),
                 self.parts.words(self.plan.arena - self.plan.scratch, *scratch),
             )
         };

@@ -1,6 +1,8 @@
 //! The plain data of an op: what printing, equality, hashing and loading derive from.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
@@ -35,13 +37,28 @@ impl PartialEq for Attr {
     }
 }
 
+impl Eq for Attr {}
+
+impl Hash for Attr {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Int(v) => v.hash(state),
+            Self::Float(v) => v.to_bits().hash(state),
+            Self::Ints(v) => v.hash(state),
+            Self::Text(v) => v.hash(state),
+            Self::DType(v) => v.hash(state),
+        }
+    }
+}
+
 impl fmt::Display for Attr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Int(v) => write!(f, "{v}"),
             Self::Float(v) => write!(f, "{v:?}"),
             Self::Ints(v) => write!(f, "{v:?}"),
-            Self::Text(v) => f.write_str(v),
+            Self::Text(v) => write!(f, "{v:?}"),
             Self::DType(v) => write!(f, "{v}"),
         }
     }
@@ -57,8 +74,8 @@ impl fmt::Display for Attr {
 /// assert!(attrs.usize("size").is_err());
 /// # Ok::<(), wengert::ErrorKind>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Attrs(SmallVec<[(&'static str, Attr); 2]>);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Attrs(SmallVec<[(Cow<'static, str>, Attr); 2]>);
 
 impl Attrs {
     /// No attributes.
@@ -67,8 +84,8 @@ impl Attrs {
     }
 
     /// These attributes and one more.
-    pub fn with(mut self, name: &'static str, value: Attr) -> Self {
-        self.0.push((name, value));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: Attr) -> Self {
+        self.0.push((name.into(), value));
         self
     }
 
@@ -77,13 +94,18 @@ impl Attrs {
         self.with(name, Attr::Ints(sizes.iter().map(|&s| s as i64).collect()))
     }
 
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Attr)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     fn get<T>(&self, name: &str, read: impl Fn(&Attr) -> Option<T>) -> Result<T, ErrorKind> {
-        self.0.iter().find(|(n, _)| *n == name).and_then(|(_, value)| read(value)).ok_or_else(|| {
+        self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| read(value)).ok_or_else(|| {
             ErrorKind::Malformed(format!("the attribute {name} is missing or of another type in {self}"))
         })
     }

@@ -11,13 +11,13 @@ mod verify;
 
 pub use attrs::{Attr, Attrs};
 pub use op::{
-    Bilinear, Call, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp, Kernel,
-    Leaf, Linear, Op, Operand, Partial, ResultMut, ResultTypes, Vars, ZeroReason,
+    Bilinear, Call, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
+    IndexMap, Kernel, Leaf, Linear, Op, Operand, Partial, ResultMut, ResultTypes, Vars, ZeroReason,
 };
 pub(crate) use op::{one, operands};
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};
-pub use tape::{Origin, Phase, Row, Tape, Value};
+pub use tape::{Origin, Phase, Row, Tape, UsedState, Value};
 pub use var::{IntoVar, Var};
 pub use verify::verify;

@@ -1,6 +1,7 @@
 //! The closed kinds of ops, and the traits by which their open members join.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::var::Var;
 use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
 use crate::kernels::Lane;
-use crate::shape::{Shape, TensorType};
+use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::tensor::Tensor;
 
 /// The types of a row's results.
@@ -27,8 +28,8 @@ pub struct Operand<'a> {
     pub ty: &'a TensorType,
     /// The elements; row-major unless there are strides.
     pub data: Slice<'a>,
-    /// The distance of neighbours along each axis, in elements; only for kernels that declare
-    /// [`Kernel::strided`].
+    /// The distance of neighbours along each axis, in elements and never negative; only for kernels
+    /// that declare [`Kernel::strided`].
     pub strides: Option<&'a [isize]>,
 }
 
@@ -110,6 +111,12 @@ pub trait Kernel: Send + Sync + 'static {
         false
     }
 
+    /// Whether element `i` of every result depends on element `i` of the operands alone, so that the
+    /// op can be computed tile by tile. Each element is then a block of its own.
+    fn pointwise(&self) -> bool {
+        false
+    }
+
     /// Computes the blocks of a call: no allocation, no thread, no panic.
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault>;
 }
@@ -183,6 +190,11 @@ pub trait Elementwise<const N: usize>: Send + Sync + 'static {
         Domain::All
     }
 
+    /// Whether `f(a, b) = f(b, a)`, bit for bit but for NaNs.
+    fn commutative(&self) -> bool {
+        false
+    }
+
     /// The function, without `if`.
     fn eval<L: Lane>(&self, x: [L; N]) -> L;
 
@@ -196,6 +208,8 @@ pub trait ElementwiseOp: Kernel {
     fn arity(&self) -> usize;
     /// Where operand `i` lies.
     fn domain(&self, i: usize) -> Domain;
+    /// Whether the operands may change places.
+    fn commutative(&self) -> bool;
     /// The derivative of the result `y` by operand `i`, as rows.
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
 }
@@ -247,6 +261,9 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         match call.results.first().map(|r| r.ty.dtype) {
             Some(DType::F32) => self.run::<f32>(call),
@@ -262,6 +279,9 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     }
     fn domain(&self, i: usize) -> Domain {
         self.0.domain(i)
+    }
+    fn commutative(&self) -> bool {
+        self.0.commutative()
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
         match <[Var<'t>; N]>::try_from(x) {
@@ -283,7 +303,8 @@ pub enum ZeroReason {
     Disconnected,
     /// Every path leads through a `stop_gradient`.
     StopGradient,
-    /// Every path leads through an op whose derivative is zero: a comparison, an index.
+    /// Every path leads through a `stop_gradient` or an op whose derivative is zero (a comparison, an
+    /// index), at least one through the latter.
     Discrete,
 }
 
@@ -315,8 +336,34 @@ pub enum Contribution<'t> {
     },
 }
 
+/// What a linear op does to its only operand, as data that a pass can compose with other rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum IndexMap {
+    /// Element `i` of the result is the operand's element at `offset + Σ iₖ · strides[k]`: reshape,
+    /// permute, broadcast and slice.
+    Strided {
+        /// Where the result's first element lies in the operand.
+        offset: isize,
+        /// How far apart neighbours along each axis of the result lie in the operand.
+        strides: [isize; MAX_RANK],
+    },
+    /// Every element times a number.
+    Scale(f64),
+    /// The sum over `count` axes from `axis` on.
+    Sum {
+        /// The first axis that is summed.
+        axis: usize,
+        /// How many are.
+        count: usize,
+    },
+}
+
 /// An op that is linear, jointly, in some operands; the others are parameters.
 pub trait Linear: Kernel {
+    /// What the op does to an operand of this type, if it has one operand and does no more.
+    fn index_map(&self, _operand: &TensorType) -> Option<IndexMap> {
+        None
+    }
     /// Whether the op is linear in operand `i`; otherwise it is a parameter.
     fn linear_in(&self, _i: usize) -> bool {
         true
@@ -334,8 +381,23 @@ pub trait Linear: Kernel {
     fn batched<'t>(&self, operands: &[Var<'t>], batched: &[bool]) -> Vars<'t>;
 }
 
+/// The axes of a contraction by name: `out = Σ lhs · rhs` over the names that `out` lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contraction<'a> {
+    /// The name of each axis of the first operand.
+    pub lhs: &'a [u8],
+    /// The name of each axis of the second.
+    pub rhs: &'a [u8],
+    /// The name of each axis of the result.
+    pub out: &'a [u8],
+}
+
 /// An op of two operands that is linear in each while the other is fixed.
 pub trait Bilinear: Kernel {
+    /// The axes, if the op is a contraction; `None` for one that passes must leave alone.
+    fn contraction(&self) -> Option<Contraction<'_>> {
+        None
+    }
     /// The transpose by operand `i` (0 or 1) at the other operand, applied to a cotangent.
     fn transpose<'t>(&self, i: usize, cotangent: Var<'t>, operands: &[Var<'t>]) -> Var<'t>;
     /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the result has
@@ -374,7 +436,7 @@ pub trait Custom: Kernel {
 }
 
 /// A row without operands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Leaf {
     /// An array bound at each run, by position.
     Input(usize),
@@ -483,17 +545,27 @@ impl Op {
 }
 
 impl PartialEq for Op {
-    /// Ops are equal if kind, name and plain data are.
+    /// Ops are equal if kind, name and plain data are (numbers bit by bit), and for constants if they
+    /// are one array in memory.
     fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Leaf(a), Self::Leaf(b)) => a == b,
-            (Self::Control(a), Self::Control(b)) => a == b,
-            _ => {
-                std::mem::discriminant(self) == std::mem::discriminant(other)
-                    && self.name() == other.name()
-                    && self.attrs() == other.attrs()
-            }
-        }
+        let constants = match (self, other) {
+            (Self::Leaf(Leaf::Constant(a)), Self::Leaf(Leaf::Constant(b))) => Arc::ptr_eq(a, b),
+            _ => true,
+        };
+        constants
+            && std::mem::discriminant(self) == std::mem::discriminant(other)
+            && self.name() == other.name()
+            && self.attrs() == other.attrs()
+    }
+}
+
+impl Eq for Op {}
+
+impl Hash for Op {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        self.name().hash(state);
+        self.attrs().hash(state);
     }
 }
 

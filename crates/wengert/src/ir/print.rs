@@ -42,11 +42,13 @@ impl Tape {
         let mut out = String::from(
             "digraph tape {\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fontname=\"Helvetica\", fontsize=10];\n",
         );
-        for (s, scope) in self.scopes.iter().enumerate() {
-            let rows = || self.rows.iter().enumerate().filter(|(_, r)| r.origin.scope as usize == s);
-            if rows().next().is_none() {
-                continue;
-            }
+        let mut by_scope = vec![Vec::new(); self.scopes.len()];
+        for (i, row) in self.rows.iter().enumerate() {
+            by_scope[row.origin.scope as usize].push((i, row));
+        }
+        for ((s, scope), rows) in
+            self.scopes.iter().enumerate().zip(by_scope).filter(|(_, rows)| !rows.is_empty())
+        {
             // Writing to a String cannot fail.
             if !scope.is_empty() {
                 let _ = writeln!(
@@ -55,7 +57,7 @@ impl Tape {
                     escape(scope)
                 );
             }
-            for (i, row) in rows() {
+            for (i, row) in rows {
                 let colour = match (&row.op, row.origin.phase) {
                     (Op::Leaf(Leaf::Input(_) | Leaf::State(_)), _) => "#ffe8b3",
                     (Op::Leaf(_), _) => "#eeeeee",

@@ -1,7 +1,7 @@
 //! Recording: the one place that appends rows.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::op::{Control, Leaf, Op, ResultTypes, Vars, arity};
 use super::states::{State, States};
-use super::tape::{Origin, Phase, Row, Tape, Value};
+use super::tape::{Origin, Phase, Row, Tape, UsedState, Value};
 use super::var::Var;
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +26,13 @@ pub struct Recorder {
     error: RefCell<Option<Error>>,
     /// The row of each state that was asked for: one leaf per state.
     leaves: RefCell<HashMap<usize, Value>>,
+    /// The states that have a next value.
+    updated: RefCell<HashSet<usize>>,
+    /// For each row whether its results may differ between runs.
+    varying: RefCell<Vec<bool>>,
+    /// How deep the transposes of custom rules are nested.
+    depth: Cell<usize>,
+    scopes: RefCell<HashMap<Arc<str>, u32>>,
     /// Values computed while recording, and those bound to inputs.
     known: RefCell<HashMap<Value, Arc<Tensor>>>,
     scope: Cell<u32>,
@@ -37,7 +44,11 @@ pub struct Recorder {
 
 /// What a recording returns: made by [`Recorder::outputs`].
 #[derive(Clone, Debug)]
-pub struct Outputs(pub(crate) SmallVec<[Value; 4]>);
+pub struct Outputs {
+    values: SmallVec<[Value; 4]>,
+    /// The address of the recorder, to tell tapes apart.
+    recorder: usize,
+}
 
 impl Default for Recorder {
     /// An empty tape without states.
@@ -54,6 +65,10 @@ impl Recorder {
             states: states.clone(),
             error: RefCell::new(None),
             leaves: RefCell::default(),
+            updated: RefCell::default(),
+            varying: RefCell::default(),
+            depth: Cell::new(0),
+            scopes: RefCell::new(HashMap::from([("".into(), 0)])),
             known: RefCell::default(),
             scope: Cell::new(0),
             origin: Cell::new(None),
@@ -119,9 +134,17 @@ impl Recorder {
     #[track_caller]
     pub fn full(&self, dtype: DType, shape: impl IntoShape, value: f64) -> Var<'_> {
         match shape.into_shape() {
-            Ok(shape) => self.leaf(Leaf::Fill(value), TensorType::new(dtype, shape)),
+            Ok(shape) => self.fill(TensorType::new(dtype, shape), value),
             Err(kind) => self.fail(kind, "fill"),
         }
+    }
+
+    #[track_caller]
+    pub(super) fn fill(&self, ty: TensorType, value: f64) -> Var<'_> {
+        if !ty.dtype.holds(value) {
+            return self.fail(ErrorKind::Argument(format!("{value} is no {}", ty.dtype)), "fill");
+        }
+        self.leaf(Leaf::Fill(value), ty)
     }
 
     /// A state, at its value at the start of the run.
@@ -135,6 +158,8 @@ impl Recorder {
                 let var = self.leaf(Leaf::State(state.0), tensor.ty());
                 if let Some(value) = var.value {
                     self.leaves.borrow_mut().insert(state.0, value);
+                    let name = self.states.name(state).unwrap_or_default().into();
+                    self.tape.borrow_mut().states.push(UsedState { index: state.0, name, ty: tensor.ty() });
                 }
                 var
             }
@@ -158,11 +183,11 @@ impl Recorder {
             let (old, new) = (tape.ty(leaf), tape.ty(value));
             match tape.rows[leaf.row as usize].op {
                 Op::Leaf(Leaf::State(index)) if old == new => {
-                    if tape.updates.iter().any(|(s, _)| *s == index) {
-                        Some(ErrorKind::State("the state has an update already".into()))
-                    } else {
+                    if self.updated.borrow_mut().insert(index) {
                         tape.updates.push((index, value));
                         None
+                    } else {
+                        Some(ErrorKind::State("the state has an update already".into()))
                     }
                 }
                 Op::Leaf(Leaf::State(_)) => Some(ErrorKind::State(format!(
@@ -189,13 +214,22 @@ impl Recorder {
     /// assert_eq!(program.tape().outputs().len(), 2);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[track_caller]
     pub fn outputs<'t>(&'t self, outputs: impl IntoIterator<Item = Var<'t>>) -> Result<Outputs> {
         let mut values = SmallVec::new();
         for var in outputs {
-            values.extend(self.own(&[var]).and_then(|v| v[0]));
+            match self.own(&[var]).map(|v| v[0]) {
+                Some(Some(value)) => values.push(value),
+                Some(None) => drop(self.fail(ErrorKind::Argument("a poisoned output".into()), "outputs")),
+                None => {}
+            }
         }
         self.check()?;
-        Ok(Outputs(values))
+        Ok(Outputs { values, recorder: self.address() })
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
     }
 
     /// The first error of the recording so far.
@@ -212,13 +246,12 @@ impl Recorder {
                 "" => name.into(),
                 outer => format!("{outer}/{name}").into(),
             };
-            let known = scopes.iter().position(|s| *s == path);
-            known.unwrap_or_else(|| {
+            *self.scopes.borrow_mut().entry(path.clone()).or_insert_with(|| {
                 scopes.push(path);
-                scopes.len() - 1
+                scopes.len() as u32 - 1
             })
         };
-        self.scope.set(inner as u32);
+        self.scope.set(inner);
         let result = record();
         self.scope.set(outer);
         result
@@ -251,10 +284,19 @@ impl Recorder {
         }
     }
 
-    /// Records a row with one result.
+    /// Records a row with one result. An error where the op has none or several.
     #[track_caller]
     pub fn emit_one<'t>(&'t self, op: Op, operands: &[Var<'t>]) -> Var<'t> {
-        self.emit(op, operands).first().copied().unwrap_or(self.poisoned())
+        let name = op.name();
+        match self.emit(op, operands)[..] {
+            [y] => y,
+            // Nothing came of a misfit or of poison, which is remembered; anything else is new.
+            [] if self.error.borrow().is_some() => self.poisoned(),
+            ref several => {
+                let kind = ErrorKind::Argument(format!("one result expected, found {}", several.len()));
+                self.fail(kind, name)
+            }
+        }
     }
 
     /// Records a leaf.
@@ -273,7 +315,13 @@ impl Recorder {
         });
         let row = u32::try_from(self.tape.borrow().rows.len()).ok().filter(|&r| r < u32::MAX);
         match row {
-            Some(_) => self.tape.borrow_mut().rows.push(Row { op, operands, results, origin }),
+            Some(_) => {
+                let mut varying = self.varying.borrow_mut();
+                let new = matches!(op, Op::Leaf(Leaf::Input(_) | Leaf::State(_) | Leaf::Placeholder))
+                    || operands.iter().any(|v| varying[v.row as usize]);
+                varying.push(new);
+                self.tape.borrow_mut().rows.push(Row { op, operands, results, origin });
+            }
             None => drop(self.fail(ErrorKind::Memory { bytes: usize::MAX }, "record")),
         }
         row
@@ -281,7 +329,7 @@ impl Recorder {
 
     /// The values of variables of this recorder; `None`, and an error, if one is of another.
     #[track_caller]
-    fn own(&self, vars: &[Var<'_>]) -> Option<SmallVec<[Option<Value>; 3]>> {
+    pub(crate) fn own(&self, vars: &[Var<'_>]) -> Option<SmallVec<[Option<Value>; 3]>> {
         if vars.iter().all(|v| std::ptr::eq(v.recorder, self)) {
             return Some(vars.iter().map(|v| v.value).collect());
         }
@@ -337,6 +385,23 @@ impl Recorder {
         self.known.borrow_mut().insert(value, tensor);
     }
 
+    /// Whether a value may differ between runs.
+    pub(crate) fn varies(&self, value: Value) -> bool {
+        self.varying.borrow().get(value.row as usize).copied().unwrap_or(true)
+    }
+
+    /// Runs the transpose of a custom rule, unless such are nested too deep.
+    pub(crate) fn nested<R>(&self, run: impl FnOnce() -> R) -> Option<R> {
+        const DEEPEST: usize = 32;
+        if self.depth.get() >= DEEPEST {
+            return None;
+        }
+        self.depth.set(self.depth.get() + 1);
+        let result = run();
+        self.depth.set(self.depth.get() - 1);
+        Some(result)
+    }
+
     /// Notes that the user looked at something that may differ in the next run.
     pub(crate) fn observe(&self) -> Result<(), ErrorKind> {
         self.observed.set(true);
@@ -344,14 +409,13 @@ impl Recorder {
     }
 
     /// The finished tape, and whether a value was observed.
-    pub(crate) fn finish(self, outputs: Outputs) -> Result<(Tape, bool)> {
+    pub(crate) fn finish(&self, outputs: Outputs) -> Result<(Tape, bool)> {
         self.check()?;
-        let mut tape = self.tape.into_inner();
-        tape.outputs = outputs.0.into_vec();
-        let rows = tape.rows.len() as u32;
-        if tape.outputs.iter().any(|v| v.row >= rows) {
+        if outputs.recorder != self.address() {
             return Err(ErrorKind::ForeignVar.into());
         }
+        let mut tape = self.tape.take();
+        tape.outputs = outputs.values.into_vec();
         Ok((tape, self.observed.get()))
     }
 }
@@ -365,6 +429,18 @@ pub(super) fn infer(op: &Op, types: &[TensorType]) -> Result<ResultTypes, ErrorK
             [ty] => Err(ErrorKind::Shape(format!("a branch needs a bool scalar, found {ty}"))),
             _ => Err(arity(1, types.len())),
         },
-        _ => op.kernel().map_or_else(|| Ok(ResultTypes::new()), |k| k.infer(types)),
+        _ => {
+            let results = op.kernel().map_or_else(|| Ok(ResultTypes::new()), |k| k.infer(types))?;
+            let fits = match op {
+                Op::Elementwise(f) => types.len() == f.arity() && results.len() == 1,
+                Op::Bilinear(_) => types.len() == 2 && results.len() == 1,
+                _ => true,
+            };
+            if !fits {
+                let found = format!("{} operands and {} results", types.len(), results.len());
+                return Err(ErrorKind::Malformed(format!("an op of this kind cannot have {found}")));
+            }
+            Ok(results)
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Named arrays that live apart from programs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dtype::SliceMut;
@@ -31,6 +32,7 @@ pub struct State(pub(crate) usize);
 #[derive(Clone, Debug, Default)]
 pub struct States {
     entries: Vec<(Arc<str>, Arc<Tensor>)>,
+    names: HashMap<Arc<str>, usize>,
 }
 
 impl States {
@@ -49,7 +51,9 @@ impl States {
         if self.find(name).is_some() {
             return Err(ErrorKind::State(format!("there is a state named {name} already")).into());
         }
-        self.entries.push((name.into(), Arc::new(value)));
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone(), self.entries.len());
+        self.entries.push((name, Arc::new(value)));
         Ok(State(self.entries.len() - 1))
     }
 
@@ -90,7 +94,7 @@ impl States {
 
     /// The state of this name.
     pub fn find(&self, name: &str) -> Option<State> {
-        self.entries.iter().position(|(n, _)| &**n == name).map(State)
+        self.names.get(name).map(|&i| State(i))
     }
 
     /// A state's name.

@@ -53,6 +53,18 @@ pub struct Row {
     pub origin: Origin,
 }
 
+/// A state that a tape reads or updates. Stores that a program runs with must have it at this
+/// position under this name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedState {
+    /// Its position in the store.
+    pub index: usize,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its element type and shape.
+    pub ty: TensorType,
+}
+
 /// The Wengert list: rows in an order in which each uses only earlier ones (R. E. Wengert, "A
 /// simple automatic derivative evaluation program", CACM 1964), and which of their results are
 /// inputs, outputs and updates of states. Plain data: it prints, compares row by row, and every
@@ -60,6 +72,7 @@ pub struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Tape {
     pub(crate) rows: Vec<Row>,
+    pub(crate) states: Vec<UsedState>,
     pub(crate) inputs: Vec<TensorType>,
     pub(crate) outputs: Vec<Value>,
     pub(crate) updates: Vec<(usize, Value)>,
@@ -75,6 +88,11 @@ impl Tape {
     /// The types of the arrays to bind at each run, by position.
     pub fn inputs(&self) -> &[TensorType] {
         &self.inputs
+    }
+
+    /// The states that the tape reads or updates.
+    pub fn states(&self) -> &[UsedState] {
+        &self.states
     }
 
     /// What a run returns.
@@ -131,6 +149,7 @@ impl Tape {
         }
         Self {
             rows,
+            states: self.states.clone(),
             inputs: self.inputs.clone(),
             outputs: self.outputs.iter().map(|&v| rename(&renamed, v)).collect(),
             updates: self.updates.iter().map(|&(s, v)| (s, rename(&renamed, v))).collect(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::op::{Leaf, Op};
+use super::op::Op;
 use super::recorder::Recorder;
 use super::tape::Value;
 use crate::dtype::DType;
@@ -58,13 +58,14 @@ impl<'t> Var<'t> {
         self.shape().get(axis).copied().unwrap_or(1)
     }
 
-    /// An array of this variable's type whose elements are all `value`.
+    /// An array of this variable's type whose elements are all `value`. An error where the type
+    /// cannot hold it: −1 is no `u8`.
     #[track_caller]
     pub fn fill(self, value: f64) -> Self {
         if self.value.is_none() {
             return self;
         }
-        self.recorder.leaf(Leaf::Fill(value), self.ty())
+        self.recorder.fill(self.ty(), value)
     }
 
     /// Remembers an error at the line of the caller and returns a poisoned variable.

@@ -30,7 +30,10 @@ pub fn verify(tape: &Tape) -> Result<()> {
                 let fits = match leaf {
                     Leaf::Input(index) => tape.inputs.get(*index) == row.results.first(),
                     Leaf::Constant(tensor) => row.results.first() == Some(&tensor.ty()),
-                    Leaf::State(_) | Leaf::Fill(_) | Leaf::Placeholder => true,
+                    Leaf::State(index) => {
+                        tape.states.iter().any(|s| s.index == *index && Some(&s.ty) == row.results.first())
+                    }
+                    Leaf::Fill(_) | Leaf::Placeholder => true,
                 };
                 if !fits || row.results.len() != 1 || !row.operands.is_empty() {
                     return broken(format!("row {i} is no leaf of its type"));

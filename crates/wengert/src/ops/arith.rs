@@ -3,8 +3,8 @@
 use crate::dtype::Native;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Elementwise, IntoVar, Kernel, Linear, Op, Partial, ResultTypes,
-    Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Domain, Elementwise, IndexMap, IntoVar, Kernel, Linear, Op, Partial,
+    ResultTypes, Var, Vars, one, operands,
 };
 use crate::kernels::Lane;
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -15,6 +15,9 @@ pub(crate) struct Add;
 impl Elementwise<2> for Add {
     fn name(&self) -> &'static str {
         "add"
+    }
+    fn commutative(&self) -> bool {
+        true
     }
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a + b
@@ -43,6 +46,9 @@ pub(crate) struct Mul;
 impl Elementwise<2> for Mul {
     fn name(&self) -> &'static str {
         "mul"
+    }
+    fn commutative(&self) -> bool {
+        true
     }
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a * b
@@ -121,6 +127,9 @@ impl Kernel for Scale {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + Lane>(factor: f64, call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let blocks = call.blocks.clone();
@@ -135,6 +144,9 @@ impl Kernel for Scale {
     }
 }
 impl Linear for Scale {
+    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
+        Some(IndexMap::Scale(self.factor))
+    }
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct * self.factor))
     }

@@ -62,6 +62,9 @@ impl Kernel for Cast {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         convert(call)
     }
@@ -104,6 +107,9 @@ impl Kernel for ToInteger {
     }
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
+    }
+    fn pointwise(&self) -> bool {
+        true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         convert(call)

@@ -7,7 +7,9 @@ use smallvec::SmallVec;
 
 use crate::dtype::with_float;
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Attr, Attrs, Bilinear, Call, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands};
+use crate::ir::{
+    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands,
+};
 use crate::kernels::contract::{Axis, MAX_LABELS, contract};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
@@ -142,6 +144,9 @@ impl Kernel for Contract {
     }
 }
 impl Bilinear for Contract {
+    fn contraction(&self) -> Option<Contraction<'_>> {
+        Some(Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out })
+    }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Var<'t> {
         let (other, out) = if i == 0 { (&self.rhs, &self.lhs) } else { (&self.lhs, &self.rhs) };
         // The cotangent keeps its side, so that products come out in the order people write them.

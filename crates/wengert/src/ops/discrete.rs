@@ -51,6 +51,9 @@ impl Kernel for Compare {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         elements(results)
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + PartialOrd>(relation: Relation, call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let a = &call.operands[0].elements::<T>()?[call.blocks.clone()];
@@ -112,6 +115,9 @@ impl Kernel for Step {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         elements(results)
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_float!(call.operands[0].ty.dtype, T => {
             let blocks = call.blocks.clone();
@@ -159,6 +165,9 @@ impl Kernel for StopGradient {
     }
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         elements(results)
+    }
+    fn pointwise(&self) -> bool {
+        true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_dtype!(call.operands[0].ty.dtype, T => {

@@ -229,6 +229,15 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn pick(self, index: Var<'t>) -> Var<'t> {
         let batch = self.rank().saturating_sub(1);
+        if self.rank() == 0 || index.shape()[..] != self.shape()[..batch] {
+            let kind = ErrorKind::Shape(format!(
+                "an index {} does not pick from the rows of {}",
+                index.shape(),
+                self.shape()
+            ));
+            let poisoned = self.id().is_none() || index.id().is_none();
+            return if poisoned { self.recorder().poisoned() } else { self.recorder().fail(kind, "pick") };
+        }
         self.recorder().emit_one(Op::linear(Gather(Rows { batch })), &[self, index])
     }
 }

@@ -157,6 +157,9 @@ impl Kernel for SinCos {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + Lane>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let x = call.operands[0].elements::<T>()?.get(call.blocks.clone()).ok_or(Fault::Type)?;

@@ -15,7 +15,7 @@ mod select;
 mod softmax;
 
 pub use reduce::Axes;
-pub use registry::{Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 
 impl Registry {
     /// All ops of this crate.

@@ -4,26 +4,28 @@
 use crate::dtype::{Native, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
+    operands,
 };
 use crate::kernels::copy::{self, Walk};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
 
-/// Copies the blocks of a call (slabs of the result's first axis) from operand 0 by strides.
-fn copy_blocks(mut call: Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
+/// Copies the blocks of a call (slabs of the result's first axis) from operand 0.
+fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Fault> {
     fn run<T: Native>(call: &mut Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
         let mut dims = call.results[0].ty.shape;
         let mut offset = offset;
-        if let Some(&stride) = strides.first() {
-            offset += call.blocks.start as isize * stride;
+        if dims.rank() > 0 {
+            offset += call.blocks.start as isize * strides[0];
             dims = dims.with(0, call.blocks.len());
         }
         let (x, out) = call.unary::<T, T>(0)?;
         copy::gather(out, x, Walk { dims: &dims, offset, strides });
         Ok(())
     }
-    with_dtype!(call.operands[0].ty.dtype, T => run::<T>(&mut call, offset, strides))
+    let Some(IndexMap::Strided { offset, strides }) = map else { return Err(Fault::Type) };
+    with_dtype!(call.operands[0].ty.dtype, T => run::<T>(&mut call, offset, &strides))
 }
 
 fn slabs(results: &[TensorType]) -> usize {
@@ -67,6 +69,9 @@ impl Kernel for Reshape {
     }
 }
 impl Linear for Reshape {
+    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
+        Some(IndexMap::Strided { offset: 0, strides: self.shape.strides() })
+    }
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.reshape(x[0].shape())))
     }
@@ -116,15 +121,19 @@ impl Kernel for Permute {
         slabs(results)
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let from = call.operands[0].ty.shape.strides();
+        let map = self.index_map(call.operands[0].ty);
+        copy_blocks(call, map)
+    }
+}
+impl Linear for Permute {
+    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
+        let from = x.shape.strides();
         let mut strides = [0; MAX_RANK];
         for (s, &a) in strides.iter_mut().zip(self.order.iter()) {
             *s = from[a];
         }
-        copy_blocks(call, 0, &strides[..self.order.rank()])
+        Some(IndexMap::Strided { offset: 0, strides })
     }
-}
-impl Linear for Permute {
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         let mut back = self.order;
         for (i, &a) in self.order.iter().enumerate() {
@@ -171,16 +180,19 @@ impl Kernel for Broadcast {
         slabs(results)
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let from = call.operands[0].ty.shape;
-        let lead = self.shape.rank() - from.rank();
-        let mut strides = [0; MAX_RANK];
-        for (axis, &stride) in from.strides()[..from.rank()].iter().enumerate() {
-            strides[lead + axis] = if from[axis] == 1 { 0 } else { stride };
-        }
-        copy_blocks(call, 0, &strides[..self.shape.rank()])
+        let map = self.index_map(call.operands[0].ty);
+        copy_blocks(call, map)
     }
 }
 impl Linear for Broadcast {
+    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
+        let lead = self.shape.rank().checked_sub(x.shape.rank())?;
+        let mut strides = [0; MAX_RANK];
+        for (axis, &stride) in x.shape.strides()[..x.shape.rank()].iter().enumerate() {
+            strides[lead + axis] = if x.shape[axis] == 1 { 0 } else { stride };
+        }
+        Some(IndexMap::Strided { offset: 0, strides })
+    }
     /// Sums a cotangent over the axes that were repeated: the only place that un-broadcasts.
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         let to = x[0].shape();
@@ -250,11 +262,11 @@ impl Window {
     fn shape(&self, of: Shape) -> Result<Shape, ErrorKind> {
         let inside = self.0.len() == of.rank()
             && self.0.iter().zip(of.iter()).all(|(s, &dim)| {
-                s.size == 0 || {
-                    let reach = (s.size as isize - 1).checked_mul(s.step);
-                    let last = reach.and_then(|r| r.checked_add_unsigned(s.start));
-                    s.start < dim && last.is_some_and(|l| l >= 0 && (l as usize) < dim)
-                }
+                let steps = isize::try_from(s.size.saturating_sub(1)).ok();
+                let reach = steps.and_then(|n| n.checked_mul(if n > 0 { s.step } else { 0 }));
+                let last = reach.and_then(|r| r.checked_add_unsigned(s.start));
+                let first = s.start <= dim;
+                first && (s.size == 0 || last.is_some_and(|l| s.start < dim && l >= 0 && (l as usize) < dim))
             });
         if !inside {
             return Err(ErrorKind::Shape(format!("the slice {} leaves {of}", self.attrs())));
@@ -266,7 +278,8 @@ impl Window {
         let mut strides = [0; MAX_RANK];
         let mut offset = 0;
         for (axis, s) in self.0.iter().enumerate() {
-            strides[axis] = from[axis] * s.step;
+            // One element makes no step, whatever the step is.
+            strides[axis] = if s.size > 1 { from[axis] * s.step } else { 0 };
             offset += from[axis] * s.start as isize;
         }
         (offset, strides)
@@ -305,11 +318,15 @@ impl Kernel for Slice {
         slabs(results)
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let (offset, strides) = self.0.walk(call.operands[0].ty.shape);
-        copy_blocks(call, offset, &strides[..self.0.0.len()])
+        let map = self.index_map(call.operands[0].ty);
+        copy_blocks(call, map)
     }
 }
 impl Linear for Slice {
+    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
+        let (offset, strides) = self.0.walk(x.shape);
+        Some(IndexMap::Strided { offset, strides })
+    }
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         match cts[0] {
             Some(part) => {
@@ -502,6 +519,11 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
+        if range.start > range.end {
+            return self
+                .recorder()
+                .fail(ErrorKind::Shape(format!("{range:?} ends before it starts")), "slice");
+        }
         self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
     }
 

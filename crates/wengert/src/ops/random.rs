@@ -108,11 +108,9 @@ impl<'t> Var<'t> {
             Ok(pairs) => self.uniform(dtype, pairs),
             Err(kind) => return self.recorder().fail(kind, "normal"),
         };
-        let half = |i: usize| {
-            let part = pairs.slice(axis, i..i + 1);
-            part.reshape(part.shape().remove(axis, 1))
-        };
-        let radius = ((1.0 - half(0)).ln() * -2.0).sqrt();
-        radius * (half(1) * std::f64::consts::TAU).cos()
+        let (first, second) = (pairs.slice(axis, 0..1), pairs.slice(axis, 1..2));
+        let shape = first.shape().remove(axis, 1);
+        let radius = ((1.0 - first.reshape(shape)).ln() * -2.0).sqrt();
+        radius * (second.reshape(shape) * std::f64::consts::TAU).cos()
     }
 }

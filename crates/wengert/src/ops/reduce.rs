@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use crate::dtype::{DType, Native, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars,
-    one, operands,
+    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, IndexMap, Kernel, Linear, Op, ResultTypes,
+    Var, Vars, one, operands,
 };
 use crate::kernels::{Lane, reduce};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -61,7 +61,7 @@ impl Run {
         Ok(Self { axis: attrs.usize("axis")?, count: attrs.usize("count")? })
     }
     fn reduced(self, shape: Shape) -> Result<Shape, ErrorKind> {
-        if self.axis + self.count > shape.rank() {
+        if self.axis.saturating_add(self.count) > shape.rank() {
             return Err(ErrorKind::Shape(format!(
                 "there are no {} axes from {} on in {shape}",
                 self.count, self.axis
@@ -135,6 +135,9 @@ impl Kernel for Sum {
     }
 }
 impl Linear for Sum {
+    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
+        Some(IndexMap::Sum { axis: self.0.axis, count: self.0.count })
+    }
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
         let shape = x[0].shape();
         Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| self.0.spread(ct, shape)))
@@ -190,10 +193,13 @@ impl Custom for Max {
         t: &[Option<Var<'t>>],
     ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
         let Some(t) = t[0] else { return Ok(smallvec![None]) };
-        // Every element that attains the maximum has an equal share of the derivative.
-        let ties = x[0].eq(self.0.spread(y[0], x[0].shape()));
+        // Every element that attains the maximum has an equal share of the derivative. Where the
+        // maximum is NaN so is every share.
         let run = |v: Var<'t>| v.apply(Op::linear(Sum(self.0)));
-        Ok(smallvec![Some(run(ties.select(t, 0.0)) / run(ties.cast(t.dtype())))])
+        let below = x[0].lt(self.0.spread(y[0], x[0].shape()));
+        let ties = run(below.select(t.fill(0.0), 1.0));
+        let share = y[0].eq(y[0]).select(1.0 / ties, f64::NAN);
+        Ok(smallvec![Some(run(below.select(t.fill(0.0), t)) * share)])
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         [x[0].apply(Op::custom(Self(self.0.shifted())))].into_iter().collect()
@@ -319,7 +325,7 @@ impl<'t> Var<'t> {
             let kind = ErrorKind::Shape(format!("{shape} has nothing to take the mean of"));
             return self.recorder().fail(kind, "mean");
         }
-        self.sum(axes) * (1.0 / count as f64)
+        self.sum(axes) / count as f64
     }
 
     /// The maximum over axes (`()` for all), which disappear; NaN where any is NaN, an error over

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::dtype::DType;
+use crate::dtype::{Buffer, DType};
 use crate::error::ErrorKind;
 use crate::ir::{Attrs, Bilinear, Custom, Discrete, Domain, Elementwise, Linear, Op};
 use crate::kernels::{philox, uniform_f64};
-use crate::shape::{Shape, TensorType};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// What an op of an open kind states, besides its rules, to be registered.
@@ -28,16 +28,28 @@ pub struct Sample {
     pub operands: Vec<Spec>,
 }
 
+type Load = dyn Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync;
+type Draw = dyn Fn(&mut Sampler) -> Sample + Send + Sync;
+
 /// A registered op: its name, how to load it, how to sample it.
 #[derive(Clone)]
 pub struct Entry {
     /// The op's name.
     pub name: &'static str,
-    load: Arc<dyn Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync>,
-    sample: Arc<dyn Fn(&mut Sampler) -> Sample + Send + Sync>,
+    load: Arc<Load>,
+    sample: Arc<Draw>,
 }
 
 impl Entry {
+    /// An op by its name, by how to load it, and by how to sample it.
+    pub fn new(
+        name: &'static str,
+        load: impl Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync + 'static,
+        sample: impl Fn(&mut Sampler) -> Sample + Send + Sync + 'static,
+    ) -> Self {
+        Self { name, load: Arc::new(load), sample: Arc::new(sample) }
+    }
+
     /// An op with this plain data.
     pub fn load(&self, attrs: &Attrs) -> Result<Op, ErrorKind> {
         (self.load)(attrs)
@@ -46,11 +58,6 @@ impl Entry {
     /// An op with random data, and operands from its domain.
     pub fn sample(&self, sampler: &mut Sampler) -> Sample {
         (self.sample)(sampler)
-    }
-
-    /// This entry with another way to sample it: how tests plant wrong rules.
-    pub fn with_sample(&self, sample: impl Fn(&mut Sampler) -> Sample + Send + Sync + 'static) -> Self {
-        Self { sample: Arc::new(sample), ..self.clone() }
     }
 }
 
@@ -83,29 +90,33 @@ impl Registry {
         self.entries.push(entry);
     }
 
-    /// Adds an elementwise function without plain data.
+    /// Adds an elementwise function without plain data; its domain says how to sample it.
     pub fn elementwise<const N: usize>(&mut self, f: impl Elementwise<N> + Copy) {
         let op = move || Op::elementwise(f);
-        self.insert(Entry {
-            name: f.name(),
-            load: Arc::new(move |_| Ok(op())),
-            sample: Arc::new(move |s| {
-                let shape = s.shape(3);
-                let operands = (0..N).map(|i| Spec::float(shape, f.domain(i))).collect();
-                Sample { op: op(), operands }
-            }),
-        });
+        let load = move |attrs: &Attrs| match attrs.is_empty() {
+            true => Ok(op()),
+            false => Err(ErrorKind::Malformed(format!("{} has no attributes, found {attrs}", f.name()))),
+        };
+        let sample = move |s: &mut Sampler| {
+            let shape = s.shape(3);
+            let operands = (0..N).map(|i| Spec::float(shape, f.domain(i))).collect();
+            Sample { op: op(), operands }
+        };
+        self.insert(Entry::new(f.name(), load, sample));
+    }
+
+    /// Adds an elementwise function with plain data.
+    pub fn elementwise_with<T: Registered + Elementwise<N>, const N: usize>(&mut self) {
+        self.registered::<T>(Op::elementwise::<N>);
     }
 
     fn registered<T: Registered + 'static>(&mut self, wrap: fn(T) -> Op) {
-        self.insert(Entry {
-            name: T::NAME,
-            load: Arc::new(move |attrs| T::load(attrs).map(wrap)),
-            sample: Arc::new(move |s| {
-                let (op, operands) = T::sample(s);
-                Sample { op: wrap(op), operands }
-            }),
-        });
+        let load = move |attrs: &Attrs| T::load(attrs).map(wrap);
+        let sample = move |s: &mut Sampler| {
+            let (op, operands) = T::sample(s);
+            Sample { op: wrap(op), operands }
+        };
+        self.insert(Entry::new(T::NAME, load, sample));
     }
 
     /// Adds a discrete op.
@@ -171,26 +182,17 @@ impl Spec {
 
     /// Draws the operand; floats as `float`.
     pub fn draw(&self, float: DType, sampler: &mut Sampler) -> Tensor {
-        let len = self.shape.elements();
-        let mut tensor = match self.content {
-            Content::Float(_) => Tensor::filled(TensorType::new(float, self.shape), 0.0),
-            Content::Index(_) | Content::Key => Tensor::filled(TensorType::new(DType::I64, self.shape), 0.0),
-            Content::Bool => Tensor::filled(TensorType::new(DType::Bool, self.shape), 0.0),
+        let elements = 0..self.shape.elements();
+        let data = match self.content {
+            Content::Float(domain) if float == DType::F32 => {
+                Buffer::F32(elements.map(|_| sampler.float(domain) as f32).collect())
+            }
+            Content::Float(domain) => Buffer::F64(elements.map(|_| sampler.float(domain)).collect()),
+            Content::Index(below) => Buffer::I64(elements.map(|_| sampler.below(below) as i64).collect()),
+            Content::Bool => Buffer::Bool(elements.map(|_| sampler.below(2) as u8).collect()),
+            Content::Key => Buffer::I64(elements.map(|_| sampler.bits() as i64).collect()),
         };
-        let mut data = tensor.data_mut();
-        for i in 0..len {
-            use crate::dtype::Element;
-            match self.content {
-                Content::Float(domain) => {
-                    let x = sampler.float(domain);
-                    if float == DType::F32 { (x as f32).store(&mut data, i) } else { x.store(&mut data, i) }
-                }
-                Content::Index(below) => (sampler.below(below) as i64).store(&mut data, i),
-                Content::Bool => (sampler.below(2) == 1).store(&mut data, i),
-                Content::Key => (sampler.bits() as i64).store(&mut data, i),
-            };
-        }
-        tensor
+        Tensor::from_parts(self.shape, data)
     }
 }
 

@@ -29,6 +29,9 @@ impl Kernel for Select {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn pointwise(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let blocks = call.blocks.clone();
@@ -86,7 +89,7 @@ impl<'t> Var<'t> {
         let shape = a.shape().broadcast(&b.shape()).and_then(|s| s.broadcast(&self.shape()));
         match shape {
             Ok(shape) => {
-                let operands = [self, a, b].map(|v| v.broadcast_to(shape));
+                let operands = [self.broadcast_to(shape), a.broadcast_to(shape), b.broadcast_to(shape)];
                 self.recorder().emit_one(Op::linear(Select), &operands)
             }
             Err(kind) => self.recorder().fail(kind, "select"),

@@ -130,17 +130,20 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'t>) -> Var<'t> {
         let ln = self.log_softmax();
-        let rows = if labels.dtype().is_float() && labels.shape() != ln.shape() {
+        let last = ln.rank().saturating_sub(1);
+        let rows = if !labels.dtype().is_float() {
+            ln.pick(labels)
+        } else if labels.shape() == ln.shape() {
+            // A class of probability 0 adds nothing, even where its logit is −∞.
+            let finite = labels.eq(0.0).select(ln.maximum(-f64::from(f32::MAX)), ln);
+            (finite * labels).sum(last)
+        } else {
             let kind = ErrorKind::Shape(format!(
                 "the logits are {}, the probabilities {}",
                 ln.shape(),
                 labels.shape()
             ));
             return self.recorder().fail(kind, "cross_entropy");
-        } else if labels.dtype().is_float() {
-            (ln * labels).sum(ln.rank().saturating_sub(1))
-        } else {
-            ln.pick(labels)
         };
         -rows.mean(())
     }

@@ -1,10 +1,11 @@
 //! Tangents forwards: forward mode.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use super::{dependent, derived, diagonal, differentiable, open};
+use super::{checked, dependent, derived, diagonal, differentiable, open};
+use crate::error::ErrorKind;
 use crate::ir::{Op, Phase, Recorder, Value, Var, Vars};
 
 /// The tangents of `outputs` when each of `inputs` moves along its tangent; `None` is exactly
@@ -14,7 +15,7 @@ pub(crate) fn jvp<'t>(
     outputs: &[Var<'t>],
     inputs: &[(Var<'t>, Var<'t>)],
 ) -> Vec<Option<Var<'t>>> {
-    let sources: Vec<Value> = inputs.iter().filter_map(|(x, _)| x.id()).collect();
+    let sources: HashSet<Value> = inputs.iter().filter_map(|(x, _)| x.id()).collect();
     let (Some(start), Some(end)) = (
         sources.iter().map(|v| v.row as usize).min(),
         outputs.iter().filter_map(|y| y.id()).map(|v| v.row as usize + 1).max(),
@@ -54,9 +55,17 @@ pub(crate) fn jvp<'t>(
         }
         let outgoing =
             t.on_behalf(derived(row.origin, Phase::Tangent), || pushed(t, &row.op, &x, &y, &incoming));
-        for (result, tangent) in outgoing.into_iter().enumerate() {
+        if !outgoing.is_empty() && outgoing.len() != y.len() {
+            let kind = ErrorKind::Malformed(format!(
+                "a rule made {} tangents for {} results",
+                outgoing.len(),
+                y.len()
+            ));
+            t.fail(kind, row.op.name());
+        }
+        for (result, (tangent, y)) in outgoing.into_iter().zip(&y).enumerate() {
             let id = Value { row: index as u32, result: result as u32 };
-            if let Some(tangent) = tangent {
+            if let Some(tangent) = tangent.map(|tangent| checked(t, tangent, y.ty(), row.op.name())) {
                 let sum = tangents.get(&id).map_or(tangent, |&seed| seed + tangent);
                 tangents.insert(id, sum);
             }

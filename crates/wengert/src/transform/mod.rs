@@ -1,5 +1,6 @@
 //! Tape to tape: each transform reads rows and records more of them; none computes a number.
 
+mod inline;
 mod jvp;
 mod vjp;
 mod vmap;
@@ -7,7 +8,11 @@ mod vmap;
 pub(crate) use jvp::jvp;
 pub(crate) use vjp::vjp;
 
+use std::collections::HashSet;
+
+use crate::error::ErrorKind;
 use crate::ir::{Origin, Partial, Phase, Recorder, Row, Value, Var};
+use crate::shape::TensorType;
 
 /// Applies the derivative of an elementwise op to a tangent or a cotangent.
 fn diagonal<'t>(partial: Partial<'t>, t: Var<'t>) -> Var<'t> {
@@ -20,7 +25,7 @@ fn diagonal<'t>(partial: Partial<'t>, t: Var<'t>) -> Var<'t> {
 }
 
 /// Which of the rows `start..end` depend differentiably on some values.
-fn dependent(t: &Recorder, on: &[Value], start: usize, end: usize) -> Vec<bool> {
+fn dependent(t: &Recorder, on: &HashSet<Value>, start: usize, end: usize) -> Vec<bool> {
     t.with_tape(|tape| {
         let mut depends = vec![false; end - start];
         for value in on {
@@ -56,6 +61,14 @@ fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, Vec<Var<'t>>, Vec<Var
     let results =
         (0..row.results.len() as u32).map(|result| t.var(Value { row: index as u32, result })).collect();
     Some((row, operands, results))
+}
+
+/// What a rule made for a value, if it is of the value's type; otherwise an error that names the op.
+fn checked<'t>(t: &'t Recorder, found: Var<'t>, expected: TensorType, op: &str) -> Var<'t> {
+    if found.id().is_none() || found.ty() == expected {
+        return found;
+    }
+    t.fail(ErrorKind::Malformed(format!("a rule made {} where {expected} was due", found.ty())), op)
 }
 
 /// The origin of rows that differentiate a row of this one.

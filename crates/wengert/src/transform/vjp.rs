@@ -1,10 +1,11 @@
 //! Cotangents backwards: reverse mode.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use super::{dependent, derived, diagonal, differentiable, open};
+use super::{checked, dependent, derived, diagonal, differentiable, open};
+use crate::error::ErrorKind;
 use crate::ir::{Contribution, Custom, Leaf, Op, Phase, Recorder, Value, Var};
 
 /// For each of `wrt` the sum over `outputs` of the cotangents that reach it; `None` is exactly
@@ -14,7 +15,7 @@ pub(crate) fn vjp<'t>(
     outputs: &[(Var<'t>, Var<'t>)],
     wrt: &[Var<'t>],
 ) -> Vec<Option<Var<'t>>> {
-    let targets: Vec<Value> = wrt.iter().filter_map(|v| v.id()).collect();
+    let targets: HashSet<Value> = wrt.iter().filter_map(|v| v.id()).collect();
     let (Some(start), Some(end)) = (
         targets.iter().map(|v| v.row as usize).min(),
         outputs.iter().filter_map(|(y, _)| y.id()).map(|v| v.row as usize + 1).max(),
@@ -45,12 +46,18 @@ pub(crate) fn vjp<'t>(
             from >= start && active[from - start] && differentiable(t, &row, o)
         };
         let wanted: SmallVec<[bool; 3]> = (0..x.len()).map(flows).collect();
+        if !wanted.contains(&true) {
+            continue;
+        }
         let contributions = t.on_behalf(derived(row.origin, Phase::Cotangent), || {
             contributions(t, &row.op, &x, &y, &cts, &wanted)
         });
         for (o, contribution) in contributions {
             t.on_behalf(derived(row.origin, Phase::Cotangent), || {
                 accumulate(&mut cotangents, row.operands[o], x[o], contribution);
+                if let Some(ct) = cotangents.get_mut(&row.operands[o]) {
+                    *ct = checked(t, *ct, x[o].ty(), row.op.name());
+                }
             });
         }
     }
@@ -98,7 +105,7 @@ fn contributions<'t>(
             .into_iter()
             .enumerate()
             .filter_map(|(o, ct)| Some((o, Contribution::Whole(ct?))))
-            .filter(|(o, _)| wanted[*o])
+            .filter(|(o, _)| wanted.get(*o).copied().unwrap_or(false))
             .collect(),
     }
 }
@@ -119,12 +126,30 @@ fn custom<'t>(
     let tangents: Vec<Option<Var<'t>>> =
         x.iter().zip(wanted).map(|(v, &w)| w.then(|| t.leaf(Leaf::Placeholder, v.ty()))).collect();
     let pushed = match f.jvp(x, y, &tangents) {
-        Ok(pushed) => pushed,
+        Ok(pushed) if pushed.len() == y.len() => pushed,
+        Ok(pushed) => {
+            let kind = ErrorKind::Malformed(format!(
+                "a rule made {} tangents for {} results",
+                pushed.len(),
+                y.len()
+            ));
+            return vec![Some(t.fail(kind, f.name())); x.len()];
+        }
         Err(kind) => return vec![Some(t.fail(kind, f.name())); x.len()],
     };
-    let seeds: Vec<(Var<'t>, Var<'t>)> =
-        pushed.iter().zip(cts).filter_map(|(p, c)| Some(((*p)?, (*c)?))).collect();
+    let seeds: Vec<(Var<'t>, Var<'t>)> = pushed
+        .iter()
+        .zip(y)
+        .zip(cts)
+        .filter_map(|((p, y), c)| Some((checked(t, (*p)?, y.ty(), f.name()), (*c)?)))
+        .collect();
     let stand_ins: Vec<Var<'t>> = tangents.iter().flatten().copied().collect();
-    let mut pulled = vjp(t, &seeds, &stand_ins).into_iter();
+    let Some(pulled) = t.nested(|| vjp(t, &seeds, &stand_ins)) else {
+        let kind = ErrorKind::NoRule(
+            "its jvp applies the op to its tangents; give it a vjp, or make it linear".into(),
+        );
+        return vec![Some(t.fail(kind, f.name())); x.len()];
+    };
+    let mut pulled = pulled.into_iter();
     tangents.iter().map(|v| v.and_then(|_| pulled.next().flatten())).collect()
 }

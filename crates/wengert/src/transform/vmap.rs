@@ -2,11 +2,32 @@
 
 use std::collections::HashMap;
 
-use super::open;
+use super::{checked, open};
 use crate::error::ErrorKind;
 use crate::ir::{Leaf, Op, Recorder, Value, Var, Vars};
 use crate::ops::movement::batch_all;
 use crate::shape::TensorType;
+
+/// The rows from `start` on that some values depend on, and the guards among them, in order.
+fn needed(t: &Recorder, values: &[Var<'_>], start: usize) -> Vec<usize> {
+    t.with_tape(|tape| {
+        let mut needed = vec![false; tape.rows().len().saturating_sub(start)];
+        for value in values.iter().filter_map(|v| v.id()) {
+            if let Some(n) = (value.row as usize).checked_sub(start) {
+                needed[n] = true;
+            }
+        }
+        for (i, row) in tape.rows().iter().enumerate().skip(start).rev() {
+            if needed[i - start] || matches!(row.op, Op::Control(_)) {
+                needed[i - start] = true;
+                for operand in row.operands.iter().filter_map(|v| (v.row as usize).checked_sub(start)) {
+                    needed[operand] = true;
+                }
+            }
+        }
+        (start..tape.rows().len()).filter(|i| needed[i - start]).collect()
+    })
+}
 
 impl Recorder {
     /// Maps a function over axes: each input with `Some(axis)` is cut along that axis, `f` sees one
@@ -32,6 +53,10 @@ impl Recorder {
         inputs: &[(Var<'t>, Option<usize>)],
         f: impl FnOnce(&[Var<'t>]) -> Vec<Var<'t>>,
     ) -> Vec<Var<'t>> {
+        let foreign = inputs.iter().any(|(x, _)| self.own(&[*x]).is_none());
+        if foreign {
+            return f(&vec![self.poisoned(); inputs.len()]).iter().map(|_| self.poisoned()).collect();
+        }
         let mut size = None;
         let mut batched: HashMap<Value, Var<'t>> = HashMap::new();
         let mut examples = Vec::with_capacity(inputs.len());
@@ -63,11 +88,14 @@ impl Recorder {
             }
             examples.push(example);
         }
-        let Some(size) = size else { return f(&examples) };
+        let Some(size) = size else {
+            let kind = ErrorKind::Argument("no input is mapped: each axis is `None`".into());
+            self.fail(kind, "vmap");
+            return f(&examples).iter().map(|_| self.poisoned()).collect();
+        };
         let start = self.with_tape(|tape| tape.rows().len());
-        let outputs = f(&examples);
-        let end = self.with_tape(|tape| tape.rows().len());
-        for index in start..end {
+        let outputs: Vec<Var<'t>> = f(&examples).into_iter().filter(|y| self.own(&[*y]).is_some()).collect();
+        for index in needed(self, &outputs, start) {
             let Some((row, x, _)) = open(self, index) else { continue };
             let flags: Vec<bool> = row.operands.iter().map(|v| batched.contains_key(v)).collect();
             if !flags.contains(&true) {
@@ -76,22 +104,22 @@ impl Recorder {
             let x: Vec<Var<'t>> =
                 row.operands.iter().zip(x).map(|(v, x)| batched.get(v).copied().unwrap_or(x)).collect();
             let results = self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
-            for (result, var) in results.into_iter().enumerate() {
+            for (result, (var, ty)) in results.into_iter().zip(&row.results).enumerate() {
+                let due = ty.shape.insert(0, size).map(|shape| TensorType::new(ty.dtype, shape));
+                let var = due.map_or(var, |due| checked(self, var, due, row.op.name()));
                 batched.insert(Value { row: index as u32, result: result as u32 }, var);
             }
         }
-        outputs
-            .into_iter()
-            .map(|y| match y.id().and_then(|id| batched.get(&id).copied()) {
-                Some(y) => y,
-                None if y.id().is_none() => y,
+        let mut mapped = Vec::with_capacity(outputs.len());
+        for y in outputs {
+            mapped.push(match (y.id().and_then(|id| batched.get(&id).copied()), y.shape().insert(0, size)) {
+                (Some(batch), _) => batch,
                 // Every example has the same result.
-                None => match y.shape().insert(0, size) {
-                    Ok(shape) => y.broadcast_to(shape),
-                    Err(kind) => self.fail(kind, "vmap"),
-                },
-            })
-            .collect()
+                (None, Ok(shape)) => y.broadcast_to(shape),
+                (None, Err(kind)) => self.fail(kind, "vmap"),
+            });
+        }
+        mapped
     }
 
     fn batch_row<'t>(&'t self, op: &Op, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {

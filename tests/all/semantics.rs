@@ -1,0 +1,570 @@
+//! What the design promises of recording, states, branches, transforms and errors.
+
+use ndarray::{Array1, Array2, Axis, array};
+use proptest::prelude::*;
+use wengert::check::{Options, function, gradcheck, laws};
+use wengert::ir::{
+    Attrs, Call, Contribution, Custom, Elementwise, Kernel, Linear, Op, Partial, ResultTypes, Vars, verify,
+};
+use wengert::{
+    DType, DType::F64, Error, ErrorKind, Fault, Lane, Program, Recorder, Result, States, Tensor, TensorType,
+    Var,
+};
+
+fn ignore<T>(_: T) {}
+
+fn line_of(error: &Error) -> (String, u32) {
+    let site = error.site().expect("a site");
+    (site.location.file().to_owned(), site.location.line())
+}
+
+#[test]
+fn states_swap_and_keep_their_values_when_a_run_fails() -> Result<()> {
+    let mut states = States::new();
+    let (a, b) = (states.add("a", 1.0)?, states.add("b", 2.0)?);
+    let swap = Program::record(&states, |t| {
+        let guard = t.input_with(1.0);
+        let (x, y) = (t.state(a), t.state(b));
+        t.update(x, y);
+        t.update(y, x);
+        guard.gt(0.0).decide()?;
+        t.outputs([x, y])
+    })?;
+    let mut space = swap.workspace()?;
+    let out = swap.run(&mut space, &mut states, (&1.0,))?;
+    assert_eq!((out.scalar(0)?, out.scalar(1)?), (1.0, 2.0), "a state is its value at the start");
+    assert_eq!((states.get(a)?.item()?, states.get(b)?.item()?), (2.0, 1.0));
+    let error = swap.run(&mut space, &mut states, (&-1.0,)).err().expect("the guard fails");
+    assert_eq!(error.kind(), &ErrorKind::Guard { recorded: true, found: false });
+    assert_eq!((states.get(a)?.item()?, states.get(b)?.item()?), (2.0, 1.0));
+    assert!(swap.evaluate(&mut space, &states, (&1.0,)).is_err(), "a shared store is not written");
+
+    let twice = Program::record(&states, |t| {
+        t.update(t.state(a), t.state(b));
+        t.update(t.state(a), t.state(b));
+        t.outputs([])
+    });
+    assert!(matches!(twice.unwrap_err().kind(), ErrorKind::State(_)));
+    let other_order = {
+        let mut states = States::new();
+        states.add("b", 2.0)?;
+        states.add("a", 1.0)?;
+        states
+    };
+    let read = Program::record(&states, |t| t.outputs(t.state(a)))?;
+    let error = read.evaluate(&mut read.workspace()?, &other_order, ()).err().expect("another order");
+    assert!(error.to_string().contains("state a"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_store_is_shared_by_threads_and_batch_sizes() -> Result<()> {
+    let mut states = States::new();
+    let w = states.add("w", array![1.0, 2.0, 3.0])?;
+    let sums =
+        |rows: usize| Program::record(&states, |t| t.outputs(t.input(F64, [rows, 3]).matmul(t.state(w))));
+    let (two, five) = (sums(2)?, sums(5)?);
+    std::thread::scope(|scope| {
+        let run = |program: &Program, rows: usize| -> Result<Vec<f64>> {
+            let x = Array2::<f64>::ones((rows, 3));
+            let mut space = program.workspace()?;
+            Ok(program.evaluate(&mut space, &states, (&x,))?.slice::<f64>(0)?.to_vec())
+        };
+        let (two, five) = (&two, &five);
+        let a = scope.spawn(move || run(two, 2));
+        assert_eq!(run(five, 5).unwrap(), [6.0; 5]);
+        assert_eq!(a.join().unwrap().unwrap(), [6.0; 2]);
+    });
+    Ok(())
+}
+
+#[test]
+fn inputs_of_any_layout_and_plain_slices() -> Result<()> {
+    let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [2, 3]) * 1.0))?;
+    let mut space = program.workspace()?;
+    let x = array![[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]];
+    let states = States::new();
+    assert_eq!(program.evaluate(&mut space, &states, (&x.t(),))?.view::<f64>(0)?, x.t().into_dyn());
+    let flat: &[f64] = &[1.0, 3.0, 5.0, 2.0, 4.0, 6.0];
+    assert_eq!(program.evaluate(&mut space, &states, (&flat,))?.slice::<f64>(0)?, flat);
+    for error in [
+        program.evaluate(&mut space, &states, (&x,)).err(),
+        program.evaluate(&mut space, &states, (&&flat[1..],)).err(),
+        program.evaluate(&mut space, &states, (&x.mapv(|x| x as f32),)).err(),
+        program.evaluate(&mut space, &states, ()).err(),
+    ] {
+        assert!(matches!(error.expect("a misfit").kind(), ErrorKind::Input(_)));
+    }
+    let out = program.evaluate(&mut space, &states, (&flat,))?;
+    assert!(out.slice::<f32>(0).is_err() && out.scalar(0).is_err() && out.tensor(1).is_err());
+    Ok(())
+}
+
+#[test]
+fn errors_name_the_users_line_and_scope() {
+    let here = file!();
+    type Misuse = (&'static str, fn(&Recorder));
+    let misuses: &[Misuse] = &[
+        ("add", |t| ignore(t.input(F64, [2]) + t.input(F64, [3]))),
+        ("matmul", |t| ignore(t.input(F64, [2, 2]).matmul(t.input(F64, [3])))),
+        ("einsum", |t| ignore(t.input(F64, [2]).einsum("nonsense", t.input(F64, [2])))),
+        ("select", |t| ignore(t.input(DType::Bool, [2]).select(t.input(F64, [3]), 0.0))),
+        ("sum", |t| ignore(t.input(F64, [2]).sum(1))),
+        ("mean", |t| ignore(t.input(F64, [2]).mean([0, 0]))),
+        ("max", |t| ignore(t.input(F64, [2]).max(7))),
+        ("reshape", |t| ignore(t.input(F64, [2]).reshape([3]))),
+        ("permute", |t| ignore(t.input(F64, [2, 2]).permute(&[0, 0]))),
+        ("broadcast", |t| ignore(t.input(F64, [2]).broadcast_to([3]))),
+        ("slice", |t| ignore(t.input(F64, [2]).slice(0, 1..usize::MAX))),
+        ("slice", |t| ignore(t.input(F64, [2]).slice_step(0, 0, isize::MAX, 2))),
+        ("pick", |t| ignore(t.input(F64, [2, 2]).pick(t.input(DType::U8, [3])))),
+        ("gather", |t| ignore(t.input(F64, [2, 2]).gather(t.input(F64, [3])))),
+        ("cross_entropy", |t| ignore(t.input(F64, [2, 2]).cross_entropy(t.input(F64, [3])))),
+        ("uniform", |t| ignore(t.constant(1.0).uniform(F64, [3]))),
+        ("normal", |t| ignore(t.constant(1i64).normal(F64, [1, 1, 1, 1, 1, 1, 1, 1]))),
+        ("gradients", |t| ignore(t.input(F64, [2]).gradients([]))),
+        ("vjp", |t| ignore(t.vjp(&[(t.input(F64, [2]), t.input(F64, [3]))], &[]))),
+        ("jvp", |t| ignore(t.jvp(&[], &[(t.input(DType::U8, [2]), t.input(DType::U8, [2]))]))),
+        ("vmap", |t| ignore(t.vmap(&[(t.input(F64, [2]), Some(1))], |x| x.to_vec()))),
+        ("update", |t| t.update(t.input(F64, [2]), t.input(F64, [2]))),
+        ("input", |t| ignore(t.input(F64, [1; 9]))),
+        ("input", |t| ignore(t.input(F64, [usize::MAX, 2]))),
+    ];
+    for (op, misuse) in misuses {
+        let t = Recorder::default();
+        t.scope("outer", || t.scope("inner", || misuse(&t)));
+        let error = t.check().expect_err(op);
+        assert_eq!(error.op(), Some(*op), "{error}");
+        assert_eq!(line_of(&error).0, here, "{op}: {error}");
+        assert!(error.to_string().contains("(outer/inner)"), "{error}");
+    }
+    // A poisoned variable passes its error on and has dimensions of one.
+    let error = Program::record(&States::new(), |t| {
+        let bad = t.input(F64, [2]) + t.input(F64, [3]);
+        let line = line!() - 1;
+        assert_eq!((bad.dim(0), bad.exp().dim(5)), (1, 1));
+        let out = t.outputs((bad * 2.0).sum(()));
+        assert_eq!(line_of(out.as_ref().unwrap_err()).1, line);
+        out
+    });
+    assert!(error.is_err());
+}
+
+#[test]
+fn variables_of_two_tapes_do_not_mix() {
+    let (t, u) = (Recorder::default(), Recorder::default());
+    let (a, x) = (t.constant(3.0), u.constant(5.0));
+    let y = a * a;
+    let _ = y.gradients([x]);
+    assert_eq!(t.check().unwrap_err().kind(), &ErrorKind::ForeignVar);
+    for misuse in [
+        (|t: &Recorder, x| ignore(t.jvp(&[x], &[(x, x)]))) as fn(&Recorder, _),
+        |t, x| ignore(t.vjp(&[(x, x)], &[x])),
+        |t, x| ignore(t.vmap(&[(x, Some(0))], |x| x.to_vec())),
+        |t, x| ignore(t.constant(1.0) + x),
+        |t, x| ignore(t.outputs(x)),
+    ] {
+        let t = Recorder::default();
+        misuse(&t, x);
+        assert_eq!(t.check().unwrap_err().kind(), &ErrorKind::ForeignVar);
+    }
+    let smuggled = Program::record(&States::new(), |_| u.outputs(x));
+    assert_eq!(smuggled.unwrap_err().kind(), &ErrorKind::ForeignVar);
+}
+
+#[test]
+fn looking_and_branching() -> Result<()> {
+    let states = States::new();
+    let looked = Program::record(&states, |t| {
+        let x = t.input_with(2.0);
+        let n = x.value()?.item()?;
+        t.outputs(x * n)
+    })?;
+    assert!(looked.observed());
+    let strict = Program::record_strict(&states, |t| {
+        let x = t.input_with(2.0);
+        let n = x.value()?.item()?;
+        t.outputs(x * n)
+    });
+    assert_eq!(strict.unwrap_err().kind(), &ErrorKind::Observed);
+    let decided = Program::record_strict(&states, |t| {
+        let x = t.input_with(2.0);
+        t.constant(1.0).value()?;
+        t.outputs(if x.gt(1.0).decide()? { x } else { -x })
+    })?;
+    assert!(!decided.observed());
+    let error =
+        decided.evaluate(&mut decided.workspace()?, &states, (&0.5,)).err().expect("the other branch");
+    assert_eq!(line_of(&error).0, file!());
+    let abstract_input = Program::record(&states, |t| {
+        t.input(F64, []).value()?;
+        t.outputs([])
+    });
+    assert!(matches!(abstract_input.unwrap_err().kind(), ErrorKind::NoValue(_)));
+    Ok(())
+}
+
+#[test]
+fn a_million_rows_in_a_chain_on_a_small_stack() {
+    let work = || {
+        const ROWS: usize = 1_000_000;
+        let program = Program::record(&States::new(), |t| {
+            let x = t.input(F64, []);
+            let mut y = x;
+            for _ in 0..ROWS {
+                y = y.sin();
+            }
+            t.outputs([y, y.gradients([x])[x]])
+        })?;
+        assert!(program.tape().rows().len() > 2 * ROWS);
+        verify(program.tape())?;
+        let text = program.tape().listing(20).to_string();
+        assert!(text.lines().count() < 30 && text.contains("more rows"), "{text}");
+        let mut space = program.workspace()?;
+        let out = program.evaluate(&mut space, &States::new(), (&1.0,))?;
+        let (mut y, mut slope) = (1f64, 1f64);
+        for _ in 0..ROWS {
+            slope *= y.cos();
+            y = y.sin();
+        }
+        assert!((out.scalar(0)? - y).abs() < 1e-12 && (out.scalar(1)? - slope).abs() < 1e-12);
+        let t = Recorder::default();
+        let mut y = t.constant(1.0);
+        for _ in 0..ROWS {
+            y = y.sin();
+        }
+        assert!((y.value()?.item()? - out.scalar(0)?).abs() < 1e-12);
+        Ok::<(), Error>(())
+    };
+    let thread = std::thread::Builder::new().stack_size(128 << 10).spawn(work).unwrap();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_gradient_of_many_slices_has_no_padded_arrays() -> Result<()> {
+    let program = Program::record(&States::new(), |t| {
+        let x = t.input(F64, [64, 64]);
+        let parts = (0..64).map(|i| x.slice(0, i..i + 1).sum(()).tanh());
+        let loss = parts.reduce(|a, b| a + b).expect("parts");
+        t.outputs(loss.gradients([x])[x])
+    })?;
+    // One array of zeros to start from, one row that adds each part, and nothing else of that size.
+    let whole = |name: &str| {
+        let rows = program.tape().rows().iter();
+        rows.filter(|r| r.op.name() == name && r.results[0].shape.elements() == 64 * 64).count()
+    };
+    assert_eq!((whole("fill"), whole("add_slice"), whole("add")), (1, 64, 0));
+    Ok(())
+}
+
+fn hessian_vector<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Var<'t> {
+    let y = (x[0].matmul(x[0].t()).tanh() * x[0].sin()).sum(());
+    let g = y.gradients([x[0]]);
+    t.jvp(&[g[x[0]]], &[(x[0], x[1])])[0]
+}
+
+#[test]
+fn derivatives_of_any_order() -> Result<()> {
+    let x = Tensor::from_array(&array![[0.3, -0.4], [0.9, 0.1]])?;
+    let report = gradcheck(hessian_vector, &[x.clone(), x], &Options { order: 2, ..Options::default() })?;
+    assert!(report.worst < 1e-7 && report.compared > 10, "{report:?}");
+    let y = Tensor::scalar(0.4);
+    gradcheck(
+        |_, x| (x[0].exp() * x[0]).sin(),
+        &[y],
+        &Options { order: 4, tolerance: 1e-5, ..Options::default() },
+    )?;
+    Ok(())
+}
+
+#[test]
+fn transforms_compose() -> Result<()> {
+    let x = Tensor::from_array(&array![[0.3, -0.4, 0.7], [0.9, 0.1, -0.2]])?;
+    let w = Tensor::from_array(&array![[0.5, 0.25], [1.0, -1.0], [0.1, 0.2]])?;
+    // The gradient of a sum over a map; a map of gradients; a map within a map; other axes.
+    let of_map = function(|t, x| {
+        let y = t.vmap(&[(x[0], Some(0))], |row| vec![row[0].matmul(x[1]).tanh().sum(())]);
+        y[0].sum(()).gradients([x[0], x[1]]).iter().map(|(_, g)| g).collect()
+    });
+    let plain = function(|_, x| {
+        let y = x[0].matmul(x[1]).tanh().sum(());
+        y.gradients([x[0], x[1]]).iter().map(|(_, g)| g).collect()
+    });
+    let run = |f: &dyn wengert::check::Function, inputs: &[Tensor]| -> Result<Vec<Tensor>> {
+        let t = Recorder::default();
+        let x: Vec<Var<'_>> = inputs.iter().map(|x| t.constant(x.clone())).collect();
+        f(&t, &x).into_iter().map(|y| Ok((*y.value()?).clone())).collect()
+    };
+    let inputs = [x, w];
+    let close = |a: &Tensor, b: &Tensor| {
+        assert_eq!(a.shape(), b.shape());
+        assert!(a.to_f64().iter().zip(b.to_f64()).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} is not {b:?}");
+    };
+    for (a, b) in run(&of_map, &inputs)?.iter().zip(&run(&plain, &inputs)?) {
+        close(a, b);
+    }
+    let outer = function(|t, x| {
+        t.vmap(&[(x[0], Some(0))], |row| {
+            t.vmap(&[(row[0], None), (x[1], Some(1))], |pair| vec![pair[0].einsum("i,i->", pair[1])])
+        })
+    });
+    let product = function(|_, x| vec![x[0].matmul(x[1])]);
+    close(&run(&outer, &inputs)?[0], &run(&product, &inputs)?[0]);
+    laws::adjoint(&of_map, &inputs, 3)?;
+    laws::tangent(&of_map, &inputs, 3)?;
+    // An input and what is computed from it, together: both modes agree.
+    let t = Recorder::default();
+    let x = t.constant(2.0);
+    let y = x * x;
+    let z = y * x;
+    let ct = t.vjp(&[(z, z.fill(1.0))], &[x, y]);
+    assert_eq!((ct[0].value()?.item()?, ct[1].value()?.item()?), (12.0, 2.0));
+    let tangent = t.jvp(&[z], &[(x, x.fill(1.0)), (y, y.fill(10.0))]);
+    assert_eq!(tangent[0].value()?.item()?, 12.0 + 20.0);
+    Ok(())
+}
+
+#[test]
+fn a_branch_cannot_differ_within_a_batch() {
+    let t = Recorder::default();
+    let x = t.constant(array![1.0, -1.0]);
+    t.vmap(&[(x, Some(0))], |x| {
+        let decided = x[0].gt(0.0).decide();
+        assert!(decided.unwrap_err().to_string().contains("stands for every example"));
+        x.to_vec()
+    });
+}
+
+#[test]
+fn random_numbers_depend_on_key_and_position_only() -> Result<()> {
+    let t = Recorder::default();
+    let (a, again, b) = (t.constant(1i64), t.constant(1i64), t.constant(2i64));
+    let draw = |key: Var<'_>, n: usize| key.uniform(DType::F32, [n]).value().map(|v| v.to_f64());
+    assert_eq!(draw(a, 7)?, draw(again, 7)?);
+    assert_ne!(draw(a, 7)?, draw(b, 7)?);
+    assert_eq!(draw(a, 7)?[..5], draw(a, 5)?);
+    let keys = t.constant(array![1i64, 2]);
+    let rows = keys.uniform(DType::F32, [7]).value()?;
+    assert_eq!(rows.to_f64(), [draw(a, 7)?, draw(b, 7)?].concat());
+    // Moments of 20,000 numbers: mean, variance, and the share in each tenth.
+    let many = a.uniform(F64, [20_000]).value()?.to_f64();
+    let mean = many.iter().sum::<f64>() / 2e4;
+    let variance = many.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2e4;
+    assert!((mean - 0.5).abs() < 0.01 && (variance - 1.0 / 12.0).abs() < 0.002, "{mean} {variance}");
+    for tenth in 0..10 {
+        let share = many.iter().filter(|&&x| (x * 10.0) as usize == tenth).count();
+        assert!((1850..2150).contains(&share), "{share} in tenth {tenth}");
+    }
+    Ok(())
+}
+
+/// A linear op that claims to be custom and applies itself to its tangents.
+struct Circular;
+impl Kernel for Circular {
+    fn name(&self) -> &'static str {
+        "circular"
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        Ok(x.iter().copied().take(1).collect())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        Ok(())
+    }
+}
+impl Custom for Circular {
+    fn jvp<'t>(
+        &self,
+        _: &[Var<'t>],
+        y: &[Var<'t>],
+        t: &[Option<Var<'t>>],
+    ) -> Result<smallvec::SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+        Ok(t.iter().map(|t| t.map(|t| y[0].recorder().emit_one(Op::custom(Circular), &[t]))).collect())
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].recorder().emit(Op::custom(Circular), x)
+    }
+}
+
+/// A reshape to `[elements]` whose transpose forgets to shape back, with a number of blocks that
+/// does not divide.
+struct Flat {
+    uneven: bool,
+}
+impl Kernel for Flat {
+    fn name(&self) -> &'static str {
+        "flat"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new()
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let flat = wengert::Shape::new(&[x[0].shape.elements()])?;
+        Ok(std::iter::once(TensorType::new(x[0].dtype, flat)).collect())
+    }
+    fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
+        if self.uneven { 4 } else { 1 }
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        Ok(())
+    }
+}
+impl Linear for Flat {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(cts[0].unwrap_or(x[0]))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].recorder().emit(Op::linear(Flat { uneven: self.uneven }), x)
+    }
+}
+
+#[test]
+fn ops_that_misbehave_are_errors() {
+    let t = Recorder::default();
+    let x = t.constant(array![1.0, 2.0]);
+    let y = t.emit_one(Op::custom(Circular), &[x]);
+    let _ = y.sum(()).gradients([x]);
+    assert!(matches!(t.check().unwrap_err().kind(), ErrorKind::NoRule(_)), "{:?}", t.check());
+
+    let t = Recorder::default();
+    let x = t.constant(array![[1.0, 2.0]]);
+    let y = t.emit_one(Op::linear(Flat { uneven: false }), &[x]);
+    let _ = y.sum(()).gradients([x]);
+    let error = t.check().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Malformed(_)) && error.op() == Some("flat"), "{error}");
+
+    let t = Recorder::default();
+    let x = t.constant(array![[1.0, 2.0]]);
+    t.vmap(&[(x, Some(0))], |x| vec![t.emit_one(Op::linear(Flat { uneven: false }), &[x[0]])]);
+    assert_eq!(t.check().unwrap_err().op(), Some("flat"));
+
+    let uneven = Program::record(&States::new(), |t| {
+        let x = t.input(F64, [2, 3]);
+        t.outputs(t.emit_one(Op::linear(Flat { uneven: true }), &[x]))
+    });
+    assert!(matches!(uneven.unwrap_err().kind(), ErrorKind::Malformed(_)));
+
+    // The gradient by the result of an op without a rule needs no rule of it.
+    let t = Recorder::default();
+    let y = t.emit_one(Op::custom(Circular), &[t.constant(array![3.0])]);
+    let g = (y * y).sum(()).gradients([y]);
+    assert_eq!(g[y].value().unwrap().to_f64(), [6.0]);
+
+    let huge = Program::record(&States::new(), |t| {
+        t.outputs(t.full(F64, [1 << 50], 1.0) + t.full(F64, [1 << 50], 1.0))
+    });
+    assert!(matches!(huge.unwrap_err().kind(), ErrorKind::Memory { .. }));
+}
+
+/// `x ↦ slope·x` below zero, `x` above: a user's op with plain data.
+#[derive(Clone, Copy)]
+struct Leaky {
+    slope: f64,
+}
+impl Elementwise<1> for Leaky {
+    fn name(&self) -> &'static str {
+        "leaky"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with("slope", wengert::ir::Attr::Float(self.slope))
+    }
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        L::select(x.lt(L::splat(0.0)), x * L::splat(self.slope), x)
+    }
+    fn partial<'t>(&self, _: usize, [x]: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+        Partial::Factor(x.lt(0.0).select(x.fill(self.slope), 1.0))
+    }
+}
+impl wengert::Registered for Leaky {
+    const NAME: &'static str = "leaky";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { slope: attrs.f64("slope")? })
+    }
+    fn sample(s: &mut wengert::Sampler) -> (Self, Vec<wengert::Spec>) {
+        (Self { slope: s.unit() }, vec![wengert::Spec::float(s.shape(2), wengert::ir::Domain::NonZero)])
+    }
+}
+
+#[test]
+fn ops_of_users_are_first_class() -> Result<()> {
+    let mut registry = wengert::Registry::empty();
+    registry.elementwise_with::<Leaky, 1>();
+    wengert::check::check_registry(&registry, 20, 1)?;
+    let loaded = registry.find("leaky").unwrap().load(&Leaky { slope: 0.25 }.attrs()).unwrap();
+    let t = Recorder::default();
+    assert_eq!(t.emit_one(loaded.clone(), &[t.constant(-4.0)]).value()?.item()?, -1.0);
+    assert_eq!(loaded, Op::elementwise(Leaky { slope: 0.25 }));
+    assert_ne!(loaded, Op::elementwise(Leaky { slope: 0.5 }));
+    assert!(registry.find("leaky").unwrap().load(&Attrs::new()).is_err());
+    Ok(())
+}
+
+/// A random expression of one matrix, as a list of choices.
+fn grown<'t>(t: &'t Recorder, x: Var<'t>, choices: &[(u8, usize, usize)]) -> Var<'t> {
+    let n = x.dim(0);
+    let mut pool = vec![x, x.t(), t.full(x.dtype(), [n, n], 0.5)];
+    for &(kind, a, b) in choices {
+        let (a, b) = (pool[a % pool.len()], pool[b % pool.len()]);
+        pool.push(match kind % 14 {
+            0 => a + b,
+            1 => a - b,
+            2 => a * b,
+            3 => a / (b * b + 1.0),
+            4 => a.matmul(b) * 0.3,
+            5 => a.tanh(),
+            6 => a.sin(),
+            7 => a.sigmoid() * b,
+            8 => (a * 0.1).exp(),
+            9 => a.t(),
+            10 => a - a.mean(0),
+            11 => a.log_softmax(),
+            12 => a.gather(t.constant(Array1::from_iter((0..n as i64).rev()))),
+            _ => a.sum(1).insert_axis(1) * b,
+        });
+    }
+    pool.last().copied().unwrap_or(x).tanh().sum(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_tapes_keep_the_laws(
+        choices in prop::collection::vec((0u8..14, 0usize..40, 0usize..40), 1..14),
+        seed in 0u64..1000,
+    ) {
+        let mut sampler = wengert::Sampler::new(seed);
+        let x = [Tensor::new([3, 3], (0..9).map(|_| sampler.unit() - 0.5).collect::<Vec<f64>>()).unwrap()];
+        let f = function(|t, x| vec![grown(t, x[0], &choices)]);
+        laws::execution(&f, &x).unwrap();
+        laws::adjoint(&f, &x, seed).unwrap();
+        laws::tangent(&f, &x, seed).unwrap();
+        let second = laws::pullback(&f);
+        laws::adjoint(&second, &x, seed).unwrap();
+        laws::tangent(&second, &x, seed).unwrap();
+        let examples = vec![vec![x[0].clone(), Tensor::filled(x[0].ty(), 0.25).unwrap()]];
+        laws::batching(&f, &examples).unwrap();
+        laws::batching(&second, &examples).unwrap();
+    }
+
+    #[test]
+    fn matmul_is_that_of_ndarray(m in 0usize..20, k in 0usize..20, n in 0usize..20, seed in 0u64..100) {
+        let mut s = wengert::Sampler::new(seed);
+        let mut draw = |r, c| Array2::from_shape_simple_fn((r, c), || s.unit() - 0.5);
+        let (a, b) = (draw(m, k), draw(k, n));
+        let t = Recorder::default();
+        let product = |x: Var<'_>| x.value().unwrap().to_f64();
+        let found = product(t.constant(a.clone()).matmul(t.constant(b.clone())));
+        let transposed = product(t.constant(b.t().to_owned()).matmul(t.constant(a.t().to_owned())).t());
+        let expected: Vec<f64> = (0..m * n).map(|i| a.row(i / n).iter().zip(b.column(i % n)).map(|(a, b)| a * b).sum()).collect();
+        for ((f, g), e) in found.iter().zip(&transposed).zip(&expected) {
+            prop_assert!((f - e).abs() < 1e-13 && (g - e).abs() < 1e-13);
+        }
+        let by_axis: Vec<f64> = t.constant(a.clone()).sum(0).value().unwrap().to_f64();
+        let expected = a.sum_axis(Axis(0));
+        prop_assert!(by_axis.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-13));
+    }
+}
