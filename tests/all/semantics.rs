@@ -79,6 +79,45 @@ fn a_store_is_shared_by_threads_and_batch_sizes() -> Result<()> {
 }
 
 #[test]
+fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
+    const N: usize = 400;
+    let states = States::new();
+    let program = Program::record(&states, |t| {
+        let (x, index) = (t.input(DType::F32, [N, N]), t.input(DType::U32, [N * 40]));
+        let y = (x.matmul(x.t()) * 0.01).tanh();
+        let picked = y.gather(index);
+        let g = (picked.log_softmax().max(1) * picked.sum(1)).sum(()).gradients([x]);
+        t.outputs([y, picked.sum(0), g[x]])
+    })?;
+    let mut sampler = wengert::Sampler::new(4);
+    let x = Array2::from_shape_simple_fn((N, N), || sampler.unit() as f32 - 0.5);
+    let mut index = Array1::from_iter((0..N as u32 * 40).map(|i| i * 7 % N as u32));
+    let run = |threads: usize, index: &Array1<u32>| -> Result<Vec<Tensor>> {
+        let mut space = program.workspace_on(threads)?;
+        let results = program.evaluate(&mut space, &states, (&x, index))?;
+        (0..3).map(|i| results.tensor(i)).collect()
+    };
+    let alone = run(1, &index)?;
+    for threads in [2, 3, 8] {
+        let shared = run(threads, &index)?;
+        assert!(
+            alone.iter().zip(&shared).all(|(a, b)| a.data().as_bytes() == b.data().as_bytes()),
+            "{threads}"
+        );
+    }
+    (index[15_000], index[3]) = (N as u32, 99_999);
+    for threads in [1, 2, 3, 8] {
+        let error = run(threads, &index).unwrap_err();
+        assert_eq!(
+            error.kind(),
+            &ErrorKind::Fault(Fault::Index { position: 3, found: 99_999, below: N }),
+            "{threads}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
 fn inputs_of_any_layout_and_plain_slices() -> Result<()> {
     let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [2, 3]) * 1.0))?;
     let mut space = program.workspace()?;

@@ -86,7 +86,7 @@ pub(crate) struct TrainArgs {
     /// What to compute in
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Precision,
-    /// Threads for loading and evaluation; steps run on one [default: all cores]
+    /// Threads; the result does not depend on their number [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) threads: Option<u32>,
     /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]

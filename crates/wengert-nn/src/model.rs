@@ -48,7 +48,7 @@ struct Chunk {
 }
 
 /// Images that are evaluated at a time. Fixed, so that sums do not depend on the number of threads.
-const CHUNK: usize = 1000;
+const CHUNK: usize = 200;
 
 impl Model {
     /// Records the logits of bytes, one image a row, scaled to 0 … 1.

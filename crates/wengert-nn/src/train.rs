@@ -30,7 +30,7 @@ pub struct Config {
     pub sampling: Sampling,
     /// For the batches.
     pub seed: u64,
-    /// Threads for evaluation.
+    /// Threads for steps and evaluation. The results do not depend on it.
     pub threads: usize,
 }
 
@@ -117,7 +117,8 @@ pub fn train(
         return Err(Error::Argument("training needs images, a batch size and iterations above zero".into()));
     }
     let epoch = (examples as usize / config.batch).max(1);
-    let mut steps = Steps { programs: Vec::new(), optimiser: Sgd { learning_rate: config.learning_rate } };
+    let optimiser = Sgd { learning_rate: config.learning_rate };
+    let mut steps = Steps { programs: Vec::new(), optimiser, threads: config.threads };
     let mut sampler = BatchSampler::new(examples, config.batch, config.sampling, config.seed);
     let mut stepping = Duration::ZERO;
     let mut iteration = 0;
@@ -150,6 +151,7 @@ pub fn train(
 struct Steps {
     programs: Vec<(usize, Program, Workspace)>,
     optimiser: Sgd,
+    threads: usize,
 }
 
 impl Steps {
@@ -159,7 +161,7 @@ impl Steps {
             Some(at) => at,
             None => {
                 let program = model.training_step(data.train.len(), batch.len(), self.optimiser)?;
-                let workspace = program.workspace()?;
+                let workspace = program.workspace_on(self.threads)?;
                 self.programs.push((batch.len(), program, workspace));
                 self.programs.len() - 1
             }

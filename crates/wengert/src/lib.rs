@@ -4,7 +4,7 @@
 pub mod check;
 mod dtype;
 mod error;
-#[allow(unsafe_code)] // the arena's typed views
+#[allow(unsafe_code)] // the arena's typed views, and the pool
 mod exec;
 mod gradients;
 pub mod ir;

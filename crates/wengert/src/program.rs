@@ -93,20 +93,38 @@ impl Program {
         self.observed
     }
 
-    /// Bytes that each workspace takes.
+    /// Bytes that a workspace for one thread takes.
     pub fn workspace_bytes(&self) -> usize {
-        self.plan.bytes().0
+        self.plan.workspace_bytes(1)
     }
 
     /// Bytes of the constants that all workspaces share.
     pub fn constant_bytes(&self) -> usize {
-        self.plan.bytes().1
+        self.plan.constant_bytes()
     }
 
-    /// Memory for runs: all that they need, unless an input is not row-major, which takes room for a
-    /// copy when it is first bound. An error where the memory cannot be had.
+    /// Memory for runs on one thread: all that they need, unless an input is not row-major, which
+    /// takes room for a copy when it is first bound. An error where the memory cannot be had.
     pub fn workspace(&self) -> Result<Workspace> {
-        Workspace::new(&self.plan)
+        Workspace::new(&self.plan, 1)
+    }
+
+    /// Memory for runs that share the work of large rows among `threads` threads (at least one),
+    /// the calling one among them; the others wait in the workspace and end with it. The results have the
+    /// same bits for any number of threads. An error where memory or threads cannot be had.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [300, 300]).exp()))?;
+    /// let x = ndarray::Array2::<f64>::ones((300, 300));
+    /// let (mut one, mut two) = (program.workspace()?, program.workspace_on(2)?);
+    /// let alone = program.evaluate(&mut one, &States::new(), (&x,))?;
+    /// let shared = program.evaluate(&mut two, &States::new(), (&x,))?;
+    /// assert_eq!(alone.slice::<f64>(0)?, shared.slice::<f64>(0)?);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn workspace_on(&self, threads: usize) -> Result<Workspace> {
+        Workspace::new(&self.plan, threads.max(1))
     }
 
     /// Runs the program and updates the states. `inputs` is a tuple of references, in the order in

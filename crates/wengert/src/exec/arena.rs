@@ -51,6 +51,10 @@ pub(super) struct Parts<'a> {
     borrow: PhantomData<&'a mut Arena>,
 }
 
+// SAFETY: a `Parts` does nothing by itself; each of its views is made under the promise that no other
+// overlaps it, on whatever thread.
+unsafe impl Sync for Parts<'_> {}
+
 impl<'a> Parts<'a> {
     /// A part for reading; empty if it does not lie inside.
     ///

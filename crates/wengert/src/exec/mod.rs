@@ -3,6 +3,7 @@
 mod arena;
 mod eager;
 mod plan;
+mod pool;
 mod run;
 
 pub(crate) use eager::evaluate;

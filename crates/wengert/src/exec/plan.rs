@@ -39,8 +39,15 @@ pub(super) struct Instruction {
     pub(super) operands: SmallVec<[u32; 4]>,
     pub(super) results: SmallVec<[u32; 2]>,
     pub(super) blocks: usize,
+    /// In how many pieces the blocks are computed: by shapes alone, so that the bits are the same for
+    /// any number of threads.
+    pub(super) panels: usize,
     pub(super) scratch: usize,
 }
+
+/// The work of a panel: what takes much longer than to hand it to another thread.
+const PANEL: usize = 1 << 15;
+const MOST_PANELS: usize = 64;
 
 /// A flat list of resolved instructions over one arena.
 pub(crate) struct Plan {
@@ -55,7 +62,7 @@ pub(crate) struct Plan {
     pub(super) staged: Vec<(Slot, Slot)>,
     pub(super) updates: Vec<(usize, Slot)>,
     pub(super) outputs: Vec<Slot>,
-    /// Bytes of the arena; the last `scratch` of them serve every call in turn.
+    /// Bytes of the arena. Behind them each thread has `scratch` bytes, which serve every call in turn.
     pub(super) arena: usize,
     pub(super) scratch: usize,
 }
@@ -108,7 +115,7 @@ impl Plan {
         let updates = tape.updates().iter().map(|(s, v)| Ok((*s, stage(v)?))).collect::<Result<_>>()?;
         (plan.staged, plan.outputs, plan.updates) = (staged, outputs, updates);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
-        plan.arena = memory.take(plan.scratch)? + plan.scratch;
+        plan.arena = memory.take(0)?.next_multiple_of(ALIGN);
         Ok(plan)
     }
 
@@ -133,15 +140,12 @@ impl Plan {
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
         self.scratch = self.scratch.max(scratch);
+        let work = kernel.map_or(0, |k| k.work(&types, &row.results));
+        // A power of two, so that panels are alike on two threads as on four.
+        let panels = 1 << (work / PANEL).clamp(1, blocks.clamp(1, MOST_PANELS)).ilog2();
         let results = (0..row.results.len() as u32).map(|r| first[index] + r).collect();
-        self.instructions.push(Instruction {
-            op: row.op.clone(),
-            row: index,
-            operands,
-            results,
-            blocks,
-            scratch,
-        });
+        let op = row.op.clone();
+        self.instructions.push(Instruction { op, row: index, operands, results, blocks, panels, scratch });
         Ok(())
     }
 
@@ -164,9 +168,14 @@ impl Plan {
         })
     }
 
-    /// Bytes of a workspace, and of the constants that all of them share.
-    pub(crate) fn bytes(&self) -> (usize, usize) {
-        (self.arena, self.constants.iter().map(|c| c.ty().bytes()).sum())
+    /// Bytes of a workspace for so many threads.
+    pub(crate) fn workspace_bytes(&self, threads: usize) -> usize {
+        self.scratch.saturating_mul(threads).saturating_add(self.arena)
+    }
+
+    /// Bytes of the constants that all workspaces share.
+    pub(crate) fn constant_bytes(&self) -> usize {
+        self.constants.iter().map(|c| c.ty().bytes()).sum()
     }
 }
 

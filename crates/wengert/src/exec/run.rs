@@ -1,12 +1,16 @@
 //! Running a plan: bind, compute, then write the states.
 
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use smallvec::SmallVec;
 
 use super::arena::{Arena, Parts};
 use super::plan::{Instruction, Place, Plan, Slot};
+use super::pool::Pool;
 use crate::dtype::{Element, Slice, SliceMut};
 use crate::error::{Error, ErrorKind, Fault, Result};
-use crate::ir::{Call, Control, Op, Operand, ResultMut, States, Tape};
+use crate::ir::{Call, Control, Kernel, Op, Operand, ResultMut, States, Tape};
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
@@ -71,15 +75,18 @@ pub struct Workspace {
     arena: Arena,
     /// Row-major copies of inputs that came in another layout.
     packed: Vec<Option<Tensor>>,
+    pool: Pool,
 }
 
 impl Workspace {
-    pub(crate) fn new(plan: &Plan) -> Result<Self> {
-        Ok(Self { arena: Arena::new(plan.arena)?, packed: vec![None; plan.inputs.len()] })
+    pub(crate) fn new(plan: &Plan, threads: usize) -> Result<Self> {
+        let arena = Arena::new(plan.workspace_bytes(threads))?;
+        Ok(Self { arena, packed: vec![None; plan.inputs.len()], pool: Pool::new(threads)? })
     }
 
     fn fits(&self, plan: &Plan) -> bool {
-        self.packed.len() == plan.inputs.len() && self.arena.bytes() >= plan.arena
+        self.packed.len() == plan.inputs.len()
+            && self.arena.bytes() >= plan.workspace_bytes(self.pool.threads())
     }
 }
 
@@ -156,19 +163,19 @@ pub(crate) fn run<'w>(
         return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
     }
     check_states(plan, store.states())?;
-    let Workspace { arena, packed } = workspace;
+    let Workspace { arena, packed, pool } = workspace;
     let bound = bind(plan, packed, inputs)?;
     let parts = arena.parts();
     let memory = Memory { plan, bound: &bound, states: store.states(), parts: &parts };
     for instruction in &plan.instructions {
-        if let Err(kind) = memory.execute(instruction) {
+        if let Err(kind) = memory.execute(instruction, pool) {
             let row = &tape.rows()[instruction.row];
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
     }
     for (from, to) in &plan.staged {
         // SAFETY: a staged slot is a place of its own, so it overlaps no operand's.
-        let (source, mut target) = unsafe { (memory.read(from), memory.write(to)) };
+        let (source, mut target) = unsafe { (memory.read(from), memory.write(to, 0..1, 1)) };
         copied(target.copy_from(source))?;
     }
     drop(bound);
@@ -275,27 +282,25 @@ impl<'a> Memory<'a, '_> {
         }
     }
 
+    /// The blocks `range`, of `blocks` in all, of a slot.
+    ///
     /// # Safety
-    /// No other user of this slot lives at the same time.
-    unsafe fn write(&self, slot: &Slot) -> SliceMut<'a> {
+    /// No other user of these blocks lives at the same time.
+    unsafe fn write(&self, slot: &Slot, range: Range<usize>, blocks: usize) -> SliceMut<'a> {
         let Place::Arena(offset) = slot.place else { return SliceMut::U8(&mut []) };
+        let block = slot.ty.shape.elements() / blocks.max(1);
+        let start = offset + range.start * block * slot.ty.dtype.bytes();
         // SAFETY: passed on to the caller.
-        unsafe { self.parts.slice_mut(offset, slot.ty.dtype, slot.ty.shape.elements()) }
+        unsafe { self.parts.slice_mut(start, slot.ty.dtype, range.len() * block) }
     }
 
-    fn execute(&self, instruction: &Instruction) -> Result<(), ErrorKind> {
-        let Instruction { op, operands, results, blocks, scratch, .. } = instruction;
-        let slot = |&s: &u32| &self.plan.slots[s as usize];
-        let read = |slot: &'a Slot| {
-            // SAFETY: the plan gives every result a place of its own, and the results of this
-            // instruction are written below, when nothing else writes.
-            let data = unsafe { self.read(slot) };
-            Operand { ty: &slot.ty, data, strides: None }
-        };
-        let operands: SmallVec<[Operand<'_>; INLINE]> = operands.iter().map(slot).map(read).collect();
+    fn execute(&self, instruction: &Instruction, pool: &mut Pool) -> Result<(), ErrorKind> {
+        let Instruction { op, operands, blocks, panels, .. } = instruction;
         let kernel = match op {
             Op::Control(Control::Guard { recorded }) => {
-                let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+                // SAFETY: nothing is written while this value is read.
+                let predicate = operands.first().map(|&s| unsafe { self.read(&self.plan.slots[s as usize]) });
+                let found = predicate.and_then(|p| p.f64_at(0)).is_some_and(|p| p != 0.0);
                 return if found == *recorded {
                     Ok(())
                 } else {
@@ -304,16 +309,51 @@ impl<'a> Memory<'a, '_> {
             }
             op => op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?,
         };
-        // SAFETY: as above; scratch lies behind all slots.
-        let (mut results, scratch): (SmallVec<[ResultMut<'_>; INLINE]>, _) = unsafe {
-            let write = |slot: &'a Slot| ResultMut { ty: &slot.ty, data: self.write(slot) };
-            (
-                results.iter().map(slot).map(write).collect(),
-                self.parts.words(self.plan.arena - self.plan.scratch, *scratch),
-            )
+        if *panels == 1 {
+            return self.call(instruction, kernel, 0..*blocks, 0).map_err(ErrorKind::Fault);
+        }
+        // Of several faults that of the first panel counts, whichever came first in time.
+        let first: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
+        pool.run(*panels, &|panel, thread| {
+            let range = panel * blocks / panels..(panel + 1) * blocks / panels;
+            if let Err(fault) = self.call(instruction, kernel, range, thread) {
+                let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+                if first.is_none_or(|(known, _)| panel < known) {
+                    *first = Some((panel, fault));
+                }
+            }
+        });
+        match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some((_, fault)) => Err(ErrorKind::Fault(fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Computes some blocks of an instruction.
+    fn call(
+        &self,
+        instruction: &Instruction,
+        kernel: &dyn Kernel,
+        range: Range<usize>,
+        thread: usize,
+    ) -> Result<(), Fault> {
+        let Instruction { operands, results, blocks, scratch, .. } = instruction;
+        let slot = |&s: &u32| &self.plan.slots[s as usize];
+        let read = |slot: &'a Slot| {
+            // SAFETY: the plan gives every result a place of its own, and only results of this
+            // instruction are written until it is done.
+            let data = unsafe { self.read(slot) };
+            Operand { ty: &slot.ty, data, strides: None }
         };
-        kernel
-            .eval(Call { operands: &operands, results: &mut results, scratch, blocks: 0..*blocks })
-            .map_err(ErrorKind::Fault)
+        let write = |slot: &'a Slot| {
+            // SAFETY: as above; ranges of blocks that run at the same time do not overlap.
+            let data = unsafe { self.write(slot, range.clone(), *blocks) };
+            ResultMut { ty: &slot.ty, data }
+        };
+        let operands: SmallVec<[Operand<'_>; INLINE]> = operands.iter().map(slot).map(read).collect();
+        let mut results: SmallVec<[ResultMut<'_>; INLINE]> = results.iter().map(slot).map(write).collect();
+        // SAFETY: behind all slots each thread has a part of its own.
+        let scratch = unsafe { self.parts.words(self.plan.arena + thread * self.plan.scratch, *scratch) };
+        kernel.eval(Call { operands: &operands, results: &mut results, scratch, blocks: range })
     }
 }

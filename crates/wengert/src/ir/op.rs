@@ -106,6 +106,12 @@ pub trait Kernel: Send + Sync + 'static {
         0
     }
 
+    /// How much work one call is, in units of about one element moved and computed; what a plan
+    /// decides by whether to cut it into panels.
+    fn work(&self, operands: &[TensorType], results: &[TensorType]) -> usize {
+        operands.iter().chain(results).map(|ty| ty.shape.elements()).max().unwrap_or(0)
+    }
+
     /// Whether [`eval`](Kernel::eval) honours the operands' strides.
     fn strided(&self) -> bool {
         false

@@ -113,6 +113,13 @@ impl Kernel for Contract {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().and_then(|r| r.shape.first().copied()).unwrap_or(1)
     }
+    fn work(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
+        /// Multiplications that a matrix product does in the time of one unit.
+        const PRODUCTS: usize = 32;
+        let [lhs, rhs] = operands else { return 0 };
+        let size = |&l: &u8| self.size(l, lhs.shape, rhs.shape).unwrap_or(1);
+        self.labels().iter().map(size).fold(1, usize::saturating_mul) / PRODUCTS
+    }
     fn strided(&self) -> bool {
         true
     }

@@ -77,6 +77,9 @@ impl Kernel for Gather {
     fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
         operands.get(1).map_or(1, |index| index.shape.elements())
     }
+    fn work(&self, _: &[TensorType], results: &[TensorType]) -> usize {
+        results.first().map_or(0, |r| r.shape.elements())
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let (x, index) = (call.operands[0], call.operands[1]);
         let width: usize = x.ty.shape[self.0.batch + 1..].iter().product();
