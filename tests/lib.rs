@@ -1,1 +1,1 @@
-//! Nothing: the tests of the whole are in `all/`.
+#![doc = include_str!("../README.md")]

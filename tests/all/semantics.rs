@@ -568,7 +568,7 @@ fn grown<'t>(t: &'t Recorder, x: Var<'t>, choices: &[(u8, usize, usize)]) -> Var
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::cases(40), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn random_tapes_keep_the_laws(

@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod gradients;
 pub mod ir;
+#[allow(unsafe_code)] // a prefetch
 mod kernels;
 mod ops;
 mod program;

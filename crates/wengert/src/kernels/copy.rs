@@ -70,3 +70,34 @@ pub(crate) fn scatter_add<T: Copy + std::ops::AddAssign>(out: &mut [T], input: &
         }
     });
 }
+
+/// Asks the processor to fetch what will be read soon: rows picked at random lie where no hardware
+/// expects them. A hint; it changes no result.
+pub(crate) fn prefetch<T>(soon: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        const LINE: usize = 64;
+        /// More than this the hardware finds by itself once it has seen the beginning.
+        const LINES: usize = 16;
+        let (start, bytes) = (soon.as_ptr().cast::<i8>(), size_of_val(soon));
+        for offset in (0..bytes).step_by(LINE).take(LINES) {
+            // SAFETY: `offset` lies inside the slice, and a prefetch of a readable address only moves
+            // it into the cache.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = soon;
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn prefetching_takes_slices_of_any_length() {
+        for len in [0, 1, 63, 64, 65, 5000] {
+            super::prefetch(&vec![0u8; len]);
+            super::prefetch(&vec![0f64; len]);
+        }
+    }
+}

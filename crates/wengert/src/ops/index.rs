@@ -5,6 +5,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
 };
+use crate::kernels::copy::prefetch;
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
@@ -61,6 +62,9 @@ impl Rows {
     }
 }
 
+/// How many rows ahead of its copies `gather` fetches.
+const AHEAD: usize = 4;
+
 /// Rows of an array, picked by an index.
 pub(crate) struct Gather(Rows);
 impl Kernel for Gather {
@@ -87,7 +91,11 @@ impl Kernel for Gather {
             let from = x.elements::<T>()?;
             let blocks = call.blocks.clone();
             let out = call.result::<T>(0)?;
-            for (o, i) in blocks.enumerate() {
+            for (o, i) in blocks.clone().enumerate() {
+                let soon = i + AHEAD;
+                if soon < blocks.end && let Ok(row) = self.0.row(x.ty.shape, index.data, soon) {
+                    prefetch(&from[row * width..(row + 1) * width]);
+                }
                 let row = self.0.row(x.ty.shape, index.data, i)?;
                 out[o * width..(o + 1) * width].copy_from_slice(&from[row * width..(row + 1) * width]);
             }

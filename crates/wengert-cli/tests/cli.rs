@@ -1,0 +1,216 @@
+//! The program as its users meet it: what it prints, how it exits, what it leaves.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+fn wengert(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wengert")).args(arguments).current_dir(REPOSITORY).output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// Runs something that must fail with this code, and returns its one line.
+fn fails(code: i32, arguments: &[&str]) -> String {
+    let output = wengert(arguments);
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    assert!(error.starts_with("wengert: ") && error.len() > 20, "{arguments:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn mnist(name: &str) -> String {
+    format!("{REPOSITORY}/datasets/mnist/{name}")
+}
+
+/// A folder with a short training run in it.
+fn run(dir: &Path, more: &[&str]) -> (PathBuf, Output) {
+    let folder = dir.join("run");
+    let mut arguments = vec!["train", "--out", text(&folder)];
+    arguments.extend(more);
+    let output = wengert(&arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (folder, output)
+}
+
+#[test]
+fn train_eval_predict() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, output) = run(dir.path(), &["--iters", "700", "--json", "--seed", "3"]);
+    assert!(output.stderr.is_empty(), "silent without a terminal");
+    let report: serde_json::Value = serde_json::from_str(&out(&output)).unwrap();
+    let keys =
+        ["test_accuracy", "train_accuracy", "iters", "seconds_total", "us_per_step", "load_seconds", "out"];
+    assert!(keys.iter().all(|k| report.get(k).is_some()), "{report}");
+    assert_eq!(out(&output).lines().count(), 1);
+    let accuracy = report["test_accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.88, "{accuracy}");
+
+    let mut names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names, ["curves.svg", "final.safetensors", "metrics.csv"]);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half written beside it");
+    let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
+    let rows: Vec<&str> = metrics.lines().collect();
+    assert_eq!(rows[0], "iteration,loss,train_accuracy,test_accuracy,seconds");
+    // After the first step, the first of the second epoch, and the last.
+    let iterations: Vec<&str> = rows[1..].iter().map(|r| r.split(',').next().unwrap()).collect();
+    assert_eq!(iterations, ["1", "601", "700"]);
+    let last: Vec<f64> = rows[3].split(',').map(|x| x.parse().unwrap()).collect();
+    assert_eq!(last[3], accuracy);
+    let svg = fs::read_to_string(folder.join("curves.svg")).unwrap();
+    for label in ["epoch", "accuracy", "loss", "train", "test", "prefers-color-scheme"] {
+        assert!(svg.contains(label), "{label}");
+    }
+
+    let model = folder.join("final.safetensors");
+    let eval = out(&wengert(&["eval", "--model", text(&model)]));
+    assert!(eval.starts_with(&format!("accuracy {accuracy:.4}, loss 0.")), "{eval}");
+    let confusion: Vec<Vec<u64>> = eval
+        .lines()
+        .skip_while(|l| !l.starts_with("confusion"))
+        .skip(2)
+        .map(|l| l.split_whitespace().skip(1).map(|n| n.parse().unwrap()).collect())
+        .collect();
+    let diagonal: u64 = (0..10).map(|i| confusion[i][i]).sum();
+    assert_eq!(confusion.iter().flatten().sum::<u64>(), 10_000);
+    assert_eq!(diagonal, (accuracy * 1e4).round() as u64);
+
+    let images = mnist("t10k-images-idx3-ubyte.gz");
+    let predict = out(&wengert(&["predict", "--model", text(&model), "--images", &images, "--index", "0"]));
+    assert!(predict.contains('█'), "the digit is drawn");
+    let chosen = predict.lines().find(|l| l.starts_with('>')).unwrap();
+    assert_eq!(chosen.split_whitespace().nth(1), Some("7"), "the first test image is a seven");
+    let sum: f64 = predict
+        .lines()
+        .filter_map(|l| l.trim_start_matches('>').split_whitespace().nth(1)?.parse::<f64>().ok())
+        .sum();
+    assert!((sum - 1.0).abs() < 1e-3, "probabilities sum to {sum}");
+
+    // What exists is not overwritten, and what fails leaves nothing.
+    fails(2, &["train", "--iters", "1", "--out", text(&folder)]);
+    assert_eq!(fs::read_to_string(folder.join("metrics.csv")).unwrap(), metrics);
+    let diverged = dir.path().join("diverged");
+    let error = fails(1, &["train", "--iters", "300", "--lr", "1e30", "--out", text(&diverged)]);
+    assert!(error.contains("learning rate"), "{error}");
+    fails(1, &["train", "--iters", "1", "--data", text(dir.path()), "--out", text(&diverged)]);
+    assert!(!diverged.exists());
+
+    // Models of other data.
+    let small = dir.path().join("small");
+    wengert_idx::write(&small, &ndarray::Array3::<u8>::zeros((2, 5, 5)), wengert_idx::Encoding::Raw).unwrap();
+    let error = fails(1, &["predict", "--model", text(&model), "--images", text(&small)]);
+    assert!(error.contains("784 pixels, these have 25"), "{error}");
+    let error = fails(1, &["predict", "--model", text(&model), "--images", &images, "--index", "10000"]);
+    assert!(error.contains("there are 10000 images"), "{error}");
+    fails(1, &["predict", "--model", &images, "--images", &images]);
+    fails(1, &["eval", "--model", "no-such-file"]);
+    fails(1, &["eval", "--model", text(&model), "--data", "no-such-folder"]);
+}
+
+#[test]
+fn seeds_decide_and_threads_do_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = |name: &str, more: &[&str]| {
+        let sub = dir.path().join(name);
+        fs::create_dir(&sub).unwrap();
+        let (folder, _) = run(&sub, &[&["--iters", "50"], more].concat());
+        fs::read(folder.join("final.safetensors")).unwrap()
+    };
+    let one = model("one", &["--threads", "1"]);
+    assert!(one == model("three", &["--threads", "3"]));
+    assert!(one != model("seed", &["--seed", "1"]));
+    let wide = model("wide", &["--dtype", "f64", "--hidden", "20", "--batch", "7", "--lr", "0.01"]);
+    assert!(wide.len() > 8 * 784 * 20 && wide.len() < 8 * 784 * 21);
+}
+
+#[test]
+fn raw_files_train_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    for part in ["train", "t10k"] {
+        let (images, labels) = wengert_nn::file_names(part);
+        let options = wengert_idx::Options::default();
+        for name in [images, labels] {
+            let array = wengert_idx::read::<u8>(mnist(&format!("{name}.gz")), &options).unwrap();
+            let first = array.slice_axis(ndarray::Axis(0), ndarray::Slice::from(..300));
+            wengert_idx::write(dir.path().join(name), &first, wengert_idx::Encoding::Raw).unwrap();
+        }
+    }
+    let (folder, _) = run(dir.path(), &["--iters", "20", "--data", text(dir.path())]);
+    assert!(folder.join("curves.svg").exists());
+}
+
+#[test]
+fn gradcheck_passes() {
+    let table = out(&wengert(&["gradcheck", "--hidden", "5"]));
+    let differences: Vec<f64> =
+        table.lines().skip(1).map(|l| l.split_whitespace().nth(1).unwrap().parse().unwrap()).collect();
+    assert_eq!(differences.len(), 4, "{table}");
+    assert!(differences.iter().all(|d| *d < 1e-9), "{table}");
+}
+
+#[test]
+fn data_inspect_and_check() {
+    let labels = mnist("t10k-labels-idx1-ubyte.gz");
+    let images = mnist("t10k-images-idx3-ubyte.gz");
+    let inspected = out(&wengert(&["data", "inspect", &labels]));
+    for line in ["type   u8", "shape  [10000]", "bytes  10008", "min    0", "max    9", "mean   4.4434"] {
+        assert!(inspected.lines().any(|l| l == line), "{line} in {inspected}");
+    }
+    let error = fails(1, &["data", "inspect", &labels, "--max-bytes", "10007"]);
+    assert!(error.contains("announces 10008 bytes, the limit is 10007"), "{error}");
+    let checked = out(&wengert(&["data", "check", "--images", &images, "--labels", &labels]));
+    assert!(checked.starts_with("10000 images of u8 [28, 28]"), "{checked}");
+    fails(1, &["data", "check", "--images", &images, "--labels", &labels, "--classes", "9"]);
+    fails(1, &["data", "check", "--images", &labels, "--labels", &labels]);
+    fails(1, &["data", "inspect", "datasets"]);
+    fails(1, &["data", "inspect", "README.md"]);
+}
+
+#[test]
+fn graph_in_both_forms() {
+    let listing = out(&wengert(&["graph"]));
+    assert!(listing.contains("= contract{labels: \"mk,kn->mn\"}(") && listing.contains("\n~ %"), "{listing}");
+    let dot = out(&wengert(&["graph", "--format", "dot", "--hidden", "5", "--batch", "2"]));
+    assert!(dot.starts_with("digraph") && dot.contains("#ffd6d6") && dot.trim_end().ends_with('}'));
+    assert_eq!(dot.matches('{').count(), dot.matches('}').count());
+}
+
+#[test]
+fn misuse_is_one_line_and_code_two() {
+    for arguments in [
+        &[][..],
+        &["nonsense"],
+        &["train", "--batch", "0"],
+        &["train", "--batch", "many"],
+        &["train", "--lr", "-1"],
+        &["train", "--lr", "NaN"],
+        &["train", "--iters", "0"],
+        &["train", "--hidden", "99999999999999"],
+        &["train", "--dtype", "f16"],
+        &["train", "--threads", "0"],
+        &["train", "--no-such-flag"],
+        &["eval"],
+        &["predict", "--model", "x"],
+        &["data"],
+        &["data", "check", "--images", "x"],
+        &["graph", "--format", "png"],
+    ] {
+        fails(2, arguments);
+    }
+    for help in [&["--help"][..], &["train", "--help"], &["--version"]] {
+        let output = wengert(help);
+        assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty());
+    }
+}

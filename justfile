@@ -1,0 +1,68 @@
+# The habits of the project. `just` alone lists them.
+default:
+    @just --list
+
+# Train the book's network on MNIST: a progress bar, then a folder under runs/
+train *ARGS:
+    cargo train {{ ARGS }}
+
+# All tests
+test:
+    cargo test --workspace
+
+# Formatting, lints, documentation: what the gate asks for besides tests
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+# The documentation, in a browser
+doc:
+    cargo doc --workspace --no-deps --open
+
+# Everything the gate runs
+ci:
+    .ci/run
+
+# Ours, one JSON line each
+bench:
+    cargo run --release --quiet --package wengert-bench -- load
+    cargo run --release --quiet --package wengert-bench -- seed --threads 1
+    cargo run --release --quiet --package wengert-bench -- seed --threads 2
+
+# Whole programs in turn, ours and the book's in NumPy, with two threads each (needs NumPy; PYTHON names the interpreter)
+bench-peers PAIRS="3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --package wengert-cli
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    for i in $(seq {{ PAIRS }}); do
+        "${PYTHON:-python3}" benches/peers/numpy_book.py --threads 2
+        target/release/wengert train --json --threads 2 --out "$work/$i"
+    done
+
+# Licences, sources and duplicate versions of dependencies (needs cargo-deny)
+deny:
+    cargo deny check licenses bans sources
+
+# More cases of every law than the gate has time for
+soak CASES="4000":
+    WENGERT_CASES={{ CASES }} cargo test --release --package wengert-tests -- laws semantics
+
+# Lay Fashion-MNIST beside MNIST, from Debian's package, without root: train with --data datasets/fashion-mnist
+fashion-mnist:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    target=$PWD/datasets/fashion-mnist
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    (cd "$work" && apt-get download dataset-fashion-mnist && dpkg -x dataset-fashion-mnist_*.deb unpacked)
+    mkdir -p "$target"
+    find "$work/unpacked" -name '*-ubyte*' -exec cp {} "$target" \;
+    ls -l "$target"
+
+# The tape of a training step as a picture (needs Graphviz)
+graph:
+    mkdir -p runs
+    cargo run --release --quiet --package wengert-cli -- graph --format dot | dot -Tsvg > runs/tape.svg
