@@ -12,8 +12,16 @@ fn mnist() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/mnist")
 }
 
+/// md5 of the canonical files, unpacked.
+const MD5: [(&str, &str); 4] = [
+    ("train-images-idx3-ubyte.gz", "6bbc9ace898e44ae57da46a324031adb"),
+    ("train-labels-idx1-ubyte.gz", "a25bea736e30d166cdddb491f175f624"),
+    ("t10k-images-idx3-ubyte.gz", "2646ac647ad5339dbf082846283269ea"),
+    ("t10k-labels-idx1-ubyte.gz", "27ae3e4e09519cfbb04c329615203637"),
+];
+
 #[test]
-fn checksums_are_those_of_the_readme() {
+fn checksums_are_the_canonical_ones_and_those_of_the_readme() {
     let readme = std::fs::read_to_string(mnist().join("README.md")).unwrap();
     let mut verified = 0;
     for line in readme.lines().filter(|l| l.starts_with("| `")) {
@@ -24,6 +32,7 @@ fn checksums_are_those_of_the_readme() {
         GzDecoder::new(file).read_to_end(&mut unpacked).unwrap();
         let found: String = Md5::digest(&unpacked).iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(found, expected, "{name}");
+        assert!(MD5.contains(&(name, expected)), "{name} is not the canonical file");
         verified += 1;
     }
     assert_eq!(verified, 4);

@@ -495,7 +495,7 @@ fn ops_that_misbehave_are_errors() {
     let huge = Program::record(&States::new(), |t| {
         t.outputs(t.full(F64, [1 << 50], 1.0) + t.full(F64, [1 << 50], 1.0))
     });
-    assert!(matches!(huge.unwrap_err().kind(), ErrorKind::Memory { .. }));
+    assert!(matches!(huge.unwrap().workspace().err().unwrap().kind(), ErrorKind::Memory { .. }));
 }
 
 /// `x ↦ slope·x` below zero, `x` above: a user's op with plain data.

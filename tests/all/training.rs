@@ -14,7 +14,7 @@ use wengert_nn::{
 fn data() -> &'static Dataset {
     static DATA: OnceLock<Dataset> = OnceLock::new();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/mnist");
-    DATA.get_or_init(|| Dataset::load(dir, 10, 2).unwrap())
+    DATA.get_or_init(|| Dataset::load(dir, 10, 2, &Default::default()).unwrap())
 }
 
 fn batch(count: usize) -> (Array2<f64>, Array1<u32>) {
@@ -43,6 +43,24 @@ fn an_epoch_learns_and_has_the_same_bits_for_any_number_of_threads() {
     }
     assert!(trained(&config).1 == bytes, "a second run");
     assert!(trained(&Config { iterations: 600, seed: 2, ..Config::default() }).1 != bytes, "another seed");
+}
+
+#[test]
+fn three_seeds_of_the_books_training_reach_its_accuracy() {
+    for seed in 1..=3 {
+        let (accuracy, _) = trained(&Config { seed, threads: 2, ..Config::default() });
+        assert!(accuracy >= 0.965, "seed {seed}: {accuracy}");
+    }
+}
+
+#[test]
+fn a_training_that_diverges_is_an_error() {
+    for (rate, iterations) in [(1e300, 1), (1e22, 1), (1e30, 200)] {
+        let mut net = TwoLayerNet::<f32>::new(784, 5, 10, 0).unwrap();
+        let config = Config { learning_rate: rate, iterations, ..Config::default() };
+        let error = train(net.model_mut(), data(), &config, |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(error.to_string().contains("learning rate"), "{error}");
+    }
 }
 
 #[test]
@@ -165,6 +183,12 @@ fn models_are_stored_and_found_again() {
         std::fs::write(&path, &bytes[..cut]).unwrap();
         assert!(Model::load_two_layer(&path).is_err(), "cut at {cut}");
     }
+    let mut poisoned = TwoLayerNet::<f32>::new(784, 2, 10, 0).unwrap().into_model();
+    let b1 = poisoned.states.find("b1").unwrap();
+    poisoned.states.set(b1, ndarray::array![0f32, f32::NAN]).unwrap();
+    poisoned.save(&path).unwrap();
+    let error = Model::load_two_layer(&path).err().unwrap().to_string();
+    assert!(error.ends_with("b1: expected finite numbers, found NaN at element 1"), "{error}");
     let mut others = wengert::States::new();
     others.add("W1", Array2::<f32>::zeros((3, 4))).unwrap();
     wengert_nn::save_states(&path, &others).unwrap();

@@ -78,7 +78,7 @@ fn peak_rss_mb() -> Option<f64> {
 fn seed<T: Float>(arguments: &Arguments, dtype: &str) -> Outcome {
     const PIECE: usize = 600;
     let clock = Instant::now();
-    let data = Dataset::load(&arguments.data, 10, arguments.threads)?;
+    let data = Dataset::load(&arguments.data, 10, arguments.threads, &Options::default())?;
     let load_seconds = clock.elapsed().as_secs_f64();
     let iterations = arguments.iters.unwrap_or(10_000);
     let config = Config { iterations, threads: arguments.threads, ..Config::default() };

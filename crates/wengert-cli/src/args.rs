@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wengert_idx::Options;
 
 /// Train, evaluate and inspect neural networks on a reverse-mode autodiff tape.
 ///
@@ -56,6 +57,21 @@ pub(crate) struct DataDir {
     /// repository one stands in]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
+}
+
+#[derive(Args)]
+pub(crate) struct Limit {
+    /// The largest number of unpacked bytes to accept from an IDX file
+    #[arg(long, value_name = "N", default_value_t = 1 << 30)]
+    max_bytes: u64,
+}
+
+impl Limit {
+    pub(crate) fn options(&self) -> Options {
+        Options { max_bytes: self.max_bytes }
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -69,10 +85,10 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
     /// Units of the hidden layer
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) hidden: u32,
     /// Images a step, drawn with replacement
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) batch: u32,
     /// Learning rate
     #[arg(long, default_value_t = 0.1, value_parser = learning_rate)]
@@ -87,7 +103,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_enum, default_value = "f32")]
     pub(crate) dtype: Precision,
     /// Threads; the result does not depend on their number [default: all cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: Option<u32>,
     /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]
     #[arg(long, value_name = "DIR")]
@@ -117,6 +133,8 @@ pub(crate) struct PredictArgs {
     /// Which image, from 0
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) index: u64,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
 }
 
 #[derive(Args)]
@@ -135,9 +153,8 @@ pub(crate) struct GradcheckArgs {
 pub(crate) struct InspectArgs {
     /// An IDX file, gzipped or raw
     pub(crate) file: PathBuf,
-    /// The largest number of unpacked bytes to accept
-    #[arg(long, value_name = "N", default_value_t = 1 << 30)]
-    pub(crate) max_bytes: u64,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
 }
 
 #[derive(Args)]
@@ -151,9 +168,8 @@ pub(crate) struct CheckArgs {
     /// Labels must be below this
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) classes: u32,
-    /// The largest number of unpacked bytes to accept in each file
-    #[arg(long, value_name = "N", default_value_t = 1 << 30)]
-    pub(crate) max_bytes: u64,
+    #[command(flatten)]
+    pub(crate) limit: Limit,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -167,10 +183,10 @@ pub(crate) enum GraphFormat {
 #[derive(Args)]
 pub(crate) struct GraphArgs {
     /// Units of the hidden layer
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=16_384))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) hidden: u32,
     /// Images a step
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) batch: u32,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]

@@ -32,6 +32,10 @@ const SIZE: (u32, u32) = (900, 380);
 
 /// The picture. It has no background, and its ink follows the reader's colour scheme.
 pub(crate) fn draw(title: &str, points: &[Point]) -> Result<String, Failure> {
+    let numbers = |p: &Point| [p.epoch, p.train_loss, p.test_loss, p.train_accuracy, p.test_accuracy];
+    if points.iter().flat_map(numbers).any(|x| !x.is_finite()) {
+        return Err(Failure::Work("curves.svg: expected finite numbers to draw".into()));
+    }
     let mut svg = String::new();
     plot(&mut svg, title, points).map_err(|e| Failure::Work(format!("curves.svg: {e}")))?;
     let mut svg = svg
@@ -51,7 +55,7 @@ fn plot(svg: &mut String, title: &str, points: &[Point]) -> Drawn {
     let root = root.titled(title, ("sans-serif", 16).into_font().color(&INK))?;
     let (left, right) = root.split_horizontally(SIZE.0 / 2);
     let lowest = points.iter().map(|p| p.train_accuracy.min(p.test_accuracy)).fold(1.0, f64::min);
-    let floor = (lowest * 10.0).floor() / 10.0;
+    let floor = ((lowest * 10.0).floor() / 10.0).min(0.9);
     panel(&left, "accuracy", floor..1.0, points, |p| (p.train_accuracy, p.test_accuracy))?;
     let highest = points.iter().map(|p| p.train_loss.max(p.test_loss)).fold(0.1, f64::max);
     panel(&right, "loss", 0.0..highest * 1.05, points, |p| (p.train_loss, p.test_loss))?;
@@ -82,7 +86,7 @@ fn panel(
         .light_line_style(TRANSPARENT)
         .label_style(text.clone())
         .axis_desc_style(text.clone())
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&|x| if end < 5.0 { format!("{x:.1}") } else { format!("{x:.0}") })
         .y_label_formatter(&|y| format!("{y:.2}"))
         .draw()?;
     let series = [("train", TRAIN, 0), ("test", TEST, 1)];

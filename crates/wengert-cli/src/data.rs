@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
-use wengert_idx::{Options, read_pair, summarise};
+use wengert_idx::{read_pair, summarise};
 
 use crate::Failure;
 use crate::args::{CheckArgs, InspectArgs};
 
 pub(crate) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let s = summarise(&args.file, &Options { max_bytes: args.max_bytes })?;
+    let s = summarise(&args.file, &args.limit.options())?;
     let number = |x: Option<f64>| x.map_or_else(|| "none".to_owned(), |x| x.to_string());
     writeln!(out, "type   {}", s.header.element)?;
     writeln!(out, "shape  {:?}", s.header.dims)?;
@@ -24,7 +24,7 @@ pub(crate) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<(), Fai
 }
 
 pub(crate) fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let pair = read_pair(&args.images, &args.labels, args.classes, &Options { max_bytes: args.max_bytes })?;
+    let pair = read_pair(&args.images, &args.labels, args.classes, &args.limit.options())?;
     writeln!(
         out,
         "{} images of {} {:?}, labels in 0..{}: they fit",

@@ -28,9 +28,14 @@ enum Failure {
     Unread,
 }
 
+/// For what is printed; files name themselves in their errors.
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Self {
-        if e.kind() == io::ErrorKind::BrokenPipe { Self::Unread } else { Self::Work(e.to_string()) }
+        if e.kind() == io::ErrorKind::BrokenPipe {
+            Self::Unread
+        } else {
+            Self::Work(format!("standard output: {e}"))
+        }
     }
 }
 
@@ -62,14 +67,13 @@ fn main() -> ExitCode {
 
 /// Help and version are answers; everything else is one line and where to find help.
 fn misused(e: &clap::Error) -> Result<(), Failure> {
-    let text = e.render();
     match e.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(write!(io::stdout(), "{}", text.ansi())?),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(e.print()?),
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Err(Failure::Usage("a command is missing; try `wengert --help`".into()))
+            Err(Failure::Usage("a command is missing; try `--help`".into()))
         }
         _ => {
-            let text = text.to_string();
+            let text = e.render().to_string();
             // The paragraph before the usage, as one line.
             let what = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
             let line: Vec<&str> = what.split_whitespace().collect();

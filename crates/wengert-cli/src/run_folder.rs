@@ -1,4 +1,4 @@
-//! Where runs and data are, and folders that appear complete or not at all.
+//! Where data and runs are.
 
 use std::fs;
 use std::io;
@@ -24,38 +24,101 @@ pub(crate) fn threads(given: Option<u32>) -> usize {
     given.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |n| n as usize)
 }
 
-/// The folder for a run: the one given, which must not hold anything yet, or the next free one.
-pub(crate) fn choose(given: Option<&Path>, seed: u64) -> Result<PathBuf, Failure> {
-    if let Some(dir) = given {
-        return match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
-            Ok(true) => Ok(dir.to_owned()),
-            Ok(false) => Err(Failure::Usage(format!("--out {}: the folder is not empty", dir.display()))),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(dir.to_owned()),
-            Err(e) => Err(Failure::Usage(format!("--out {}: {e}", dir.display()))),
-        };
-    }
-    let runs = root().join("runs");
-    let free = (1..).map(|n| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") });
-    let dir = free.map(|name| runs.join(name)).find(|dir| !dir.exists());
-    dir.ok_or_else(|| Failure::Work(format!("{}: no free name", runs.display())))
+/// A folder that appears complete or not at all.
+pub(crate) struct RunFolder {
+    dir: PathBuf,
+    /// Whether another number may be taken where the name is no longer free.
+    numbered: bool,
+    seed: u64,
 }
 
-/// Fills a folder under another name and then gives it its own. Nothing is left of it on failure.
-pub(crate) fn fill(dir: &Path, write: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
-    let mut name = dir.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = dir.with_file_name(name);
-    let io = |e: io::Error| Failure::Work(format!("{}: {e}", dir.display()));
-    let outcome = fs::create_dir_all(&partial).map_err(io).and_then(|()| write(&partial)).and_then(|()| {
-        // An empty folder of that name gives way; one that was filled meanwhile does not.
-        if dir.exists() {
-            fs::remove_dir(dir).map_err(io)?;
-        }
-        fs::rename(&partial, dir).map_err(io)
-    });
-    if outcome.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_dir_all(&partial);
+impl RunFolder {
+    /// The folder for a run: the one given, which must not hold anything yet, or the next free one
+    /// under `runs`. It is tried now, so that no work is done that cannot be kept.
+    pub(crate) fn choose(given: Option<&Path>, seed: u64) -> Result<Self, Failure> {
+        let folder = match given {
+            Some(dir) => {
+                let refuse =
+                    |e: &dyn std::fmt::Display| Failure::Usage(format!("--out {}: {e}", dir.display()));
+                let dir = match fs::canonicalize(dir) {
+                    Ok(dir) => dir,
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => dir.to_owned(),
+                    Err(e) => return Err(refuse(&e)),
+                };
+                match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
+                    Ok(true) => {}
+                    Ok(false) => return Err(refuse(&"the folder is not empty")),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    Err(e) => return Err(refuse(&e)),
+                }
+                Self { dir, numbered: false, seed }
+            }
+            None => Self { dir: next_free(seed)?, numbered: true, seed },
+        };
+        let partial = folder.partial();
+        fs::create_dir_all(&partial)
+            .and_then(|()| fs::remove_dir(&partial))
+            .map_err(|e| folder.failure(&e))?;
+        Ok(folder)
     }
-    outcome
+
+    fn failure(&self, e: &io::Error) -> Failure {
+        Failure::Work(format!("{}: {e}", self.dir.display()))
+    }
+
+    fn partial(&self) -> PathBuf {
+        let mut name = self.dir.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.partial", std::process::id()));
+        self.dir.with_file_name(name)
+    }
+
+    /// Fills the folder under another name, then gives it its own, and returns that. Nothing is left
+    /// of it on failure.
+    pub(crate) fn fill(
+        mut self,
+        write: impl FnOnce(&Path) -> Result<(), Failure>,
+    ) -> Result<PathBuf, Failure> {
+        let partial = self.partial();
+        let outcome = fs::create_dir(&partial)
+            .map_err(|e| self.failure(&e))
+            .and_then(|()| write(&partial))
+            .and_then(|()| self.publish(&partial));
+        if outcome.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&partial);
+        }
+        outcome.map(|()| self.dir)
+    }
+
+    /// Renames the finished folder. An empty folder of its name gives way.
+    fn publish(&mut self, partial: &Path) -> Result<(), Failure> {
+        loop {
+            match fs::rename(partial, &self.dir) {
+                Ok(()) => return Ok(()),
+                // Another run of this seed was faster.
+                Err(_) if self.numbered && self.dir.exists() => self.dir = next_free(self.seed)?,
+                // A mount point, say, cannot be replaced; files can be put into it.
+                Err(_) if self.dir.is_dir() => return self.copy(partial).map_err(|e| self.failure(&e)),
+                Err(e) => return Err(self.failure(&e)),
+            }
+        }
+    }
+
+    fn copy(&self, partial: &Path) -> io::Result<()> {
+        if fs::read_dir(&self.dir)?.next().is_some() {
+            return Err(io::Error::other("the folder is not empty any more"));
+        }
+        for entry in fs::read_dir(partial)? {
+            let entry = entry?;
+            fs::copy(entry.path(), self.dir.join(entry.file_name()))?;
+        }
+        fs::remove_dir_all(partial)
+    }
+}
+
+fn next_free(seed: u64) -> Result<PathBuf, Failure> {
+    let runs = root().join("runs");
+    let name = |n: usize| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") };
+    let free = (1..).map(|n| runs.join(name(n))).find(|dir| !dir.exists());
+    free.ok_or_else(|| Failure::Work(format!("{}: no free name", runs.display())))
 }

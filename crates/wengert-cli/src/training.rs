@@ -13,7 +13,7 @@ use wengert_nn::{Config, Dataset, Event, Float, Summary, TwoLayerNet, train as f
 use crate::Failure;
 use crate::args::{Precision, TrainArgs};
 use crate::curves::{Point, draw};
-use crate::run_folder;
+use crate::run_folder::{self, RunFolder};
 
 pub(crate) fn train(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     match args.dtype {
@@ -26,9 +26,14 @@ const CLASSES: u32 = 10;
 
 fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let began = Instant::now();
-    let folder = run_folder::choose(args.out.as_deref(), args.seed)?;
+    let folder = RunFolder::choose(args.out.as_deref(), args.seed)?;
     let threads = run_folder::threads(args.threads);
-    let data = Dataset::load(run_folder::data_dir(args.data.data.as_deref()), CLASSES, threads)?;
+    let data = Dataset::load(
+        run_folder::data_dir(args.data.data.as_deref()),
+        CLASSES,
+        threads,
+        &args.data.limit.options(),
+    )?;
     let loading = began.elapsed();
 
     let pixels = data.train.images.ncols();
@@ -45,14 +50,18 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
     let bar = progress(args);
     let mut points: Vec<Point> = Vec::new();
     let mut recent = Average::default();
+    let mut accuracy = 0.0;
     let summary = fit(net.model_mut(), &data, &config, |event| {
         match event {
             Event::Step { iteration, loss } => {
                 recent.add(loss);
                 bar.set_position(iteration as u64);
+                if iteration % 100 == 0 {
+                    bar.set_message(format!("loss {:.4}, test accuracy {accuracy:.4}", recent.value()));
+                }
             }
             Event::Evaluated { iteration, train, test, elapsed, .. } => {
-                bar.set_message(format!("loss {:.4}, test accuracy {:.4}", recent.value(), test.accuracy));
+                accuracy = test.accuracy;
                 points.push(Point {
                     iteration,
                     epoch: iteration as f64 / epoch,
@@ -69,12 +78,15 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
     });
     bar.finish_and_clear();
     let summary = summary?;
-    run_folder::fill(&folder, |dir| {
+    let folder = folder.fill(|dir| {
         net.model().save(dir.join("final.safetensors"))?;
-        fs::write(dir.join("metrics.csv"), csv(&points)?)?;
+        let put = |name: &str, text: String| {
+            let path = dir.join(name);
+            fs::write(&path, text).map_err(|e| Failure::Work(format!("{}: {e}", path.display())))
+        };
+        put("metrics.csv", csv(&points)?)?;
         let title = format!("{pixels}-{}-{CLASSES}, batch {}, seed {}", args.hidden, args.batch, args.seed);
-        fs::write(dir.join("curves.svg"), draw(&title, &points)?)?;
-        Ok(())
+        put("curves.svg", draw(&title, &points)?)
     })?;
     let total = began.elapsed().as_secs_f64();
     report(args, out, &summary, &folder.display().to_string(), total, loading.as_secs_f64())

@@ -107,11 +107,29 @@ fn train_eval_predict() {
     fails(1, &["train", "--iters", "1", "--data", text(dir.path()), "--out", text(&diverged)]);
     assert!(!diverged.exists());
 
+    let empty = dir.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    let inside = Command::new(env!("CARGO_BIN_EXE_wengert"))
+        .args(["train", "--iters", "1", "--data", &mnist(""), "--out", "."])
+        .current_dir(&empty)
+        .output()
+        .unwrap();
+    assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 3);
+    let error = fails(1, &["train", "--iters", "1", "--out", "/proc/no/such"]);
+    assert!(error.contains("/proc/no/such"), "{error}");
+
+    // A file cut in half is no source of images, even where the image asked for is whole.
+    let cut = dir.path().join("cut");
+    let whole = fs::read(&images).unwrap();
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    fails(1, &["predict", "--model", text(&model), "--images", text(&cut)]);
+
     // Models of other data.
     let small = dir.path().join("small");
     wengert_idx::write(&small, &ndarray::Array3::<u8>::zeros((2, 5, 5)), wengert_idx::Encoding::Raw).unwrap();
     let error = fails(1, &["predict", "--model", text(&model), "--images", text(&small)]);
-    assert!(error.contains("784 pixels, these have 25"), "{error}");
+    assert!(error.contains("small: expected images of 784 pixels for this model, found 25"), "{error}");
     let error = fails(1, &["predict", "--model", text(&model), "--images", &images, "--index", "10000"]);
     assert!(error.contains("there are 10000 images"), "{error}");
     fails(1, &["predict", "--model", &images, "--images", &images]);

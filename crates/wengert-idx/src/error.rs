@@ -59,7 +59,7 @@ pub enum ErrorKind {
 }
 
 /// An error with the file and the byte offset where it was noticed. In a gzipped file the offset
-/// counts unpacked bytes, except for damage to the compressed stream itself.
+/// counts unpacked bytes.
 #[derive(Debug)]
 pub struct Error {
     path: Option<PathBuf>,
@@ -105,9 +105,9 @@ impl fmt::Display for Error {
         let at = self.offset;
         match &self.kind {
             ErrorKind::Io(e) => write!(f, "{e}"),
-            ErrorKind::Empty => f.write_str("the file is empty; expected an IDX file"),
-            ErrorKind::Directory => f.write_str("is a directory; expected an IDX file"),
-            ErrorKind::Gzip(e) => write!(f, "the gzip stream is damaged at byte {at}: {e}"),
+            ErrorKind::Empty => f.write_str("at byte 0: expected an IDX file, found nothing"),
+            ErrorKind::Directory => f.write_str("at byte 0: expected an IDX file, found a directory"),
+            ErrorKind::Gzip(e) => write!(f, "the gzip stream is damaged after {at} unpacked bytes: {e}"),
             ErrorKind::Magic { found: [a, b] } => write!(
                 f,
                 "not an IDX file at byte {at}: expected 00 00 (or 1f 8b of gzip), found {a:02x} {b:02x}"
@@ -139,6 +139,12 @@ impl fmt::Display for Error {
             }
             ErrorKind::Content(what) => write!(f, "at byte {at}: {what}"),
         }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        Self::new(0, ErrorKind::Io(e))
     }
 }
 

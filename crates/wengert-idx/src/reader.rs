@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -46,15 +46,15 @@ impl Header {
         4 + 4 * self.dims.len() as u64
     }
 
-    /// Bytes of the whole file, unpacked, if they fit the limit. Dimensions of zero count as one
-    /// here, so that no array comes out whose shape could not be counted.
+    /// Bytes of the whole file, unpacked, if they fit the limit.
     fn checked_bytes(&self, limit: u64) -> Result<u64> {
-        let mut sizes = self.dims.iter().map(|&d| u64::from(d.max(1)));
-        let data = sizes.try_fold(self.element.bytes() as u64, u64::checked_mul);
-        let announced = data.and_then(|n| n.checked_add(self.bytes()));
+        // Sizes of zero count as one where it is asked whether the shape can be counted at all.
+        let sizes = |least: u32| self.dims.iter().map(move |&d| u64::from(d.max(least)));
+        let product = |least| sizes(least).try_fold(self.element.bytes() as u64, u64::checked_mul);
+        let countable = product(1).filter(|&n| n <= isize::MAX as u64);
+        let announced = countable.and_then(|_| product(0)).and_then(|n| n.checked_add(self.bytes()));
         let too_large = || Error::new(4, ErrorKind::TooLarge { announced, limit });
-        announced.filter(|&n| n <= limit).ok_or_else(too_large)?;
-        Ok(self.bytes() + self.elements() * self.element.bytes() as u64)
+        announced.filter(|&n| n <= limit).ok_or_else(too_large)
     }
 
     /// The number of elements. Meaningful for headers that a [`Reader`] accepted.
@@ -62,9 +62,10 @@ impl Header {
         self.dims.iter().map(|&d| u64::from(d)).product()
     }
 
-    /// The number of records: slices along the first dimension; one for a single element.
+    /// The number of records: slices along the first dimension; one for a single element, none where
+    /// they would be empty.
     pub fn records(&self) -> u64 {
-        self.dims.first().map_or(1, |&d| u64::from(d))
+        if self.record_elements() == 0 { 0 } else { self.dims.first().map_or(1, |&d| u64::from(d)) }
     }
 
     /// Elements of one record.
@@ -96,6 +97,8 @@ pub struct Reader<R: Read> {
     records_left: u64,
     finished: bool,
     buffer: Vec<u8>,
+    /// The file, to name it in errors.
+    path: Option<PathBuf>,
 }
 
 impl Reader<File> {
@@ -107,7 +110,8 @@ impl Reader<File> {
         if file.metadata().map_err(io)?.is_dir() {
             return Err(Error::new(0, ErrorKind::Directory).of(path));
         }
-        Self::new(file, options).map_err(|e| e.of(path))
+        let reader = Self::new(file, options).map_err(|e| e.of(path))?;
+        Ok(Self { path: Some(path.to_owned()), ..reader })
     }
 }
 
@@ -137,7 +141,7 @@ impl<R: Read> Reader<R> {
         let header = Header { element, dims };
         let expected = header.checked_bytes(options.max_bytes)?;
         let records_left = header.records();
-        Ok(Self { source, header, expected, records_left, finished: false, buffer: Vec::new() })
+        Ok(Self { source, header, expected, records_left, finished: false, buffer: Vec::new(), path: None })
     }
 
     /// Element type and dimensions.
@@ -148,6 +152,17 @@ impl<R: Read> Reader<R> {
     /// Replaces `record` by the next one; `false` behind the last, once it is known that the file
     /// ends there as it should.
     pub fn next_record<T: Element>(&mut self, record: &mut Vec<T>) -> Result<bool> {
+        self.record(record).map_err(|e| self.named(e))
+    }
+
+    fn named(&self, e: Error) -> Error {
+        match &self.path {
+            Some(path) => e.of(path),
+            None => e,
+        }
+    }
+
+    fn record<T: Element>(&mut self, record: &mut Vec<T>) -> Result<bool> {
         self.expect::<T>()?;
         record.clear();
         if self.records_left == 0 {
@@ -161,9 +176,13 @@ impl<R: Read> Reader<R> {
 
     /// Reads all records that are left into one array.
     pub fn into_array<T: Element>(mut self) -> Result<ArrayD<T>> {
+        self.array().map_err(|e| self.named(e))
+    }
+
+    fn array<T: Element>(&mut self) -> Result<ArrayD<T>> {
         self.expect::<T>()?;
         let mut dims: Vec<usize> = self.header.dims.iter().map(|&d| d as usize).collect();
-        if let Some(first) = dims.first_mut() {
+        if let Some(first) = dims.first_mut().filter(|_| self.header.record_elements() > 0) {
             *first = self.records_left as usize;
         }
         let mut elements = Vec::new();
@@ -217,8 +236,7 @@ impl<R: Read> Reader<R> {
 /// # Ok::<(), wengert_idx::Error>(())
 /// ```
 pub fn read<T: Element>(path: impl AsRef<Path>, options: &Options) -> Result<ArrayD<T>> {
-    let path = path.as_ref();
-    Reader::open(path, options)?.into_array().map_err(|e| e.of(path))
+    Reader::open(path, options)?.into_array()
 }
 
 /// Reads a whole stream of known element type.
@@ -277,15 +295,13 @@ impl AnyArray {
 /// # Ok::<(), wengert_idx::Error>(())
 /// ```
 pub fn read_any(path: impl AsRef<Path>, options: &Options) -> Result<AnyArray> {
-    let path = path.as_ref();
     let reader = Reader::open(path, options)?;
-    let array = match reader.header().element {
+    match reader.header().element {
         ElementType::U8 => reader.into_array().map(AnyArray::U8),
         ElementType::I8 => reader.into_array().map(AnyArray::I8),
         ElementType::I16 => reader.into_array().map(AnyArray::I16),
         ElementType::I32 => reader.into_array().map(AnyArray::I32),
         ElementType::F32 => reader.into_array().map(AnyArray::F32),
         ElementType::F64 => reader.into_array().map(AnyArray::F64),
-    };
-    array.map_err(|e| e.of(path))
+    }
 }

@@ -40,17 +40,15 @@ impl Summary {
 /// # Ok::<(), wengert_idx::Error>(())
 /// ```
 pub fn summarise(path: impl AsRef<Path>, options: &Options) -> Result<Summary> {
-    let path = path.as_ref();
     let reader = Reader::open(path, options)?;
-    let summary = match reader.header().element {
+    match reader.header().element {
         ElementType::U8 => run::<u8, _>(reader),
         ElementType::I8 => run::<i8, _>(reader),
         ElementType::I16 => run::<i16, _>(reader),
         ElementType::I32 => run::<i32, _>(reader),
         ElementType::F32 => run::<f32, _>(reader),
         ElementType::F64 => run::<f64, _>(reader),
-    };
-    summary.map_err(|e| e.of(path))
+    }
 }
 
 fn run<T: Element, R: Read>(mut reader: Reader<R>) -> Result<Summary> {
@@ -59,7 +57,6 @@ fn run<T: Element, R: Read>(mut reader: Reader<R>) -> Result<Summary> {
     let mut summary = Summary { header, bytes, sum: 0.0, min: None, max: None, nans: 0 };
     let mut record: Vec<T> = Vec::new();
     while reader.next_record(&mut record)? {
-        // Record by record, so that the sum of many floats loses little.
         summary.sum += record.iter().map(|x| x.to_f64()).sum::<f64>();
         for x in record.iter().map(|x| x.to_f64()) {
             if x.is_nan() {

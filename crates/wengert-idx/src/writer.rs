@@ -1,6 +1,5 @@
 //! Writing arrays.
 
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use ndarray::{ArrayBase, Data, Dimension};
 
 use crate::element::Element;
 use crate::error::{Error, ErrorKind, Result};
+use crate::replace::replace_file;
 
 /// How to store the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Encoding {
     Gzip,
 }
 
-/// Writes an array to a file, under another name first, so that the file is never half written.
+/// Writes an array to a file, which is replaced whole or not at all.
 ///
 /// ```no_run
 /// use wengert_idx::{Encoding, write};
@@ -34,19 +34,7 @@ where
     D: Dimension,
 {
     let path = path.as_ref();
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = path.with_file_name(name);
-    let io = |e| Error::new(0, ErrorKind::Io(e)).of(path);
-    let outcome = File::create(&partial)
-        .map_err(io)
-        .and_then(|file| write_to(&file, array, encoding).map_err(|e| e.of(path)).map(|()| file))
-        .and_then(|file| file.sync_all().and_then(|()| fs::rename(&partial, path)).map_err(io));
-    if outcome.is_err() {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-    }
-    outcome
+    replace_file(path, |file| write_to(file, array, encoding)).map_err(|e: Error| e.of(path))
 }
 
 /// Writes an array to a stream. An error where the array has more than 255 dimensions or one

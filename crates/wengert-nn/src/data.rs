@@ -15,8 +15,6 @@ pub struct Split {
     pub images: Array2<u8>,
     /// The class of each image.
     pub labels: Array1<u32>,
-    /// Height and width of an image.
-    pub size: (usize, usize),
 }
 
 impl Split {
@@ -36,14 +34,28 @@ impl Split {
         };
         let count = pixels.shape()[0];
         let width: usize = pixels.shape()[1..].iter().product();
-        let size = match pixels.shape() {
-            [_, height, width] => (*height, *width),
-            _ => (1, width),
-        };
         let images = pixels
             .into_shape_with_order((count, width))
             .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
-        Ok(Self { images, labels: pair.labels, size })
+        Ok(Self { images, labels: pair.labels })
+    }
+
+    /// Reads a part (`train` or `t10k`) of the four files of MNIST's names in a folder, gzipped or raw. An
+    /// error where it holds no images.
+    ///
+    /// ```no_run
+    /// let test = wengert_nn::Split::load("datasets/mnist", "t10k", 10, &Default::default())?;
+    /// assert_eq!(test.len(), 10_000);
+    /// # Ok::<(), wengert_nn::Error>(())
+    /// ```
+    pub fn load(dir: impl AsRef<Path>, part: &str, classes: u32, options: &Options) -> Result<Self> {
+        let (images, labels) = file_names(part);
+        let images = find(dir.as_ref(), &images)?;
+        let split = Self::read(&images, find(dir.as_ref(), &labels)?, classes, options)?;
+        if split.is_empty() || split.images.ncols() == 0 {
+            return Err(Error::Model(images, "expected images, found none".into()));
+        }
+        Ok(split)
     }
 
     /// The number of images.
@@ -87,37 +99,27 @@ impl Dataset {
     /// threads.
     ///
     /// ```no_run
-    /// let data = wengert_nn::Dataset::load("datasets/mnist", 10, 2)?;
+    /// let data = wengert_nn::Dataset::load("datasets/mnist", 10, 2, &Default::default())?;
     /// assert_eq!((data.train.len(), data.test.len()), (60_000, 10_000));
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
-    pub fn load(dir: impl AsRef<Path>, classes: u32, threads: usize) -> Result<Self> {
+    pub fn load(dir: impl AsRef<Path>, classes: u32, threads: usize, options: &Options) -> Result<Self> {
         let dir = dir.as_ref();
-        let split = |part: &str| {
-            let (images, labels) = file_names(part);
-            Split::read(find(dir, &images)?, find(dir, &labels)?, classes, &Options::default())
-        };
-        let (train, test) = if threads > 1 {
-            std::thread::scope(|scope| {
-                let test = scope.spawn(|| split("t10k"));
-                let train = split("train");
-                (
-                    train,
-                    test.join()
-                        .unwrap_or_else(|_| Err(Error::Argument("the loading thread ended early".into()))),
-                )
-            })
-        } else {
-            (split("train"), split("t10k"))
-        };
+        let split = |part: &str| Split::load(dir, part, classes, options);
+        let (train, test) = std::thread::scope(|scope| {
+            let other = std::thread::Builder::new();
+            // Where there is no other thread to be had, this one reads both.
+            let test =
+                (threads > 1).then(|| other.spawn_scoped(scope, || split("t10k"))).and_then(Result::ok);
+            let train = split("train");
+            let ended = |_| Err(Error::Argument("the loading thread ended early".into()));
+            (train, test.map_or_else(|| split("t10k"), |t| t.join().unwrap_or_else(ended)))
+        });
         let data = Self { train: train?, test: test? };
         let (a, b) = (data.train.images.len_of(Axis(1)), data.test.images.len_of(Axis(1)));
         if a != b {
             let what = format!("images to train with have {a} pixels, images to test {b}");
             return Err(Error::Model(dir.to_owned(), what));
-        }
-        if data.train.is_empty() || data.test.is_empty() || a == 0 {
-            return Err(Error::Model(dir.to_owned(), "there are no images to learn from or to test".into()));
         }
         Ok(data)
     }

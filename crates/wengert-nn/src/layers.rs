@@ -84,6 +84,16 @@ impl Affine {
             DType::F32 => (Tensor::try_from(w.mapv(|x| x as f32))?, Tensor::try_from(b.mapv(|x| x as f32))?),
             _ => (Tensor::try_from(w)?, Tensor::try_from(b)?),
         };
+        Self::of(states, (weights, bias), w, b)
+    }
+
+    /// Adds these weights and this bias to the store. An error where a name is taken.
+    pub(crate) fn of(
+        states: &mut States,
+        (weights, bias): (&str, &str),
+        w: Tensor,
+        b: Tensor,
+    ) -> Result<Self> {
         Ok(Self { weights: states.add(weights, w)?, bias: states.add(bias, b)? })
     }
 }

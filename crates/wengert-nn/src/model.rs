@@ -128,7 +128,9 @@ impl Model {
             }
         };
         let parts: Vec<Result<Vec<Chunk>>> = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads.min(chunks)).map(|_| scope.spawn(work)).collect();
+            // Threads that cannot be had leave their chunks to the others.
+            let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
+            let others: Vec<_> = (1..threads.min(chunks)).filter_map(spawn).collect();
             let own = work();
             let join = |h: std::thread::ScopedJoinHandle<'_, _>| {
                 h.join().unwrap_or_else(|_| Err(Error::Argument("an evaluating thread ended early".into())))
@@ -155,7 +157,7 @@ impl Model {
         Ok(Evaluation { accuracy: correct as f64 / total as f64, loss: loss / total as f64, confusion })
     }
 
-    /// A copy of a parameter.
+    /// The value of a parameter, by its name.
     pub fn parameter(&self, name: &str) -> Option<&Tensor> {
         self.states.find(name).and_then(|s| self.states.get(s).ok())
     }

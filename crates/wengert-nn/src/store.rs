@@ -2,16 +2,21 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use wengert::{DType, States, Tensor};
+use wengert_idx::replace_file;
 
 use crate::error::{Error, Result};
-use crate::layers::{Affine, Init, Relu, Stack, weights_rng};
+use crate::layers::Affine;
 use crate::model::Model;
+use crate::two_layer::stack;
+
+/// A confusion matrix of so many classes is still small.
+const MAX_CLASSES: usize = 4096;
 
 /// Files larger than this are not read: a model of this crate is far smaller.
 const MAX_BYTES: u64 = 1 << 30;
@@ -46,8 +51,8 @@ impl View for Stored<'_> {
     }
 }
 
-/// Writes all states of a store to a safetensors file, under another name first, so that the file is
-/// never half written. The same states give the same bytes.
+/// Writes all states of a store to a safetensors file, which is replaced whole or not at all. The same
+/// states give the same bytes.
 ///
 /// ```no_run
 /// # let states = wengert::States::new();
@@ -62,17 +67,7 @@ pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
         .collect();
     let bytes = safetensors::serialize(views, None::<HashMap<String, String>>)
         .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = path.with_file_name(name);
-    let written = File::create(&partial)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&partial, path));
-    written.map_err(|e| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-        Error::Io(path.to_owned(), e)
-    })
+    replace_file(path, |file| file.write_all(&bytes)).map_err(|e| Error::Io(path.to_owned(), e))
 }
 
 /// Reads a safetensors file of floats into a store, in the order of their names.
@@ -111,7 +106,12 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
             }
             other => return Err(wrong(format!("{name}: expected F32 or F64, found {other:?}"))),
         };
-        states.add(&name, tensor?)?;
+        let tensor = tensor.map_err(|e| wrong(format!("{name}: {e}")))?;
+        if let Some(i) = tensor.to_f64().iter().position(|x| !x.is_finite()) {
+            let found = tensor.data().f64_at(i).unwrap_or(f64::NAN);
+            return Err(wrong(format!("{name}: expected finite numbers, found {found} at element {i}")));
+        }
+        states.add(&name, tensor)?;
     }
     Ok(states)
 }
@@ -165,20 +165,15 @@ impl Model {
                 return Err(wrong(format!("expected {name} to be {dtype}{shape:?}, found {}", tensor.ty())));
             }
         }
-        if inputs == 0 || hidden == 0 || classes == 0 {
-            return Err(wrong(format!("expected sizes above zero, found {} and {}", w1.ty(), w2.ty())));
+        if inputs == 0 || hidden == 0 || !(1..=MAX_CLASSES).contains(&classes) {
+            let found = format!("{} and {}", w1.ty(), w2.ty());
+            return Err(wrong(format!(
+                "expected sizes above zero and at most {MAX_CLASSES} classes, found {found}"
+            )));
         }
         let mut states = States::new();
-        let mut rng = weights_rng(0);
-        let init = Init::Normal(0.0);
-        let first = Affine::new(&mut states, ("W1", "b1"), (inputs, hidden), init, dtype, &mut rng)?;
-        let second = Affine::new(&mut states, ("W2", "b2"), (hidden, classes), init, dtype, &mut rng)?;
-        for (name, tensor) in [("W1", w1), ("b1", b1), ("W2", w2), ("b2", b2)] {
-            if let Some(state) = states.find(name) {
-                states.set(state, tensor)?;
-            }
-        }
-        let stack = Stack::new().with("affine1", first).with("relu1", Relu).with("affine2", second);
-        Ok(Self { states, stack, dtype, inputs, classes })
+        let first = Affine::of(&mut states, ("W1", "b1"), w1, b1)?;
+        let second = Affine::of(&mut states, ("W2", "b2"), w2, b2)?;
+        Ok(Self { states, stack: stack(first, second), dtype, inputs, classes })
     }
 }

@@ -93,7 +93,7 @@ pub struct Summary {
 /// ```no_run
 /// use std::ops::ControlFlow;
 /// use wengert_nn::{Config, Dataset, Event, TwoLayerNet, train};
-/// let data = Dataset::load("datasets/mnist", 10, 2)?;
+/// let data = Dataset::load("datasets/mnist", 10, 2, &Default::default())?;
 /// let mut net = TwoLayerNet::<f32>::new(784, 50, 10, 0)?;
 /// let summary = train(net.model_mut(), &data, &Config::default(), |event| {
 ///     if let Event::Evaluated { iteration, test, .. } = event {
@@ -127,16 +127,20 @@ pub fn train(
         let loss = steps.step(model, data, sampler.next_batch())?;
         stepping += clock.elapsed();
         iteration += 1;
-        if !loss.is_finite() {
-            return Err(Error::Argument(format!(
-                "the loss is {loss} at step {iteration}: the learning rate {} may be too high",
+        let finite = |loss: f64, of: &str| match loss.is_finite() {
+            true => Ok(()),
+            false => Err(Error::Argument(format!(
+                "the loss of {of} is {loss} at step {iteration}: the learning rate {} may be too high",
                 config.learning_rate
-            )));
-        }
+            ))),
+        };
+        finite(loss, "the batch")?;
         let mut stop = watch(Event::Step { iteration, loss }).is_break() || iteration == config.iterations;
         if stop || (iteration - 1) % epoch == 0 {
             let train = model.evaluate(&data.train, config.threads)?;
             let test = model.evaluate(&data.test, config.threads)?;
+            finite(train.loss, "the images to train with")?;
+            finite(test.loss, "the images to test")?;
             let elapsed = began.elapsed();
             let event = Event::Evaluated { iteration, loss, train: &train, test: &test, elapsed };
             stop |= watch(event).is_break();

@@ -1,6 +1,8 @@
 //! The trivial plan: the live rows in order, each result in a place of its own.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
@@ -53,7 +55,9 @@ const MOST_PANELS: usize = 64;
 pub(crate) struct Plan {
     pub(super) instructions: Vec<Instruction>,
     pub(super) slots: Vec<Slot>,
-    pub(super) constants: Vec<Arc<Tensor>>,
+    constants: Vec<Constant>,
+    /// The arrays of the constants, made with the first workspace.
+    arrays: OnceLock<Vec<Arc<Tensor>>>,
     /// Types of the inputs, by position.
     pub(super) inputs: Vec<TensorType>,
     /// The states read or written.
@@ -75,6 +79,7 @@ impl Plan {
             instructions: Vec::new(),
             slots: Vec::new(),
             constants: Vec::new(),
+            arrays: OnceLock::new(),
             inputs: tape.inputs().to_vec(),
             states: tape.states().to_vec(),
             staged: Vec::new(),
@@ -83,6 +88,7 @@ impl Plan {
             arena: 0,
             scratch: 0,
         };
+        let mut fills = Fills::new();
         let live = tape.live();
         // The slot of each row's first result; the others follow it.
         let mut first = Vec::with_capacity(tape.rows().len());
@@ -92,7 +98,7 @@ impl Plan {
                 continue;
             }
             if let (Op::Leaf(leaf), Some(&ty)) = (&row.op, row.results.first()) {
-                let place = plan.leaf(leaf, ty)?;
+                let place = plan.leaf(leaf, ty, &mut fills)?;
                 plan.slots.push(Slot { place, ty });
                 continue;
             }
@@ -149,16 +155,19 @@ impl Plan {
         Ok(())
     }
 
-    fn leaf(&mut self, leaf: &Leaf, ty: TensorType) -> Result<Place> {
-        let constant = |plan: &mut Self, tensor: Arc<Tensor>| {
-            plan.constants.push(tensor);
-            Place::Constant(plan.constants.len() - 1)
+    fn leaf(&mut self, leaf: &Leaf, ty: TensorType, fills: &mut Fills) -> Result<Place> {
+        let mut constant = |constant: Constant| {
+            self.constants.push(constant);
+            Place::Constant(self.constants.len() - 1)
         };
         Ok(match leaf {
             Leaf::Input(i) => Place::Input(*i),
             Leaf::State(s) => Place::State(*s),
-            Leaf::Constant(tensor) => constant(self, tensor.clone()),
-            Leaf::Fill(value) => constant(self, Arc::new(Tensor::filled(ty, *value)?)),
+            Leaf::Constant(tensor) => constant(Constant::Array(tensor.clone())),
+            Leaf::Fill(value) => match fills.entry((value.to_bits(), ty)) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(constant(Constant::Fill(*value, ty))),
+            },
             Leaf::Placeholder => {
                 return Err(ErrorKind::Malformed(
                     "a rule that must be linear in its tangents uses their values, or a variable left its vmap".into(),
@@ -175,9 +184,41 @@ impl Plan {
 
     /// Bytes of the constants that all workspaces share.
     pub(crate) fn constant_bytes(&self) -> usize {
-        self.constants.iter().map(|c| c.ty().bytes()).sum()
+        let bytes = self.constants.iter().map(|c| match c {
+            Constant::Array(tensor) => tensor.ty().bytes(),
+            Constant::Fill(_, ty) => ty.bytes(),
+        });
+        bytes.fold(0, usize::saturating_add)
+    }
+
+    /// Makes the arrays of the constants, if they are not there yet.
+    pub(super) fn prepare(&self) -> Result<()> {
+        if self.arrays.get().is_none() {
+            let make = |c: &Constant| match c {
+                Constant::Array(tensor) => Ok(tensor.clone()),
+                Constant::Fill(value, ty) => Tensor::filled(*ty, *value).map(Arc::new),
+            };
+            let arrays = self.constants.iter().map(make).collect::<Result<_>>()?;
+            // Another thread may have been faster with the same arrays.
+            let _ = self.arrays.set(arrays);
+        }
+        Ok(())
+    }
+
+    /// The array of a constant.
+    pub(super) fn constant(&self, index: usize) -> Option<&Tensor> {
+        self.arrays.get()?.get(index).map(|t| &**t)
     }
 }
+
+/// An array that is the same in every run.
+enum Constant {
+    Array(Arc<Tensor>),
+    Fill(f64, TensorType),
+}
+
+/// Where each number fills an array of each type already.
+type Fills = HashMap<(u64, TensorType), Place>;
 
 /// Hands out places of an arena, one behind the other.
 struct Memory {

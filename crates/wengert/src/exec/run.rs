@@ -80,6 +80,7 @@ pub struct Workspace {
 
 impl Workspace {
     pub(crate) fn new(plan: &Plan, threads: usize) -> Result<Self> {
+        plan.prepare()?;
         let arena = Arena::new(plan.workspace_bytes(threads))?;
         Ok(Self { arena, packed: vec![None; plan.inputs.len()], pool: Pool::new(threads)? })
     }
@@ -278,7 +279,7 @@ impl<'a> Memory<'a, '_> {
             },
             Place::Input(i) => self.bound.get(i).copied().unwrap_or(none),
             Place::State(s) => self.states.get(crate::ir::State(s)).map_or(none, Tensor::data),
-            Place::Constant(c) => self.plan.constants.get(c).map_or(none, |t| t.data()),
+            Place::Constant(c) => self.plan.constant(c).map_or(none, Tensor::data),
         }
     }
 
