@@ -1,5 +1,5 @@
 //! Checks of derivatives, for users and for this crate's own ops: [`gradcheck`] for one function,
-//! the [laws](laws) that hold for every op, [`check_registry`] to run them over a registry.
+//! the [laws] that hold for every op, [`check_registry`] to run them over a registry.
 
 mod gradcheck;
 pub mod laws;
