@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use smallvec::SmallVec;
-use wengert::check::{check_registry, check_sample};
+use wengert::check::{check_entry, check_registry, check_sample};
 use wengert::ir::{
     Attrs, Bilinear, Call, Contribution, Custom, Domain, ElementwiseOp, Kernel, Linear, Op, Partial,
     ResultTypes, Vars,
@@ -16,6 +17,20 @@ const CASES: u64 = 40;
 #[test]
 fn every_registered_op_keeps_the_laws() {
     check_registry(&Registry::builtin(), u64::from(crate::cases(40)), 2026).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: crate::cases(256), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Gradients of every op, of both orders and modes, at any sample of its domain.
+    #[test]
+    fn gradients_of_any_op_at_any_sample(op in any::<prop::sample::Index>(), seed in any::<u64>()) {
+        let registry = Registry::builtin();
+        let entry = op.get(registry.entries());
+        if let Err(e) = check_entry(entry, seed) {
+            prop_assert!(false, "{}", e);
+        }
+    }
 }
 
 /// How a rule is made wrong.

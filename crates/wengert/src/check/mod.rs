@@ -6,7 +6,7 @@ pub mod laws;
 mod registry;
 
 pub use gradcheck::{Options, Report, gradcheck};
-pub use registry::{check_registry, check_sample};
+pub use registry::{check_entry, check_registry, check_sample};
 
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};

@@ -20,13 +20,22 @@ use crate::tensor::Tensor;
 pub fn check_registry(registry: &Registry, cases: u64, seed: u64) -> Result<()> {
     for entry in registry.entries() {
         for case in 0..cases {
-            check_case(entry, seed.wrapping_add(case))?;
+            check_entry(entry, seed.wrapping_add(case))?;
         }
     }
     Ok(())
 }
 
-fn check_case(entry: &Entry, seed: u64) -> Result<()> {
+/// Checks one registered op on the sample of a seed: that its name and plain data say all there is to
+/// it, and every law of [`check_sample`].
+///
+/// ```
+/// use wengert::{Registry, check::check_entry};
+/// let registry = Registry::builtin();
+/// check_entry(registry.find("tanh").expect("a builtin op"), 7)?;
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn check_entry(entry: &Entry, seed: u64) -> Result<()> {
     let mut sampler = Sampler::new(seed);
     let sample = entry.sample(&mut sampler);
     let named = |law: &str, e: &Error| broken(format!("{} (seed {seed}), {law}: {e}", entry.name));

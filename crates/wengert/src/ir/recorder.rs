@@ -79,6 +79,12 @@ impl Recorder {
 
     /// An array that is bound at each run, in the order of these calls. It has no value while
     /// recording.
+    ///
+    /// ```
+    /// use wengert::{DType::F32, Recorder};
+    /// let t = Recorder::default();
+    /// assert_eq!(t.input(F32, [100, 784]).ty().to_string(), "f32[100, 784]");
+    /// ```
     #[track_caller]
     pub fn input(&self, dtype: DType, shape: impl IntoShape) -> Var<'_> {
         match shape.into_shape() {
@@ -88,6 +94,13 @@ impl Recorder {
     }
 
     /// An array that is bound at each run and has this value while recording.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let x = t.input_with(ndarray::array![1.0, 2.0]);
+    /// assert_eq!(x.sum(()).value()?.item()?, 3.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
     #[track_caller]
     pub fn input_with<E>(&self, value: impl TryInto<Tensor, Error = E>) -> Var<'_>
     where
@@ -116,6 +129,11 @@ impl Recorder {
     }
 
     /// A fixed array, kept in the tape.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(ndarray::array![1u8, 2]).ty().to_string(), "u8[2]");
+    /// ```
     #[track_caller]
     pub fn constant<E>(&self, value: impl TryInto<Tensor, Error = E>) -> Var<'_>
     where
@@ -131,6 +149,13 @@ impl Recorder {
     }
 
     /// An array of this type whose elements are all `value`.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Recorder};
+    /// let t = Recorder::default();
+    /// assert_eq!(t.full(F64, [2, 2], 0.5).sum(()).value()?.item()?, 2.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
     #[track_caller]
     pub fn full(&self, dtype: DType, shape: impl IntoShape, value: f64) -> Var<'_> {
         match shape.into_shape() {
@@ -148,6 +173,15 @@ impl Recorder {
     }
 
     /// A state, at its value at the start of the run.
+    ///
+    /// ```
+    /// use wengert::{Recorder, States};
+    /// let mut states = States::new();
+    /// let w = states.add("w", 3.0)?;
+    /// let t = Recorder::new(&states, false);
+    /// assert_eq!((t.state(w) * 2.0).value()?.item()?, 6.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
     #[track_caller]
     pub fn state(&self, state: State) -> Var<'_> {
         if let Some(&value) = self.leaves.borrow().get(&state.0) {
@@ -175,6 +209,19 @@ impl Recorder {
     /// Declares the next value of a state, given by the variable that [`state`](Self::state)
     /// returned. All updates of a run take effect together, after everything was read; declaring
     /// one twice is an error.
+    ///
+    /// ```
+    /// use wengert::{Program, States};
+    /// let mut states = States::new();
+    /// let count = states.add("count", 0.0)?;
+    /// let tick = Program::record(&states, |t| {
+    ///     t.update(t.state(count), t.state(count) + 1.0);
+    ///     t.outputs(t.state(count))
+    /// })?;
+    /// let before = tick.run(&mut tick.workspace()?, &mut states, ())?.scalar(0)?;
+    /// assert_eq!((before, states.get(count)?.item()?), (0.0, 1.0));
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
     #[track_caller]
     pub fn update<'t>(&'t self, state: Var<'t>, next: Var<'t>) {
         let Some((Some(leaf), Some(value))) = self.own(&[state, next]).map(|v| (v[0], v[1])) else { return };
@@ -233,11 +280,25 @@ impl Recorder {
     }
 
     /// The first error of the recording so far.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Recorder};
+    /// let t = Recorder::default();
+    /// let _ = t.input(F64, [2]) + t.input(F64, [3]);
+    /// assert!(t.check().is_err());
+    /// ```
     pub fn check(&self) -> Result<()> {
         self.error.borrow().clone().map_or(Ok(()), Err)
     }
 
     /// Names the rows that `record` makes, in errors, profiles and pictures; scopes nest.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Recorder};
+    /// let t = Recorder::default();
+    /// t.scope("encoder", || t.scope("layer1", || t.input(F64, [2]).reshape([3])));
+    /// assert!(t.check().unwrap_err().to_string().contains("(encoder/layer1)"));
+    /// ```
     pub fn scope<R>(&self, name: &str, record: impl FnOnce() -> R) -> R {
         let outer = self.scope.get();
         let inner = {
