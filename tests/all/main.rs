@@ -12,3 +12,4 @@ mod laws;
 mod semantics;
 mod tidy;
 mod training;
+mod user_ops;

@@ -200,6 +200,7 @@ fn data_inspect_and_check() {
 fn graph_in_both_forms() {
     let listing = out(&wengert(&["graph"]));
     assert!(listing.contains("= contract{labels: \"mk,kn->mn\"}(") && listing.contains("\n~ %"), "{listing}");
+    assert!(listing.contains("= state W1()") && listing.contains("\n  update b2 := %"), "{listing}");
     let dot = out(&wengert(&["graph", "--format", "dot", "--hidden", "5", "--batch", "2"]));
     assert!(dot.starts_with("digraph") && dot.contains("#ffd6d6") && dot.trim_end().ends_with('}'));
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());

@@ -1,6 +1,7 @@
 //! The tape as data: rows, the kinds of ops they hold, and the handle that records them.
 
 mod attrs;
+mod kernel;
 mod op;
 mod print;
 mod recorder;
@@ -10,11 +11,12 @@ mod var;
 mod verify;
 
 pub use attrs::{Attr, Attrs};
+pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
+pub(crate) use kernel::{one, operands};
 pub use op::{
-    Bilinear, Call, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
-    IndexMap, Kernel, Leaf, Linear, Op, Operand, Partial, ResultMut, ResultTypes, Vars, ZeroReason,
+    Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
+    IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,
 };
-pub(crate) use op::{one, operands};
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};

@@ -36,6 +36,18 @@ impl Tape {
         Listing { tape: self, most }
     }
 
+    /// The op of a row, with a state's name.
+    fn label(&self, row: &Row) -> String {
+        match row.op {
+            Op::Leaf(Leaf::State(index)) => format!("state {}", self.state_name(index)),
+            ref op => format!("{op:?}"),
+        }
+    }
+
+    fn state_name(&self, index: usize) -> &str {
+        self.states.iter().find(|s| s.index == index).map_or("?", |s| &s.name)
+    }
+
     /// The tape in the DOT language of Graphviz: rows as boxes, clustered by scope; leaves, forward
     /// rows and rows of derivatives in colours of their own.
     pub fn dot(&self) -> String {
@@ -66,7 +78,7 @@ impl Tape {
                     (_, Phase::Cotangent) => "#ffd6d6",
                 };
                 let types: Vec<String> = row.results.iter().map(|t| t.to_string()).collect();
-                let label = format!("{:?}\n{}", row.op, types.join(" "));
+                let label = format!("{}\n{}", self.label(row), types.join(" "));
                 let _ = writeln!(out, "  r{i} [label=\"{}\", fillcolor=\"{colour}\"];", escape(&label));
             }
             if !scope.is_empty() {
@@ -88,7 +100,8 @@ impl Tape {
         for (s, value) in &self.updates {
             let _ = writeln!(
                 out,
-                "  u{s} [label=\"next state {s}\", shape=ellipse, fillcolor=\"#ffe8b3\"];\n  r{} -> u{s};",
+                "  u{s} [label=\"next {}\", shape=ellipse, fillcolor=\"#ffe8b3\"];\n  r{} -> u{s};",
+                escape(self.state_name(*s)),
                 value.row
             );
         }
@@ -116,7 +129,7 @@ impl fmt::Display for Listing<'_> {
             }
         }
         for (state, value) in &self.tape.updates {
-            writeln!(f, "  update state {state} := {value}")?;
+            writeln!(f, "  update {} := {value}", self.tape.state_name(*state))?;
         }
         for value in &self.tape.outputs {
             writeln!(f, "  return {value}")?;
@@ -132,7 +145,7 @@ impl Listing<'_> {
             Phase::Tangent => '\'',
             Phase::Cotangent => '~',
         };
-        write!(f, "{mark} %{i} = {:?}(", row.op)?;
+        write!(f, "{mark} %{i} = {}(", self.tape.label(row))?;
         for (n, operand) in row.operands.iter().enumerate() {
             write!(f, "{}{operand}", if n > 0 { ", " } else { "" })?;
         }

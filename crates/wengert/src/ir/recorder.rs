@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::op::{Control, Leaf, Op, ResultTypes, Vars, arity};
+use super::kernel::{ResultTypes, arity};
+use super::op::{Control, Leaf, Op, Vars};
 use super::states::{State, States};
 use super::tape::{Origin, Phase, Row, Tape, UsedState, Value};
 use super::var::Var;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::op::{Leaf, Op, ResultTypes};
+use super::kernel::ResultTypes;
+use super::op::{Leaf, Op};
 use crate::error::Site;
 use crate::shape::TensorType;
 

@@ -1,0 +1,134 @@
+//! The contract between an op's numbers and whoever runs them.
+
+use std::ops::Range;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::attrs::Attrs;
+use crate::dtype::{DType, Native, Slice, SliceMut};
+use crate::error::{ErrorKind, Fault};
+use crate::shape::{Shape, TensorType};
+
+/// The types of a row's results.
+pub type ResultTypes = SmallVec<[TensorType; 1]>;
+
+/// One operand of a kernel call.
+#[derive(Clone, Copy, Debug)]
+pub struct Operand<'a> {
+    /// Element type and shape.
+    pub ty: &'a TensorType,
+    /// The elements; row-major unless there are strides.
+    pub data: Slice<'a>,
+    /// The distance of neighbours along each axis, in elements and never negative; only for kernels
+    /// that declare [`Kernel::strided`].
+    pub strides: Option<&'a [isize]>,
+}
+
+impl<'a> Operand<'a> {
+    /// The elements as the kernel's own type, or a fault.
+    pub fn elements<T: Native>(&self) -> Result<&'a [T], Fault> {
+        T::stored(self.data).ok_or(Fault::Type)
+    }
+}
+
+/// One result of a kernel call: the blocks that this call computes.
+#[derive(Debug)]
+pub struct ResultMut<'a> {
+    /// Element type and shape of the whole result.
+    pub ty: &'a TensorType,
+    /// The elements of the blocks of this call.
+    pub data: SliceMut<'a>,
+}
+
+/// What a kernel works on.
+///
+/// The results are cut, in row-major order, into [`Kernel::blocks`] equal pieces that do not depend
+/// on one another; this call computes the pieces of `blocks` and holds exactly their elements.
+#[derive(Debug)]
+pub struct Call<'a, 'b> {
+    /// The operands, whole.
+    pub operands: &'b [Operand<'a>],
+    /// The results, cut to the blocks of this call.
+    pub results: &'b mut [ResultMut<'a>],
+    /// At least [`Kernel::scratch`] bytes, aligned to eight, with any content.
+    pub scratch: &'b mut [u64],
+    /// The blocks to compute.
+    pub blocks: Range<usize>,
+}
+
+impl<'b> Call<'_, 'b> {
+    /// The elements of result `i` that belong to this call.
+    pub fn result<T: Native>(&mut self, i: usize) -> Result<&mut [T], Fault> {
+        self.results.get_mut(i).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)
+    }
+
+    /// Operand `i` and the elements of result 0: all that most kernels need.
+    pub fn unary<T: Native, U: Native>(&mut self, i: usize) -> Result<(&'b [T], &mut [U]), Fault> {
+        let input = self.operands.get(i).ok_or(Fault::Type)?.elements::<T>()?;
+        Ok((input, self.result::<U>(0)?))
+    }
+}
+
+/// What every op of an open kind has: a name, plain data, types and numbers.
+///
+/// `name` and `attrs` together say all there is to know of an op: equality, printing and loading
+/// derive from them, so two ops that differ must differ there.
+pub trait Kernel: Send + Sync + 'static {
+    /// The name under which the op is registered and printed.
+    fn name(&self) -> &'static str;
+
+    /// The op's plain data.
+    fn attrs(&self) -> Attrs {
+        Attrs::new()
+    }
+
+    /// The types of the results, or why these operands do not fit.
+    fn infer(&self, operands: &[TensorType]) -> Result<ResultTypes, ErrorKind>;
+
+    /// How many independent pieces the results can be computed in; divides every result's length.
+    /// The pieces have the same bits however they are computed, but for contractions, whose library
+    /// may round by the size of what it is given: plans cut those by shapes alone.
+    fn blocks(&self, _operands: &[TensorType], _results: &[TensorType]) -> usize {
+        1
+    }
+
+    /// Bytes of scratch that one call needs.
+    fn scratch(&self, _operands: &[TensorType]) -> usize {
+        0
+    }
+
+    /// How much work one call is, in units of about one element moved and computed; what a plan
+    /// decides by whether to cut it into panels.
+    fn work(&self, operands: &[TensorType], results: &[TensorType]) -> usize {
+        operands.iter().chain(results).map(|ty| ty.shape.elements()).max().unwrap_or(0)
+    }
+
+    /// Whether [`eval`](Kernel::eval) honours the operands' strides.
+    fn strided(&self) -> bool {
+        false
+    }
+
+    /// Whether element `i` of every result depends on element `i` of the operands alone, so that the
+    /// op can be computed tile by tile. Each element is then a block of its own.
+    fn pointwise(&self) -> bool {
+        false
+    }
+
+    /// Computes the blocks of a call: no allocation, no thread, no panic.
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault>;
+}
+
+/// The error of a wrong number of operands.
+pub(crate) fn arity(expected: usize, found: usize) -> ErrorKind {
+    ErrorKind::Argument(format!("{expected} operands expected, {found} found"))
+}
+
+/// The result types of an op with one result of this type.
+pub(crate) fn one(dtype: DType, shape: Shape) -> Result<ResultTypes, ErrorKind> {
+    Ok(smallvec![TensorType::new(dtype, shape)])
+}
+
+/// The operands, or the error of a wrong number of them.
+pub(crate) fn operands<const N: usize>(found: &[TensorType]) -> Result<[TensorType; N], ErrorKind> {
+    found.try_into().map_err(|_| arity(N, found.len()))
+}

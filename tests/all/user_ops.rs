@@ -1,0 +1,151 @@
+//! Ops of other crates: first class where they keep the rules, errors where they do not.
+
+use ndarray::array;
+use wengert::ir::{
+    Attrs, Call, Contribution, Custom, Elementwise, Kernel, Linear, Op, Partial, ResultTypes, Vars,
+};
+use wengert::{DType::F64, ErrorKind, Fault, Lane, Program, Recorder, Result, States, TensorType, Var};
+
+/// A linear op that claims to be custom and applies itself to its tangents.
+struct Circular;
+impl Kernel for Circular {
+    fn name(&self) -> &'static str {
+        "circular"
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        Ok(x.iter().copied().take(1).collect())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        Ok(())
+    }
+}
+impl Custom for Circular {
+    fn jvp<'t>(
+        &self,
+        _: &[Var<'t>],
+        y: &[Var<'t>],
+        t: &[Option<Var<'t>>],
+    ) -> Result<smallvec::SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+        Ok(t.iter().map(|t| t.map(|t| y[0].recorder().emit_one(Op::custom(Circular), &[t]))).collect())
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].recorder().emit(Op::custom(Circular), x)
+    }
+}
+
+/// A reshape to `[elements]` whose transpose forgets to shape back, with a number of blocks that
+/// does not divide.
+struct Flat {
+    uneven: bool,
+}
+impl Kernel for Flat {
+    fn name(&self) -> &'static str {
+        "flat"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new()
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let flat = wengert::Shape::new(&[x[0].shape.elements()])?;
+        Ok(std::iter::once(TensorType::new(x[0].dtype, flat)).collect())
+    }
+    fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
+        if self.uneven { 4 } else { 1 }
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        Ok(())
+    }
+}
+impl Linear for Flat {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(cts[0].unwrap_or(x[0]))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].recorder().emit(Op::linear(Flat { uneven: self.uneven }), x)
+    }
+}
+
+#[test]
+fn ops_that_misbehave_are_errors() {
+    let t = Recorder::default();
+    let x = t.constant(array![1.0, 2.0]);
+    let y = t.emit_one(Op::custom(Circular), &[x]);
+    let _ = y.sum(()).gradients([x]);
+    assert!(matches!(t.check().unwrap_err().kind(), ErrorKind::NoRule(_)), "{:?}", t.check());
+
+    let t = Recorder::default();
+    let x = t.constant(array![[1.0, 2.0]]);
+    let y = t.emit_one(Op::linear(Flat { uneven: false }), &[x]);
+    let _ = y.sum(()).gradients([x]);
+    let error = t.check().unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Malformed(_)) && error.op() == Some("flat"), "{error}");
+
+    let t = Recorder::default();
+    let x = t.constant(array![[1.0, 2.0]]);
+    t.vmap(&[(x, Some(0))], |x| vec![t.emit_one(Op::linear(Flat { uneven: false }), &[x[0]])]);
+    assert_eq!(t.check().unwrap_err().op(), Some("flat"));
+
+    let uneven = Program::record(&States::new(), |t| {
+        let x = t.input(F64, [2, 3]);
+        t.outputs(t.emit_one(Op::linear(Flat { uneven: true }), &[x]))
+    });
+    assert!(matches!(uneven.unwrap_err().kind(), ErrorKind::Malformed(_)));
+
+    // The gradient by the result of an op without a rule needs no rule of it.
+    let t = Recorder::default();
+    let y = t.emit_one(Op::custom(Circular), &[t.constant(array![3.0])]);
+    let g = (y * y).sum(()).gradients([y]);
+    assert_eq!(g[y].value().unwrap().to_f64(), [6.0]);
+
+    let huge = Program::record(&States::new(), |t| {
+        t.outputs(t.full(F64, [1 << 50], 1.0) + t.full(F64, [1 << 50], 1.0))
+    });
+    assert!(matches!(huge.unwrap().workspace().err().unwrap().kind(), ErrorKind::Memory { .. }));
+}
+
+/// `x ↦ slope·x` below zero, `x` above: a user's op with plain data.
+#[derive(Clone, Copy)]
+struct Leaky {
+    slope: f64,
+}
+impl Elementwise<1> for Leaky {
+    fn name(&self) -> &'static str {
+        "leaky"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with("slope", wengert::ir::Attr::Float(self.slope))
+    }
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        L::select(x.lt(L::splat(0.0)), x * L::splat(self.slope), x)
+    }
+    fn partial<'t>(&self, _: usize, [x]: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+        Partial::Factor(x.lt(0.0).select(x.fill(self.slope), 1.0))
+    }
+}
+impl wengert::Registered for Leaky {
+    const NAME: &'static str = "leaky";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Ok(Self { slope: attrs.f64("slope")? })
+    }
+    fn sample(s: &mut wengert::Sampler) -> (Self, Vec<wengert::Spec>) {
+        (Self { slope: s.unit() }, vec![wengert::Spec::float(s.shape(2), wengert::ir::Domain::NonZero)])
+    }
+}
+
+#[test]
+fn ops_of_users_are_first_class() -> Result<()> {
+    let mut registry = wengert::Registry::empty();
+    registry.elementwise_with::<Leaky, 1>();
+    wengert::check::check_registry(&registry, 20, 1)?;
+    let loaded = registry.find("leaky").unwrap().load(&Leaky { slope: 0.25 }.attrs()).unwrap();
+    let t = Recorder::default();
+    assert_eq!(t.emit_one(loaded.clone(), &[t.constant(-4.0)]).value()?.item()?, -1.0);
+    assert_eq!(loaded, Op::elementwise(Leaky { slope: 0.25 }));
+    assert_ne!(loaded, Op::elementwise(Leaky { slope: 0.5 }));
+    assert!(registry.find("leaky").unwrap().load(&Attrs::new()).is_err());
+    Ok(())
+}
