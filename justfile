@@ -50,6 +50,11 @@ deny:
 soak CASES="4000":
     WENGERT_CASES={{ CASES }} cargo test --release --package wengert-tests -- laws semantics
 
+# The tape's tests under the address sanitizer (needs the nightly toolchain)
+asan:
+    RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target x86_64-unknown-linux-gnu --target-dir target/asan \
+        --package wengert --package wengert-tests --lib --test all -- --skip training --skip million
+
 # Lay Fashion-MNIST beside MNIST, from Debian's package, without root: train with --data datasets/fashion-mnist
 fashion-mnist:
     #!/usr/bin/env bash

@@ -113,6 +113,46 @@ fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
 }
 
 #[test]
+fn a_product_cut_into_panels_has_the_bits_of_the_whole() -> Result<()> {
+    let mut sampler = wengert::Sampler::new(8);
+    let mut draw = |n: usize| (0..n).map(|_| sampler.unit()).collect::<Vec<f64>>();
+    let x = Tensor::new([64, 200, 15], draw(64 * 200 * 15))?;
+    let y = Tensor::new([200, 15, 20], draw(200 * 15 * 20))?;
+    let program = Program::record(&States::new(), |t| {
+        let (x, y) = (t.input(F64, x.shape()), t.input(F64, y.shape()));
+        t.outputs(x.einsum("mbk,bkn->mbn", y))
+    })?;
+    let mut space = program.workspace()?;
+    let planned = program.evaluate(&mut space, &States::new(), (&x, &y))?.tensor(0)?;
+    let t = Recorder::default();
+    let by_row = t.constant(x.clone()).einsum("mbk,bkn->mbn", t.constant(y.clone())).value()?;
+    assert!(planned.data().as_bytes() == by_row.data().as_bytes());
+    Ok(())
+}
+
+#[test]
+fn a_workspace_serves_its_own_program_only() -> Result<()> {
+    let states = States::new();
+    let record = |row: u8| {
+        Program::record(&states, |t| {
+            let x = t.input(F64, [2]);
+            t.outputs(x.gather(t.constant(array![row])))
+        })
+    };
+    let (a, b) = (record(0)?, record(1)?);
+    let mut space = a.workspace()?;
+    let x = array![5.0, 6.0];
+    let error = b.evaluate(&mut space, &states, (&x,)).err().expect("another program");
+    assert!(matches!(error.kind(), ErrorKind::Argument(_)), "{error}");
+    assert_eq!(
+        a.clone().evaluate(&mut space, &states, (&x,))?.scalar(0)?,
+        5.0,
+        "a clone is the same program"
+    );
+    Ok(())
+}
+
+#[test]
 fn inputs_of_any_layout_and_plain_slices() -> Result<()> {
     let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [2, 3]) * 1.0))?;
     let mut space = program.workspace()?;
@@ -195,6 +235,10 @@ fn variables_of_two_tapes_do_not_mix() {
         (|t: &Recorder, x| ignore(t.jvp(&[x], &[(x, x)]))) as fn(&Recorder, _),
         |t, x| ignore(t.vjp(&[(x, x)], &[x])),
         |t, x| ignore(t.vmap(&[(x, Some(0))], |x| x.to_vec())),
+        |t, x| {
+            let own = t.constant(array![1.0]);
+            assert_eq!(t.vmap(&[(own, Some(0))], |_| vec![x]).len(), 1, "poisoned, not dropped");
+        },
         |t, x| ignore(t.constant(1.0) + x),
         |t, x| ignore(t.outputs(x)),
     ] {

@@ -182,6 +182,8 @@ pub(crate) enum GraphFormat {
 
 #[derive(Args)]
 pub(crate) struct GraphArgs {
+    #[command(flatten)]
+    pub(crate) data: DataDir,
     /// Units of the hidden layer
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) hidden: u32,

@@ -2,19 +2,18 @@
 
 use std::io::Write;
 
-use wengert_nn::{Sgd, TwoLayerNet};
+use wengert_nn::{Sgd, Split, TwoLayerNet};
 
 use crate::Failure;
 use crate::args::{GraphArgs, GraphFormat};
-
-/// The shape of MNIST: what a training step binds.
-const EXAMPLES: usize = 60_000;
-const PIXELS: usize = 784;
-const CLASSES: usize = 10;
+use crate::run_folder::data_dir;
+use crate::training::CLASSES;
 
 pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let net = TwoLayerNet::<f32>::new(PIXELS, args.hidden as usize, CLASSES, 0)?;
-    let step = net.model().training_step(EXAMPLES, args.batch as usize, Sgd { learning_rate: 0.1 })?;
+    let dir = data_dir(args.data.data.as_deref());
+    let images = Split::load(&dir, "train", CLASSES, &args.data.limit.options())?.images;
+    let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, CLASSES as usize, 0)?;
+    let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
     match args.format {
         GraphFormat::Text => write!(out, "{}", step.tape().listing(usize::MAX))?,
         GraphFormat::Dot => write!(out, "{}", step.tape().dot())?,

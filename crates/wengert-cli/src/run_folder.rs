@@ -42,9 +42,15 @@ impl RunFolder {
                     |e: &dyn std::fmt::Display| Failure::Usage(format!("--out {}: {e}", dir.display()));
                 let dir = match fs::canonicalize(dir) {
                     Ok(dir) => dir,
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => dir.to_owned(),
+                    // A link to nothing cannot be replaced by a folder.
+                    Err(e) if e.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(dir).is_err() => {
+                        dir.to_owned()
+                    }
                     Err(e) => return Err(refuse(&e)),
                 };
+                if dir.file_name().is_none() {
+                    return Err(refuse(&"expected a folder with a name"));
+                }
                 match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
                     Ok(true) => {}
                     Ok(false) => return Err(refuse(&"the folder is not empty")),

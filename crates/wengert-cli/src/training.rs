@@ -22,11 +22,11 @@ pub(crate) fn train(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure
     }
 }
 
-const CLASSES: u32 = 10;
+/// Classes of the data sets of MNIST's form.
+pub(crate) const CLASSES: u32 = 10;
 
 fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let began = Instant::now();
-    let folder = RunFolder::choose(args.out.as_deref(), args.seed)?;
     let threads = run_folder::threads(args.threads);
     let data = Dataset::load(
         run_folder::data_dir(args.data.data.as_deref()),
@@ -35,6 +35,7 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
         &args.data.limit.options(),
     )?;
     let loading = began.elapsed();
+    let folder = RunFolder::choose(args.out.as_deref(), args.seed)?;
 
     let pixels = data.train.images.ncols();
     let mut net = TwoLayerNet::<T>::new(pixels, args.hidden as usize, CLASSES as usize, args.seed)?;

@@ -135,7 +135,7 @@ impl<T: Float> TwoLayerNet<T> {
 
     /// The gradients of the loss by `W1 b1 W2 b2`, by central differences: slow, and a check on
     /// [`gradient`](Self::gradient). The step is 10⁻⁶, not the book's 10⁻⁴: so few units of the ReLU
-    /// change sides within it that in `f64` the two agree to about 10⁻⁹.
+    /// change sides within it that in `f64` the two agree to about 10⁻⁹. In `f32` rounding drowns the difference.
     pub fn numerical_gradient<S: Data<Elem = T>>(
         &self,
         x: &ArrayBase<S, Ix2>,

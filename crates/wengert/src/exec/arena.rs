@@ -26,10 +26,6 @@ impl Arena {
         Ok(Self { lines })
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.lines.len() * ALIGN
-    }
-
     /// Lends the memory out in parts.
     pub(super) fn parts(&mut self) -> Parts<'_> {
         Parts { base: self.lines.as_mut_ptr().cast(), bytes: self.lines.len() * ALIGN, borrow: PhantomData }

@@ -111,11 +111,6 @@ impl Pool {
         Ok(pool)
     }
 
-    /// How many threads work.
-    pub(super) fn threads(&self) -> usize {
-        self.workers.len() + 1
-    }
-
     /// Runs a job for every panel and returns when all are done. A panic of the job comes out here,
     /// on whichever thread it happened.
     pub(super) fn run(&mut self, panels: usize, job: &Job<'_>) {

@@ -1,7 +1,7 @@
 //! Running a plan: bind, compute, then write the states.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
@@ -72,6 +72,8 @@ tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5);
 /// Every byte that runs of one program need. Made by [`Program::workspace`](crate::Program::workspace);
 /// one for each thread that runs the program.
 pub struct Workspace {
+    /// The plan it was made for, and no other.
+    plan: Arc<Plan>,
     arena: Arena,
     /// Row-major copies of inputs that came in another layout.
     packed: Vec<Option<Tensor>>,
@@ -79,15 +81,11 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    pub(crate) fn new(plan: &Plan, threads: usize) -> Result<Self> {
+    pub(crate) fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
         plan.prepare()?;
         let arena = Arena::new(plan.workspace_bytes(threads))?;
-        Ok(Self { arena, packed: vec![None; plan.inputs.len()], pool: Pool::new(threads)? })
-    }
-
-    fn fits(&self, plan: &Plan) -> bool {
-        self.packed.len() == plan.inputs.len()
-            && self.arena.bytes() >= plan.workspace_bytes(self.pool.threads())
+        let packed = vec![None; plan.inputs.len()];
+        Ok(Self { plan: plan.clone(), arena, packed, pool: Pool::new(threads)? })
     }
 }
 
@@ -151,20 +149,20 @@ impl<'w> Results<'w> {
 
 /// Runs a plan. A run that returns an error has changed no state.
 pub(crate) fn run<'w>(
-    plan: &'w Plan,
+    plan: &'w Arc<Plan>,
     tape: &Tape,
     workspace: &'w mut Workspace,
     mut store: Store<'_>,
     inputs: &dyn Inputs,
 ) -> Result<Results<'w>> {
-    if !workspace.fits(plan) {
+    if !Arc::ptr_eq(plan, &workspace.plan) {
         return Err(ErrorKind::Argument("the workspace is that of another program".into()).into());
     }
     if matches!(store, Store::Shared(_)) && !plan.updates.is_empty() {
         return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
     }
     check_states(plan, store.states())?;
-    let Workspace { arena, packed, pool } = workspace;
+    let Workspace { arena, packed, pool, .. } = workspace;
     let bound = bind(plan, packed, inputs)?;
     let parts = arena.parts();
     let memory = Memory { plan, bound: &bound, states: store.states(), parts: &parts };

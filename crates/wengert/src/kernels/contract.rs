@@ -9,6 +9,9 @@ use crate::error::Fault;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
     pub(crate) size: usize,
+    /// Its size in the whole result, of which this call may compute a part. Choices are made by this,
+    /// so that a part has the bits of the whole.
+    pub(crate) full: usize,
     pub(crate) lhs: Option<isize>,
     pub(crate) rhs: Option<isize>,
     pub(crate) out: Option<isize>,
@@ -89,6 +92,7 @@ fn fuse(axes: &mut [Axis]) -> usize {
         });
         if let Some(j) = partner {
             axes[j].size *= a.size;
+            axes[j].full *= a.full;
             axes[i..kept].rotate_left(1);
             kept -= 1;
             i = 0;
@@ -101,8 +105,8 @@ fn fuse(axes: &mut [Axis]) -> usize {
 
 /// Takes the largest label of a role out of the loop, leaving a label of size 1 in its place.
 fn take(axes: &mut [Axis], role: impl Fn(&Axis) -> bool) -> Axis {
-    let unit = Axis { size: 1, lhs: None, rhs: None, out: None };
-    match axes.iter_mut().filter(|a| role(a)).max_by_key(|a| a.size) {
+    let unit = Axis { size: 1, full: 1, lhs: None, rhs: None, out: None };
+    match axes.iter_mut().filter(|a| role(a)).max_by_key(|a| a.full) {
         Some(axis) => std::mem::replace(axis, unit),
         None => unit,
     }
@@ -122,7 +126,7 @@ fn product<T: LinalgScalar>(
     let (lm, lk) = (stride(m.lhs), stride(k.lhs));
     let (rk, rn) = (stride(k.rhs), stride(n.rhs));
     let (om, on) = (stride(m.out), stride(n.out));
-    if m.size * n.size * k.size <= SMALL {
+    if m.full * n.full * k.full <= SMALL {
         for i in 0..m.size {
             for j in 0..n.size {
                 let mut sum = T::zero();

@@ -135,13 +135,20 @@ impl Kernel for Contract {
         for label in self.labels() {
             let (l, r, o) = (at(&self.lhs, label), at(&self.rhs, label), at(&self.out, label));
             let mut size = l.map_or(0, |i| lhs.ty.shape[i]).max(r.map_or(0, |i| rhs.ty.shape[i]));
+            let full = size;
             if o == Some(0) {
                 // The blocks are slabs of the result's first axis.
                 size = call.blocks.len();
                 from_l = l.map_or(0, |i| ls[i] as usize * call.blocks.start);
                 from_r = r.map_or(0, |i| rs[i] as usize * call.blocks.start);
             }
-            axes.push(Axis { size, lhs: l.map(|i| ls[i]), rhs: r.map(|i| rs[i]), out: o.map(|i| os[i]) });
+            axes.push(Axis {
+                size,
+                full,
+                lhs: l.map(|i| ls[i]),
+                rhs: r.map(|i| rs[i]),
+                out: o.map(|i| os[i]),
+            });
         }
         with_float!(lhs.ty.dtype, T => {
             let l = lhs.elements::<T>()?.get(from_l..).unwrap_or(&[]);

@@ -374,7 +374,7 @@ impl<'t> Var<'t> {
     }
 }
 
-/// The elements of a lane type as zero-initialised scratch sums them.
+/// The sum of contiguous numbers, in the order of `sum`.
 pub(crate) fn tree_sum<T: Native + Lane>(x: &[T]) -> T {
     let mut out = [T::default()];
     reduce::sum(&mut out, x, x.len(), 1, &mut []);

@@ -94,7 +94,8 @@ impl Recorder {
             return f(&examples).iter().map(|_| self.poisoned()).collect();
         };
         let start = self.with_tape(|tape| tape.rows().len());
-        let outputs: Vec<Var<'t>> = f(&examples).into_iter().filter(|y| self.own(&[*y]).is_some()).collect();
+        let known = |y: Var<'t>| if self.own(&[y]).is_some() { y } else { self.poisoned() };
+        let outputs: Vec<Var<'t>> = f(&examples).into_iter().map(known).collect();
         for index in needed(self, &outputs, start) {
             let Some((row, x, _)) = open(self, index) else { continue };
             let flags: Vec<bool> = row.operands.iter().map(|v| batched.contains_key(v)).collect();
