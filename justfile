@@ -52,7 +52,7 @@ soak CASES="4000":
 
 # The tape's tests under the address sanitizer (needs the nightly toolchain)
 asan:
-    RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target x86_64-unknown-linux-gnu --target-dir target/asan \
+    ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target x86_64-unknown-linux-gnu --target-dir target/asan \
         --package wengert --package wengert-tests --lib --test all -- --skip training --skip million
 
 # Lay Fashion-MNIST beside MNIST, from Debian's package, without root: train with --data datasets/fashion-mnist
