@@ -46,9 +46,9 @@ bench-peers PAIRS="3":
 deny:
     cargo deny check licenses bans sources
 
-# More cases of every law than the gate has time for
+# More cases of every law than the gate has time for, from another seed each time
 soak CASES="4000":
-    WENGERT_CASES={{ CASES }} cargo test --release --package wengert-tests -- laws semantics
+    WENGERT_CASES={{ CASES }} WENGERT_SEED=$(date +%s) cargo test --release --package wengert-tests -- laws semantics
 
 # The tape's tests under the address sanitizer (needs the nightly toolchain)
 asan:

@@ -20,7 +20,7 @@ fn every_registered_op_keeps_the_laws() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: crate::cases(256), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::random_cases(256))]
 
     /// Gradients of every op, of both orders and modes, at any sample of its domain.
     #[test]

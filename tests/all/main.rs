@@ -1,8 +1,17 @@
 //! Tests of the whole: one binary, so that the gate links once.
 
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
+
 /// How many cases a law gets: few for the gate, more where `WENGERT_CASES` says so (`just soak`).
 fn cases(few: u32) -> u32 {
     std::env::var("WENGERT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(few)
+}
+
+/// Random cases that are the same on every run, unless `WENGERT_SEED` says otherwise.
+fn random_cases(few: u32) -> ProptestConfig {
+    let seed = std::env::var("WENGERT_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(2026);
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases: cases(few), failure_persistence: None, rng_seed, ..ProptestConfig::default() }
 }
 
 mod conventions;

@@ -463,7 +463,7 @@ fn grown<'t>(t: &'t Recorder, x: Var<'t>, choices: &[(u8, usize, usize)]) -> Var
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: crate::cases(40), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::random_cases(40))]
 
     #[test]
     fn random_tapes_keep_the_laws(

@@ -29,6 +29,9 @@ pub enum Domain {
     NonZero,
     /// Numbers strictly between two bounds.
     Between(f64, f64),
+    /// All numbers, but never close to those of `Apart` with another number: for operands whose ties
+    /// are kinks.
+    Apart(u8),
 }
 
 /// The derivative of an elementwise result by one operand, as a diagonal map on tangents and

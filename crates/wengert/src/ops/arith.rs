@@ -88,6 +88,9 @@ impl Elementwise<2> for Extremum {
             Self::Minimum => "minimum",
         }
     }
+    fn domain(&self, i: usize) -> Domain {
+        Domain::Apart(i as u8)
+    }
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         let first = match self {
             Self::Maximum => a.gt(b),

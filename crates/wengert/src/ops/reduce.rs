@@ -212,7 +212,7 @@ impl Registered for Max {
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let (run, specs) = Run::sample(s, 1);
-        (Self(run), specs)
+        (Self(run), specs.into_iter().map(|spec| Spec::distinct(spec.shape)).collect())
     }
 }
 

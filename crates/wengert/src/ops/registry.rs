@@ -154,6 +154,8 @@ pub struct Spec {
 pub enum Content {
     /// Floats of a domain.
     Float(Domain),
+    /// Floats of which no two are close.
+    Distinct,
     /// `i64` in `0..below`.
     Index(usize),
     /// Truth values.
@@ -166,6 +168,10 @@ impl Spec {
     /// Floats of a domain.
     pub fn float(shape: Shape, domain: Domain) -> Self {
         Self { shape, content: Content::Float(domain) }
+    }
+    /// Floats of which no two are close: for ops whose ties are kinks.
+    pub fn distinct(shape: Shape) -> Self {
+        Self { shape, content: Content::Distinct }
     }
     /// `i64` in `0..below`.
     pub fn index(shape: Shape, below: usize) -> Self {
@@ -188,6 +194,15 @@ impl Spec {
                 Buffer::F32(elements.map(|_| sampler.float(domain) as f32).collect())
             }
             Content::Float(domain) => Buffer::F64(elements.map(|_| sampler.float(domain)).collect()),
+            Content::Distinct => {
+                let order = sampler.permutation(self.shape.elements()).into_iter();
+                let numbers: Vec<f64> =
+                    order.map(|i| 0.05 * i as f64 + 0.01 * sampler.unit() - 1.0).collect();
+                match float {
+                    DType::F32 => Buffer::F32(numbers.into_iter().map(|x| x as f32).collect()),
+                    _ => Buffer::F64(numbers),
+                }
+            }
             Content::Index(below) => Buffer::I64(elements.map(|_| sampler.below(below) as i64).collect()),
             Content::Bool => Buffer::Bool(elements.map(|_| sampler.below(2) as u8).collect()),
             Content::Key => Buffer::I64(elements.map(|_| sampler.bits() as i64).collect()),
@@ -235,6 +250,10 @@ impl Sampler {
             Domain::Positive => 0.3 + 2.0 * u,
             Domain::NonZero => (0.3 + 1.5 * u) * if self.below(2) == 0 { 1.0 } else { -1.0 },
             Domain::Between(low, high) => low + (high - low) * (0.05 + 0.9 * u),
+            Domain::Apart(class) => {
+                let cell = self.below(16) as f64 - 8.0;
+                (cell + f64::from(class % 4) / 4.0 + 0.1 * u) / 4.0
+            }
         }
     }
 
