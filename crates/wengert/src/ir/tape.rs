@@ -135,27 +135,27 @@ impl Tape {
     }
 
     /// This tape without the rows that nothing depends on. Inputs keep their positions.
-    pub fn without_dead_rows(&self) -> Self {
+    pub fn without_dead_rows(mut self) -> Self {
         let live = self.live();
         let mut renamed = vec![u32::MAX; self.rows.len()];
-        let mut rows = Vec::with_capacity(live.iter().filter(|&&l| l).count());
-        let rename = |renamed: &[u32], v: Value| Value { row: renamed[v.row as usize], ..v };
-        for (i, row) in self.rows.iter().enumerate().filter(|(i, _)| live[*i]) {
-            renamed[i] = rows.len() as u32;
-            let mut row = row.clone();
-            for operand in &mut row.operands {
-                *operand = rename(&renamed, *operand);
+        let (mut index, mut kept) = (0, 0);
+        // In place: a long tape is not held twice.
+        self.rows.retain_mut(|row| {
+            let keep = live[index];
+            if keep {
+                for operand in &mut row.operands {
+                    operand.row = renamed[operand.row as usize];
+                }
+                renamed[index] = kept;
+                kept += 1;
             }
-            rows.push(row);
+            index += 1;
+            keep
+        });
+        for value in self.outputs.iter_mut().chain(self.updates.iter_mut().map(|(_, v)| v)) {
+            value.row = renamed[value.row as usize];
         }
-        Self {
-            rows,
-            states: self.states.clone(),
-            inputs: self.inputs.clone(),
-            outputs: self.outputs.iter().map(|&v| rename(&renamed, v)).collect(),
-            updates: self.updates.iter().map(|&(s, v)| (s, rename(&renamed, v))).collect(),
-            scopes: self.scopes.clone(),
-        }
+        self
     }
 
     /// The first live placeholder, if a transform left one.
