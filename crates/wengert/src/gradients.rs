@@ -134,14 +134,7 @@ impl Recorder {
         if !seeds_fit(self, outputs, "vjp") || !derivable(self, wrt, "vjp") {
             return vec![self.poisoned(); wrt.len()];
         }
-        let mut out = Vec::with_capacity(wrt.len());
-        for (x, ct) in wrt.iter().zip(vjp(self, outputs, wrt)) {
-            out.push(match ct {
-                Some(ct) => ct,
-                None => x.fill(0.0),
-            });
-        }
-        out
+        or_zeros(vjp(self, outputs, wrt), wrt)
     }
 
     /// For each of `outputs` its tangent `J v` when every input moves along its tangent: forward
@@ -164,15 +157,22 @@ impl Recorder {
         {
             return vec![self.poisoned(); outputs.len()];
         }
-        let mut out = Vec::with_capacity(outputs.len());
-        for (y, tangent) in outputs.iter().zip(jvp(self, outputs, inputs)) {
-            out.push(match tangent {
-                Some(tangent) => tangent,
-                None => y.fill(0.0),
-            });
-        }
-        out
+        or_zeros(jvp(self, outputs, inputs), outputs)
     }
+}
+
+/// What a transform found, and arrays of zeros where it found exactly nothing. A loop, for a closure
+/// would not know the line of the caller.
+#[track_caller]
+fn or_zeros<'t>(found: Vec<Option<Var<'t>>>, like: &[Var<'t>]) -> Vec<Var<'t>> {
+    let mut out = Vec::with_capacity(like.len());
+    for (found, like) in found.into_iter().zip(like) {
+        out.push(match found {
+            Some(var) => var,
+            None => like.fill(0.0),
+        });
+    }
+    out
 }
 
 /// Whether every seed is of the type of what it seeds, and of floats.
