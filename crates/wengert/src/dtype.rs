@@ -300,6 +300,18 @@ impl<'a> Slice<'a> {
         each_variant!(Slice, self, s => s.len())
     }
 
+    /// Some of the elements; none where the range is not inside.
+    pub fn get(&self, range: std::ops::Range<usize>) -> Self {
+        match *self {
+            Self::F32(s) => Self::F32(s.get(range).unwrap_or(&[])),
+            Self::F64(s) => Self::F64(s.get(range).unwrap_or(&[])),
+            Self::U8(s) => Self::U8(s.get(range).unwrap_or(&[])),
+            Self::U32(s) => Self::U32(s.get(range).unwrap_or(&[])),
+            Self::I64(s) => Self::I64(s.get(range).unwrap_or(&[])),
+            Self::Bool(s) => Self::Bool(s.get(range).unwrap_or(&[])),
+        }
+    }
+
     /// One element as f64, if there is one at this position.
     pub fn f64_at(&self, position: usize) -> Option<f64> {
         each_variant!(Slice, self, s => s.get(position).map(|e| e.to_f64()))
@@ -312,6 +324,11 @@ impl<'a> Slice<'a> {
 }
 
 impl SliceMut<'_> {
+    /// The raw bytes.
+    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+        each_variant!(SliceMut, self, s => bytemuck::cast_slice_mut(s))
+    }
+
     /// Copies all elements from a slice of the same type and length; `false` if they differ.
     pub fn copy_from(&mut self, from: Slice<'_>) -> bool {
         fn copy<T: Copy>(to: &mut [T], from: &[T]) -> bool {

@@ -19,10 +19,10 @@ mod value;
 
 pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
 pub use error::{Error, ErrorKind, Fault, Result, Site};
-pub use exec::{Inputs, Results, Workspace};
+pub use exec::{Inputs, Profile, Results, StepProfile, Workspace};
 pub use gradients::Gradients;
 pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
-pub use kernels::Lane;
+pub use kernels::{Lane, Level};
 pub use ops::{Axes, Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use program::Program;
 pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};

@@ -1,97 +1,125 @@
 //! One block of aligned memory, and typed views of its parts.
 
-use std::marker::PhantomData;
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
 
-use crate::dtype::{DType, Slice, SliceMut};
+use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::ErrorKind;
 
 /// What the arena is aligned to, in bytes: a cache line, and the widest vector register.
 pub(super) const ALIGN: usize = 64;
 
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u64; ALIGN / 8]);
-
-/// Zeroed memory, aligned to [`ALIGN`].
+/// Zeroed memory, aligned to [`ALIGN`]. The system hands out its pages when they are first written.
 pub(super) struct Arena {
-    lines: Vec<Line>,
+    base: NonNull<u8>,
+    layout: Layout,
 }
+
+// SAFETY: the arena owns its memory alone, and lends it out under the borrow checker.
+unsafe impl Send for Arena {}
+// SAFETY: as above; what is shared is only read.
+unsafe impl Sync for Arena {}
 
 impl Arena {
     pub(super) fn new(bytes: usize) -> Result<Self, ErrorKind> {
-        let count = bytes.div_ceil(ALIGN);
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(count).map_err(|_| ErrorKind::Memory { bytes })?;
-        lines.resize(count, Line([0; ALIGN / 8]));
-        Ok(Self { lines })
+        let memory = || ErrorKind::Memory { bytes };
+        // Never empty, which the allocator would not take.
+        let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| memory())?;
+        // SAFETY: the layout has a size above zero.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(memory)?;
+        Ok(Self { base, layout })
     }
 
-    /// Lends the memory out in parts.
-    pub(super) fn parts(&mut self) -> Parts<'_> {
-        Parts { base: self.lines.as_mut_ptr().cast(), bytes: self.lines.len() * ALIGN, borrow: PhantomData }
+    /// All of it, to be lent out in parts.
+    pub(super) fn block(&mut self) -> Block {
+        Block { base: self.base.as_ptr(), bytes: self.layout.size() }
     }
 
     /// One part, for reading.
     pub(super) fn slice(&self, offset: usize, dtype: DType, len: usize) -> Slice<'_> {
-        let (base, bytes) = (self.lines.as_ptr().cast::<u8>(), self.lines.len() * ALIGN);
         // SAFETY: the memory is borrowed shared for as long as the slice lives, so nobody writes it;
         // `typed` checks bounds and alignment.
-        unsafe { typed(base.cast_mut(), bytes, offset, dtype, len) }
+        unsafe { typed(self.base.as_ptr(), self.layout.size(), offset, dtype, len) }
     }
 }
 
-/// The memory of an arena, borrowed mutably and handed out in parts that must not overlap.
-pub(super) struct Parts<'a> {
-    base: *mut u8,
-    bytes: usize,
-    borrow: PhantomData<&'a mut Arena>,
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and lent to nobody any more.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
 }
 
-// SAFETY: a `Parts` does nothing by itself; each of its views is made under the promise that no other
-// overlaps it, on whatever thread.
-unsafe impl Sync for Parts<'_> {}
+/// Memory that is handed out in parts, by promises that the borrow checker does not see: see each method.
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    base: *mut u8,
+    bytes: usize,
+}
 
-impl<'a> Parts<'a> {
+// SAFETY: a `Block` does nothing by itself; each of its parts is made under the promise that no other
+// overlaps it that is written, on whatever thread.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// An array, only for reading.
+    pub(super) fn shared(array: Slice<'_>) -> Self {
+        let bytes = array.as_bytes();
+        Self { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() }
+    }
+
+    /// An array.
+    pub(super) fn exclusive(array: &mut SliceMut<'_>) -> Self {
+        let bytes = array.as_bytes_mut();
+        Self { base: bytes.as_mut_ptr(), bytes: bytes.len() }
+    }
+
     /// A part for reading; empty if it does not lie inside.
     ///
     /// # Safety
-    /// No part for writing that overlaps this one may live at the same time.
-    pub(super) unsafe fn slice(&self, offset: usize, dtype: DType, len: usize) -> Slice<'a> {
-        // SAFETY: `base` points to `bytes` initialised bytes, borrowed for 'a; the caller keeps
-        // writers of this part away.
+    /// The memory lives for 'a, and no part for writing that overlaps this one lives at the same time.
+    pub(super) unsafe fn slice<'a>(&self, offset: usize, dtype: DType, len: usize) -> Slice<'a> {
+        // SAFETY: `base` points to `bytes` initialised bytes; the caller keeps writers of this part away.
         unsafe { typed(self.base, self.bytes, offset, dtype, len) }
     }
 
     /// A part for writing; empty if it does not lie inside.
     ///
     /// # Safety
-    /// No other part that overlaps this one may live at the same time.
-    pub(super) unsafe fn slice_mut(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
-        fn part<'a, T: Native>(p: &Parts<'a>, offset: usize, len: usize) -> &'a mut [T] {
-            if !fits::<T>(p.bytes, offset, len) {
+    /// The memory is writable and lives for 'a, and no other part that overlaps this one lives at the
+    /// same time.
+    pub(super) unsafe fn slice_mut<'a>(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
+        /// # Safety
+        /// As for `slice_mut`.
+        unsafe fn part<'a, T: Native>(b: &Block, offset: usize, len: usize) -> &'a mut [T] {
+            if !fits::<T>(b.bytes, offset, len) {
                 return &mut [];
             }
             // SAFETY: `fits` checked that the range lies inside the `bytes` initialised bytes at
             // `base` and is aligned for T, every bit pattern is a T, and the caller of `slice_mut`
             // promises that nothing else refers to it.
-            unsafe { std::slice::from_raw_parts_mut(p.base.add(offset).cast(), len) }
+            unsafe { std::slice::from_raw_parts_mut(b.base.add(offset).cast(), len) }
         }
-        use crate::dtype::Native;
-        match dtype {
-            DType::F32 => SliceMut::F32(part(self, offset, len)),
-            DType::F64 => SliceMut::F64(part(self, offset, len)),
-            DType::U8 => SliceMut::U8(part(self, offset, len)),
-            DType::U32 => SliceMut::U32(part(self, offset, len)),
-            DType::I64 => SliceMut::I64(part(self, offset, len)),
-            DType::Bool => SliceMut::Bool(part(self, offset, len)),
+        // SAFETY: the promise is passed on unchanged.
+        unsafe {
+            match dtype {
+                DType::F32 => SliceMut::F32(part(self, offset, len)),
+                DType::F64 => SliceMut::F64(part(self, offset, len)),
+                DType::U8 => SliceMut::U8(part(self, offset, len)),
+                DType::U32 => SliceMut::U32(part(self, offset, len)),
+                DType::I64 => SliceMut::I64(part(self, offset, len)),
+                DType::Bool => SliceMut::Bool(part(self, offset, len)),
+            }
         }
     }
 
     /// The eight-byte words of a part, for writing.
     ///
     /// # Safety
-    /// No other part that overlaps this one may live at the same time.
-    pub(super) unsafe fn words(&self, offset: usize, bytes: usize) -> &'a mut [u64] {
+    /// As for [`slice_mut`](Self::slice_mut).
+    pub(super) unsafe fn words<'a>(&self, offset: usize, bytes: usize) -> &'a mut [u64] {
         let len = bytes.div_ceil(8);
         if !fits::<u64>(self.bytes, offset, len) {
             return &mut [];
@@ -101,7 +129,8 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned.
+/// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned. What is handed out is at
+/// least as aligned as its first element was: an arena's line, or an array of the same type.
 fn fits<T>(bytes: usize, offset: usize, len: usize) -> bool {
     let end = len.checked_mul(size_of::<T>()).and_then(|b| b.checked_add(offset));
     offset.is_multiple_of(align_of::<T>()) && end.is_some_and(|end| end <= bytes)
@@ -143,7 +172,7 @@ mod tests {
     #[test]
     fn parts_are_aligned_disjoint_and_checked() {
         let mut arena = Arena::new(200).unwrap();
-        let parts = arena.parts();
+        let parts = arena.block();
         // SAFETY: bytes 0..32 and 64..80 do not overlap.
         let (a, b) = unsafe { (parts.slice_mut(0, DType::F64, 4), parts.slice(64, DType::F32, 4)) };
         let SliceMut::F64(a) = a else { panic!("the type is kept") };
@@ -154,7 +183,7 @@ mod tests {
             assert_eq!(parts.slice(0, DType::F64, 1000).len(), 0, "out of bounds");
             assert_eq!(parts.slice(4, DType::F64, 1).len(), 0, "not aligned");
             assert_eq!(parts.slice(8, DType::F64, usize::MAX).len(), 0, "not countable");
-            assert_eq!(parts.words(192, 64).len(), 8);
+            assert_eq!(parts.words(136, 64).len(), 8);
         }
         assert_eq!(arena.slice(0, DType::F64, 4).f64_at(3), Some(1.5));
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ir::{Call, Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
+use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value, eval_whole};
+use crate::kernels::Level;
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -84,10 +84,7 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
         .zip(&mut tensors)
         .map(|(ty, tensor)| ResultMut { ty, data: tensor.data_mut() })
         .collect();
-    let mut scratch = vec![0; kernel.scratch(&types).div_ceil(DType::F64.bytes())];
-    let blocks = 0..kernel.blocks(&types, &row.results);
-    let call = Call { operands: &operands, results: &mut results, scratch: &mut scratch, blocks };
-    let outcome = kernel.eval(call);
+    let outcome = eval_whole(kernel, &operands, &mut results, Level::best());
     drop(results);
     match outcome {
         Ok(()) => Ok(tensors),

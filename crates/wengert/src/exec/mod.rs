@@ -1,12 +1,21 @@
 //! Tape to numbers. Knows rows and kernels, and no op by name.
 
 mod arena;
+mod assemble;
+mod compute;
 mod eager;
+mod layout;
+mod nodes;
 mod plan;
 mod pool;
+mod profile;
 mod run;
+mod schedule;
 
 pub(crate) use eager::evaluate;
+pub(crate) use nodes::Effort;
 pub(crate) use plan::Plan;
+pub(crate) use profile::profile;
+pub use profile::{Profile, StepProfile};
 pub use run::{Inputs, Results, Workspace};
 pub(crate) use run::{Store, run};

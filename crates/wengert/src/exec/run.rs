@@ -1,16 +1,14 @@
 //! Running a plan: bind, compute, then write the states.
 
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use smallvec::SmallVec;
-
-use super::arena::{Arena, Parts};
-use super::plan::{Instruction, Place, Plan, Slot};
+use super::arena::{Arena, Block};
+use super::compute::{Memory, Spent};
+use super::plan::{Place, Plan, Slot};
 use super::pool::Pool;
-use crate::dtype::{Element, Slice, SliceMut};
-use crate::error::{Error, ErrorKind, Fault, Result};
-use crate::ir::{Call, Control, Kernel, Op, Operand, ResultMut, States, Tape};
+use crate::dtype::{Element, Slice};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{State, States, Tape};
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
@@ -77,15 +75,18 @@ pub struct Workspace {
     arena: Arena,
     /// Row-major copies of inputs that came in another layout.
     packed: Vec<Option<Tensor>>,
+    /// Where everything lies during a run, kept so that the next need not allocate.
+    blocks: Vec<Block>,
     pool: Pool,
 }
 
 impl Workspace {
     pub(crate) fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
-        plan.prepare()?;
+        let constants = plan.prepare()?.len();
         let arena = Arena::new(plan.workspace_bytes(threads))?;
         let packed = vec![None; plan.inputs.len()];
-        Ok(Self { plan: plan.clone(), arena, packed, pool: Pool::new(threads)? })
+        let blocks = Vec::with_capacity(1 + plan.inputs.len() + plan.states.len() + constants);
+        Ok(Self { plan: plan.clone(), arena, packed, blocks, pool: Pool::new(threads)? })
     }
 }
 
@@ -142,7 +143,7 @@ impl<'w> Results<'w> {
     pub fn tensor(&self, i: usize) -> Result<Tensor> {
         let (_, data) = self.slot(i)?;
         let mut copy = Tensor::filled(self.outputs[i].ty, 0.0)?;
-        copied(copy.data_mut().copy_from(data))?;
+        copy.data_mut().copy_from(data);
         Ok(copy)
     }
 }
@@ -154,48 +155,51 @@ pub(crate) fn run<'w>(
     workspace: &'w mut Workspace,
     mut store: Store<'_>,
     inputs: &dyn Inputs,
+    clock: Option<&[Spent]>,
 ) -> Result<Results<'w>> {
     if !Arc::ptr_eq(plan, &workspace.plan) {
         return Err(ErrorKind::Argument("the workspace is that of another program".into()).into());
     }
-    if matches!(store, Store::Shared(_)) && !plan.updates.is_empty() {
+    if matches!(store, Store::Shared(_)) && plan.updates() {
         return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
     }
     check_states(plan, store.states())?;
-    let Workspace { arena, packed, pool, .. } = workspace;
-    let bound = bind(plan, packed, inputs)?;
-    let parts = arena.parts();
-    let memory = Memory { plan, bound: &bound, states: store.states(), parts: &parts };
-    for instruction in &plan.instructions {
-        if let Err(kind) = memory.execute(instruction, pool) {
-            let row = &tape.rows()[instruction.row];
-            return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
+    let Workspace { arena, packed, blocks, pool, .. } = workspace;
+    blocks.clear();
+    blocks.push(arena.block());
+    bind(plan, packed, inputs, blocks)?;
+    let states = blocks.len();
+    for used in &plan.states {
+        blocks.push(Block::shared(store.states().get(State(used.index))?.data()));
+    }
+    if let Store::Exclusive(store) = &mut store {
+        for &k in &plan.stored {
+            let Some(used) = plan.states.get(k) else { continue };
+            blocks[states + k] = Block::exclusive(&mut store.get_mut(used.index)?.data_mut());
         }
     }
-    for (from, to) in &plan.staged {
-        // SAFETY: a staged slot is a place of its own, so it overlaps no operand's.
-        let (source, mut target) = unsafe { (memory.read(from), memory.write(to, 0..1, 1)) };
-        copied(target.copy_from(source))?;
-    }
-    drop(bound);
+    blocks.extend(plan.prepare()?.iter().map(|c| Block::shared(c.data())));
+    let memory = Memory { plan, blocks, states, constants: states + plan.states.len(), clock };
+    memory.run(pool).map_err(|(row, kind)| {
+        let row = &tape.rows()[row];
+        Error::at(kind, row.op.name(), tape.site(&row.origin))
+    })?;
     if let Store::Exclusive(states) = &mut store {
-        for (state, slot) in &plan.updates {
-            let Place::Arena(offset) = slot.place else { continue };
+        for (k, slot) in &plan.commits {
+            let (Place::Arena(offset), Some(used)) = (slot.place, plan.states.get(*k)) else { continue };
             let next = arena.slice(offset, slot.ty.dtype, slot.ty.shape.elements());
-            copied(states.get_mut(*state)?.data_mut().copy_from(next))?;
+            let copied = states.get_mut(used.index)?.data_mut().copy_from(next);
+            if !copied {
+                return Err(ErrorKind::Malformed("a next value that does not fit its state".into()).into());
+            }
         }
     }
     Ok(Results { arena, outputs: &plan.outputs })
 }
 
-/// Copies fit by the plan's own making; if one did not, silence would be a wrong result.
-fn copied(fits: bool) -> Result<()> {
-    if fits { Ok(()) } else { Err(ErrorKind::Malformed("a copy between arrays that differ".into()).into()) }
-}
-
 fn check_states(plan: &Plan, states: &States) -> Result<()> {
     for used in &plan.states {
-        let state = crate::ir::State(used.index);
+        let state = State(used.index);
         let found = states.get(state)?.ty();
         let name = states.name(state).unwrap_or_default();
         if found != used.ty || name != &*used.name {
@@ -209,15 +213,13 @@ fn check_states(plan: &Plan, states: &States) -> Result<()> {
     Ok(())
 }
 
-/// Inputs, operands and results up to this number are listed on the stack.
-const INLINE: usize = 16;
-
-/// The elements of each input: bound in place where they are row-major, packed otherwise.
-fn bind<'a>(
+/// Lists where the elements of each input are: in place where they are row-major, packed otherwise.
+fn bind(
     plan: &Plan,
-    packed: &'a mut [Option<Tensor>],
-    inputs: &'a dyn Inputs,
-) -> Result<SmallVec<[Slice<'a>; INLINE]>> {
+    packed: &mut [Option<Tensor>],
+    inputs: &dyn Inputs,
+    blocks: &mut Vec<Block>,
+) -> Result<()> {
     if inputs.count() != plan.inputs.len() {
         return Err(ErrorKind::Input(format!(
             "the program has {} inputs, {} were bound",
@@ -226,7 +228,6 @@ fn bind<'a>(
         ))
         .into());
     }
-    let mut bound = SmallVec::new();
     for (i, (packed, &ty)) in packed.iter_mut().zip(&plan.inputs).enumerate() {
         let misfit =
             |found: String| Error::from(ErrorKind::Input(format!("input {i} is {ty}, {found} was bound")));
@@ -252,107 +253,7 @@ fn bind<'a>(
         if slice.len() != ty.shape.elements() || slice.dtype() != ty.dtype {
             return Err(misfit(format!("a slice of {} {}", slice.len(), slice.dtype())));
         }
-        bound.push(slice);
+        blocks.push(Block::shared(slice));
     }
-    Ok(bound)
-}
-
-/// All places of one run.
-struct Memory<'a, 'p> {
-    plan: &'a Plan,
-    bound: &'a [Slice<'a>],
-    states: &'a States,
-    parts: &'p Parts<'a>,
-}
-
-impl<'a> Memory<'a, '_> {
-    /// # Safety
-    /// No writer of this slot lives at the same time.
-    unsafe fn read(&self, slot: &Slot) -> Slice<'a> {
-        let none = Slice::U8(&[]);
-        match slot.place {
-            // SAFETY: passed on to the caller.
-            Place::Arena(offset) => unsafe {
-                self.parts.slice(offset, slot.ty.dtype, slot.ty.shape.elements())
-            },
-            Place::Input(i) => self.bound.get(i).copied().unwrap_or(none),
-            Place::State(s) => self.states.get(crate::ir::State(s)).map_or(none, Tensor::data),
-            Place::Constant(c) => self.plan.constant(c).map_or(none, Tensor::data),
-        }
-    }
-
-    /// The blocks `range`, of `blocks` in all, of a slot.
-    ///
-    /// # Safety
-    /// No other user of these blocks lives at the same time.
-    unsafe fn write(&self, slot: &Slot, range: Range<usize>, blocks: usize) -> SliceMut<'a> {
-        let Place::Arena(offset) = slot.place else { return SliceMut::U8(&mut []) };
-        let block = slot.ty.shape.elements() / blocks.max(1);
-        let start = offset + range.start * block * slot.ty.dtype.bytes();
-        // SAFETY: passed on to the caller.
-        unsafe { self.parts.slice_mut(start, slot.ty.dtype, range.len() * block) }
-    }
-
-    fn execute(&self, instruction: &Instruction, pool: &mut Pool) -> Result<(), ErrorKind> {
-        let Instruction { op, operands, blocks, panels, .. } = instruction;
-        let kernel = match op {
-            Op::Control(Control::Guard { recorded }) => {
-                // SAFETY: nothing is written while this value is read.
-                let predicate = operands.first().map(|&s| unsafe { self.read(&self.plan.slots[s as usize]) });
-                let found = predicate.and_then(|p| p.f64_at(0)).is_some_and(|p| p != 0.0);
-                return if found == *recorded {
-                    Ok(())
-                } else {
-                    Err(ErrorKind::Guard { recorded: *recorded, found })
-                };
-            }
-            op => op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?,
-        };
-        if *panels == 1 {
-            return self.call(instruction, kernel, 0..*blocks, 0).map_err(ErrorKind::Fault);
-        }
-        // Of several faults that of the first panel counts, whichever came first in time.
-        let first: Mutex<Option<(usize, Fault)>> = Mutex::new(None);
-        pool.run(*panels, &|panel, thread| {
-            let range = panel * blocks / panels..(panel + 1) * blocks / panels;
-            if let Err(fault) = self.call(instruction, kernel, range, thread) {
-                let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                if first.is_none_or(|(known, _)| panel < known) {
-                    *first = Some((panel, fault));
-                }
-            }
-        });
-        match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some((_, fault)) => Err(ErrorKind::Fault(fault)),
-            None => Ok(()),
-        }
-    }
-
-    /// Computes some blocks of an instruction.
-    fn call(
-        &self,
-        instruction: &Instruction,
-        kernel: &dyn Kernel,
-        range: Range<usize>,
-        thread: usize,
-    ) -> Result<(), Fault> {
-        let Instruction { operands, results, blocks, scratch, .. } = instruction;
-        let slot = |&s: &u32| &self.plan.slots[s as usize];
-        let read = |slot: &'a Slot| {
-            // SAFETY: the plan gives every result a place of its own, and only results of this
-            // instruction are written until it is done.
-            let data = unsafe { self.read(slot) };
-            Operand { ty: &slot.ty, data, strides: None }
-        };
-        let write = |slot: &'a Slot| {
-            // SAFETY: as above; ranges of blocks that run at the same time do not overlap.
-            let data = unsafe { self.write(slot, range.clone(), *blocks) };
-            ResultMut { ty: &slot.ty, data }
-        };
-        let operands: SmallVec<[Operand<'_>; INLINE]> = operands.iter().map(slot).map(read).collect();
-        let mut results: SmallVec<[ResultMut<'_>; INLINE]> = results.iter().map(slot).map(write).collect();
-        // SAFETY: behind all slots each thread has a part of its own.
-        let scratch = unsafe { self.parts.words(self.plan.arena + thread * self.plan.scratch, *scratch) };
-        kernel.eval(Call { operands: &operands, results: &mut results, scratch, blocks: range })
-    }
+    Ok(())
 }

@@ -7,7 +7,8 @@ use smallvec::{SmallVec, smallvec};
 use super::attrs::Attrs;
 use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::shape::{Shape, TensorType};
+use crate::kernels::Level;
+use crate::shape::{MAX_RANK, Shape, TensorType};
 
 /// The types of a row's results.
 pub type ResultTypes = SmallVec<[TensorType; 1]>;
@@ -17,12 +18,16 @@ pub type ResultTypes = SmallVec<[TensorType; 1]>;
 pub struct Operand<'a> {
     /// Element type and shape.
     pub ty: &'a TensorType,
-    /// The elements; row-major unless there are strides.
+    /// The elements: those of the blocks of the call where the kernel takes the operand
+    /// [cut](Kernel::cut), all of them otherwise. Row-major unless there are strides.
     pub data: Slice<'a>,
-    /// The distance of neighbours along each axis, in elements and never negative; only for kernels
-    /// that declare [`Kernel::strided`].
-    pub strides: Option<&'a [isize]>,
+    /// The distance of neighbours along each axis, in elements; only for kernels that declare
+    /// [`Kernel::strided`]. Such an operand is whole.
+    pub strides: Option<&'a Strides>,
 }
+
+/// How far apart the neighbours along each axis of an operand lie, in elements.
+pub type Strides = [usize; MAX_RANK];
 
 impl<'a> Operand<'a> {
     /// The elements as the kernel's own type, or a fault.
@@ -46,14 +51,18 @@ pub struct ResultMut<'a> {
 /// on one another; this call computes the pieces of `blocks` and holds exactly their elements.
 #[derive(Debug)]
 pub struct Call<'a, 'b> {
-    /// The operands, whole.
+    /// The operands, whole or cut to the blocks of this call.
     pub operands: &'b [Operand<'a>],
     /// The results, cut to the blocks of this call.
     pub results: &'b mut [ResultMut<'a>],
     /// At least [`Kernel::scratch`] bytes, aligned to eight, with any content.
     pub scratch: &'b mut [u64],
+    /// What [`Kernel::prepare`] made of the operands; empty if nothing.
+    pub prepared: &'b [u64],
     /// The blocks to compute.
     pub blocks: Range<usize>,
+    /// The instruction set to compute with.
+    pub level: Level,
 }
 
 impl<'b> Call<'_, 'b> {
@@ -67,6 +76,28 @@ impl<'b> Call<'_, 'b> {
         let input = self.operands.get(i).ok_or(Fault::Type)?.elements::<T>()?;
         Ok((input, self.result::<U>(0)?))
     }
+}
+
+/// Memory for a layout of operands; see [`Kernel::prepared`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Bytes, a multiple of eight for each piece.
+    pub bytes: usize,
+    /// Pieces that do not depend on one another.
+    pub pieces: usize,
+}
+
+/// What a kernel makes a layout of operands from.
+#[derive(Debug)]
+pub struct Preparation<'a, 'b> {
+    /// The operands, whole.
+    pub operands: &'b [Operand<'a>],
+    /// The pieces to make.
+    pub pieces: Range<usize>,
+    /// The memory of these pieces, with any content.
+    pub out: &'b mut [u64],
+    /// The instruction set to compute with.
+    pub level: Level,
 }
 
 /// What every op of an open kind has: a name, plain data, types and numbers.
@@ -86,15 +117,37 @@ pub trait Kernel: Send + Sync + 'static {
     fn infer(&self, operands: &[TensorType]) -> Result<ResultTypes, ErrorKind>;
 
     /// How many independent pieces the results can be computed in; divides every result's length.
-    /// The pieces have the same bits however they are computed, but for contractions, whose library
-    /// may round by the size of what it is given: plans cut those by shapes alone.
+    /// The pieces have the same bits however they are computed.
     fn blocks(&self, _operands: &[TensorType], _results: &[TensorType]) -> usize {
         1
+    }
+
+    /// Whether a block reads of operand `i` only the block in the same place: then the operand can be cut
+    /// into as many equal pieces as the results, and a call gets the pieces of its blocks only.
+    fn cut(&self, _i: usize, _operands: &[TensorType]) -> bool {
+        self.pointwise()
     }
 
     /// Bytes of scratch that one call needs.
     fn scratch(&self, _operands: &[TensorType]) -> usize {
         0
+    }
+
+    /// A layout of operands that all calls read: its bytes, and in how many pieces of equal size it is
+    /// made. The operands that it is made of are not [cut](Self::cut).
+    fn prepared(&self, _operands: &[TensorType]) -> Option<Prepared> {
+        None
+    }
+
+    /// Makes pieces of what [`prepared`](Self::prepared) announces, from whole operands.
+    fn prepare(&self, _call: Preparation<'_, '_>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Whether no data can make [`eval`](Self::eval) fail. States are written in place only after
+    /// everything that may fail.
+    fn infallible(&self) -> bool {
+        self.pointwise()
     }
 
     /// How much work one call is, in units of about one element moved and computed; what a plan
@@ -103,8 +156,9 @@ pub trait Kernel: Send + Sync + 'static {
         operands.iter().chain(results).map(|ty| ty.shape.elements()).max().unwrap_or(0)
     }
 
-    /// Whether [`eval`](Kernel::eval) honours the operands' strides.
-    fn strided(&self) -> bool {
+    /// Whether [`eval`](Kernel::eval) honours these strides of the operands, with the bits that it gives
+    /// for row-major ones.
+    fn strided(&self, _operands: &[TensorType], _strides: &[Option<Strides>]) -> bool {
         false
     }
 
@@ -116,6 +170,25 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// Computes the blocks of a call: no allocation, no thread, no panic.
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault>;
+}
+
+/// Runs a kernel on all blocks: the reference for every other way.
+pub(crate) fn eval_whole<'a>(
+    kernel: &dyn Kernel,
+    operands: &[Operand<'a>],
+    results: &mut [ResultMut<'a>],
+    level: Level,
+) -> Result<(), Fault> {
+    let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
+    let result_types: ResultTypes = results.iter().map(|r| *r.ty).collect();
+    let mut prepared = Vec::new();
+    if let Some(Prepared { bytes, pieces }) = kernel.prepared(&types) {
+        prepared = vec![0; bytes / 8];
+        kernel.prepare(Preparation { operands, pieces: 0..pieces, out: &mut prepared, level })?;
+    }
+    let mut scratch = vec![0; kernel.scratch(&types).div_ceil(8)];
+    let blocks = 0..kernel.blocks(&types, &result_types);
+    kernel.eval(Call { operands, results, scratch: &mut scratch, prepared: &prepared, blocks, level })
 }
 
 /// The error of a wrong number of operands.

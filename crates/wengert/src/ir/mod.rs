@@ -11,8 +11,10 @@ mod var;
 mod verify;
 
 pub use attrs::{Attr, Attrs};
-pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
-pub(crate) use kernel::{one, operands};
+pub use kernel::{
+    Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides,
+};
+pub(crate) use kernel::{eval_whole, one, operands};
 pub use op::{
     Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
     IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,

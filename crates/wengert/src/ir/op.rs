@@ -9,9 +9,9 @@ use smallvec::{SmallVec, smallvec};
 use super::attrs::{Attr, Attrs};
 use super::kernel::{Call, Kernel, ResultTypes, arity};
 use super::var::Var;
-use crate::dtype::{DType, Native};
+use crate::dtype::DType;
 use crate::error::{ErrorKind, Fault};
-use crate::kernels::Lane;
+use crate::kernels::{Lane, Map, Real, map};
 use crate::shape::{MAX_RANK, TensorType};
 use crate::tensor::Tensor;
 
@@ -118,18 +118,21 @@ pub trait ElementwiseOp: Kernel {
 struct Lanes<E, const N: usize>(E);
 
 impl<E: Elementwise<N>, const N: usize> Lanes<E, N> {
-    fn run<T: Native + Lane>(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+    fn run<T: Real>(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let mut x: [&[T]; N] = [&[]; N];
         for (slot, operand) in x.iter_mut().zip(call.operands) {
-            *slot = operand.elements::<T>()?.get(call.blocks.clone()).ok_or(Fault::Type)?;
+            *slot = operand.elements::<T>()?;
         }
-        let out = call.result::<T>(0)?;
-        // Re-sliced to one length, so that the loop below has no bounds to check.
-        let x = x.map(|s| &s[..out.len()]);
-        for (i, o) in out.iter_mut().enumerate() {
-            *o = self.0.eval(x.map(|s| s[i]));
-        }
-        Ok(())
+        let level = call.level;
+        map(level, &self.0, x, call.result::<T>(0)?)
+    }
+}
+
+/// An elementwise function as the kernels apply it.
+impl<E: Elementwise<N>, const N: usize> Map<N> for E {
+    #[inline(always)]
+    fn apply<L: Lane>(&self, x: [L; N]) -> L {
+        self.eval(x)
     }
 }
 

@@ -1,8 +1,9 @@
 //! Contractions of two arrays along labelled axes, on top of a serial matrix product.
 
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar, ShapeBuilder};
+use smallvec::SmallVec;
 
+use super::gemm::{self, FEW, Product, Right, Strides, gemm};
+use super::simd::{Level, Real};
 use crate::error::Fault;
 
 /// One label of a contraction: its size and its stride in each array (`None` where absent).
@@ -12,80 +13,206 @@ pub(crate) struct Axis {
     /// Its size in the whole result, of which this call may compute a part. Choices are made by this,
     /// so that a part has the bits of the whole.
     pub(crate) full: usize,
-    pub(crate) lhs: Option<isize>,
-    pub(crate) rhs: Option<isize>,
-    pub(crate) out: Option<isize>,
+    pub(crate) lhs: Option<usize>,
+    pub(crate) rhs: Option<usize>,
+    pub(crate) out: Option<usize>,
 }
 
 /// The largest number of labels: those of the result and as many summed ones.
 pub(crate) const MAX_LABELS: usize = 2 * crate::shape::MAX_RANK;
 
-/// Products with at most this many multiplications run as plain loops: packing would cost more.
-const SMALL: usize = 512;
+/// A contraction as loops over matrix products.
+#[derive(Clone, Debug)]
+pub(crate) struct Loops {
+    /// Rows, columns and summed axis of the product; columns lie side by side in the result.
+    m: Axis,
+    n: Axis,
+    k: Axis,
+    /// The other axes, each a loop around the product.
+    outer: SmallVec<[Axis; 4]>,
+    /// Whether the second operand is the left matrix.
+    swapped: bool,
+}
 
-/// `out = Σ lhs · rhs` over the labels that `out` lacks.
-pub(crate) fn contract<T>(axes: &mut [Axis], lhs: &[T], rhs: &[T], out: &mut [T]) -> Result<(), Fault>
-where
-    T: LinalgScalar,
-{
-    if axes.iter().any(|a| a.size == 0) {
-        out.fill(T::zero());
-        return Ok(());
+const UNIT: Axis = Axis { size: 1, full: 1, lhs: None, rhs: None, out: None };
+
+impl Loops {
+    pub(crate) fn new(axes: &[Axis]) -> Self {
+        let mut axes: SmallVec<[Axis; MAX_LABELS]> = axes.iter().copied().filter(|a| a.full != 1).collect();
+        fuse(&mut axes);
+        // Columns are neighbours in the result: where those belong to the first operand alone, the operands
+        // change places. A vector that results from a row-major matrix is a column of rows instead.
+        let neighbours = |a: &&Axis| a.out == Some(1);
+        let left = axes.iter().find(neighbours).filter(|a| a.rhs.is_none());
+        let matrix = axes.iter().any(|a| a.lhs.is_none());
+        let swapped = left.is_some_and(|a| matrix || a.lhs == Some(1));
+        if swapped {
+            axes.iter_mut().for_each(|a| std::mem::swap(&mut a.lhs, &mut a.rhs));
+        }
+        let columns = axes.iter().position(|a| a.lhs.is_none() && a.out == Some(1));
+        let n = columns.map_or(UNIT, |i| axes.remove(i));
+        let m = take(&mut axes, |a| a.rhs.is_none());
+        let k = take(&mut axes, |a| a.out.is_none());
+        Self { m, n, k, outer: axes.into_iter().collect(), swapped }
     }
-    let axes = {
-        let kept = fuse(axes);
-        &mut axes[..kept]
-    };
-    // The matrix product takes the largest label of each role; the others are looped over.
-    let m = take(axes, |a| a.lhs.is_some() && a.rhs.is_none());
-    let n = take(axes, |a| a.lhs.is_none() && a.rhs.is_some());
-    let k = take(axes, |a| a.out.is_none());
-    let accumulate = axes.iter().any(|a| a.out.is_none() && a.size > 1);
-    if accumulate {
-        out.fill(T::zero());
+
+    fn product(&self, accumulate: bool) -> Product {
+        let Self { m, n, k, .. } = self;
+        let at = |stride: Option<usize>| stride.unwrap_or(0);
+        Product {
+            m: m.size,
+            n: n.size,
+            k: k.size,
+            a: Strides { rows: at(m.lhs), columns: at(k.lhs) },
+            b: Strides { rows: at(k.rhs), columns: at(n.rhs) },
+            c: at(m.out),
+            accumulate,
+        }
     }
-    let mut index = [0usize; MAX_LABELS];
-    let (mut l, mut r, mut o) = (0isize, 0isize, 0isize);
-    loop {
-        product(&m, &n, &k, &lhs[l as usize..], &rhs[r as usize..], &mut out[o as usize..], accumulate)?;
-        let mut axis = axes.len();
+
+    /// Whether two ways to lay out the operands give the same bits: the same sums in the same order.
+    pub(crate) fn same_bits(&self, other: &Self) -> bool {
+        let sums = |l: &Self| {
+            let outer = l.outer.iter().filter(|a| a.out.is_none()).map(|a| a.full);
+            std::iter::once(l.k.full).chain(outer).collect::<SmallVec<[usize; 4]>>()
+        };
+        sums(self) == sums(other) && self.kernel() == other.kernel()
+    }
+
+    /// How each product is computed.
+    fn kernel(&self) -> Inner {
+        match (self.m.full, self.n.full, self.k.full) {
+            (1, 1, _) => Inner::Dot,
+            (m, n, k) if m * n * k <= SMALL => Inner::Plain,
+            _ => Inner::Gemm,
+        }
+    }
+
+    /// Elements of the right matrix packed once for all rows; 0 where each call reads it as it is.
+    pub(crate) fn packed_len<T>(&self) -> usize {
+        let often = self.m.full > FEW && self.outer.is_empty() && self.kernel() == Inner::Gemm;
+        if often { gemm::packed_len::<T>(self.k.full, self.n.full) } else { 0 }
+    }
+
+    /// In how many pieces of equal length that is packed.
+    pub(crate) fn pieces<T>(&self) -> usize {
+        self.n.full.div_ceil(gemm::piece::<T>())
+    }
+
+    /// Packs some of the pieces.
+    pub(crate) fn pack<T: Real>(
+        &self,
+        level: Level,
+        pieces: std::ops::Range<usize>,
+        lhs: &[T],
+        rhs: &[T],
+        out: &mut [T],
+    ) -> Result<(), Fault> {
+        let right = if self.swapped { lhs } else { rhs };
+        let p = self.product(false);
+        let (start, end) = (pieces.start * gemm::piece::<T>(), (pieces.end * gemm::piece::<T>()).min(p.n));
+        let from = right.get(start * p.b.columns..).unwrap_or(&[]);
+        gemm::pack(level, (p.k, end.saturating_sub(start)), from, p.b, out)
+    }
+
+    /// Elements of scratch of a call.
+    pub(crate) fn scratch_len<T>(&self) -> usize {
+        match self.kernel() {
+            Inner::Gemm if self.packed_len::<T>() > 0 => gemm::left_len::<T>(self.k.full),
+            Inner::Gemm => gemm::scratch_len::<T>(self.k.full, self.n.full),
+            Inner::Dot | Inner::Plain => 0,
+        }
+    }
+
+    /// `out = Σ lhs · rhs`; `packed` is what [`pack`](Self::pack) made, if anything.
+    pub(crate) fn run<T: Real>(
+        &self,
+        level: Level,
+        (lhs, rhs): (&[T], &[T]),
+        packed: &[T],
+        out: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), Fault> {
+        let (left, right) = if self.swapped { (rhs, lhs) } else { (lhs, rhs) };
+        let sizes = [self.m, self.n, self.k];
+        if sizes.iter().chain(&self.outer).any(|a| a.size == 0) {
+            out.fill(T::default());
+            return Ok(());
+        }
+        let accumulate = self.outer.iter().any(|a| a.out.is_none());
+        if accumulate {
+            out.fill(T::default());
+        }
+        let (product, inner) = (self.product(accumulate), self.kernel());
+        let mut index = [0usize; MAX_LABELS];
+        let (mut l, mut r, mut o) = (0, 0, 0);
         loop {
-            if axis == 0 {
-                return Ok(());
+            let (a, b, c) = (&left[l..], &right[r..], &mut out[o..]);
+            match inner {
+                Inner::Gemm if packed.is_empty() => gemm(level, &product, a, Right::Plain(b), c, scratch)?,
+                Inner::Gemm => gemm(level, &product, a, Right::Packed(packed), c, scratch)?,
+                Inner::Dot | Inner::Plain => plain(&product, a, b, c),
             }
-            axis -= 1;
-            let a = axes[axis];
-            let (sl, sr, so) = (a.lhs.unwrap_or(0), a.rhs.unwrap_or(0), a.out.unwrap_or(0));
-            index[axis] += 1;
-            l += sl;
-            r += sr;
-            o += so;
-            if index[axis] < a.size {
-                break;
+            let mut axis = self.outer.len();
+            loop {
+                if axis == 0 {
+                    return Ok(());
+                }
+                axis -= 1;
+                let a = self.outer[axis];
+                let (sl, sr, so) = (a.lhs.unwrap_or(0), a.rhs.unwrap_or(0), a.out.unwrap_or(0));
+                index[axis] += 1;
+                if index[axis] < a.size {
+                    (l, r, o) = (l + sl, r + sr, o + so);
+                    break;
+                }
+                let back = a.size - 1;
+                (l, r, o) = (l - sl * back, r - sr * back, o - so * back);
+                index[axis] = 0;
             }
-            let size = a.size as isize;
-            l -= sl * size;
-            r -= sr * size;
-            o -= so * size;
-            index[axis] = 0;
         }
     }
 }
 
-/// Merges labels that lie behind one another in every array; returns how many remain in front.
-fn fuse(axes: &mut [Axis]) -> usize {
-    let follows = |outer: Option<isize>, inner: Option<isize>, size: usize| match (outer, inner) {
+#[derive(Clone, Copy, PartialEq)]
+enum Inner {
+    Dot,
+    Plain,
+    Gemm,
+}
+
+/// Products with at most this many multiplications run as plain loops: a call would cost more.
+const SMALL: usize = 64;
+
+/// A product by plain loops, each sum in the order of `k`.
+fn plain<T: Real>(p: &Product, a: &[T], b: &[T], c: &mut [T]) {
+    for i in 0..p.m {
+        for j in 0..p.n {
+            let mut sum = T::default();
+            for q in 0..p.k {
+                sum = sum + a[i * p.a.rows + q * p.a.columns] * b[q * p.b.rows + j * p.b.columns];
+            }
+            let o = &mut c[i * p.c + j];
+            *o = if p.accumulate { *o + sum } else { sum };
+        }
+    }
+}
+
+/// Merges labels that lie behind one another in every array.
+fn fuse(axes: &mut SmallVec<[Axis; MAX_LABELS]>) {
+    let follows = |outer: Option<usize>, inner: Option<usize>, size: usize| match (outer, inner) {
         (None, None) => true,
-        (Some(o), Some(i)) => o == i * size as isize,
+        (Some(o), Some(i)) => o == i * size,
         _ => false,
     };
-    let mut kept = axes.len();
     let mut i = 0;
-    while i < kept {
+    while i < axes.len() {
         let a = axes[i];
-        let partner = (0..kept).find(|&j| {
+        let partner = (0..axes.len()).find(|&j| {
             let b = axes[j];
+            // A label that is cut goes outside of the others, and its own neighbours are whole.
             j != i
+                && b.size == b.full
                 && follows(a.lhs, b.lhs, b.size)
                 && follows(a.rhs, b.rhs, b.size)
                 && follows(a.out, b.out, b.size)
@@ -93,57 +220,16 @@ fn fuse(axes: &mut [Axis]) -> usize {
         if let Some(j) = partner {
             axes[j].size *= a.size;
             axes[j].full *= a.full;
-            axes[i..kept].rotate_left(1);
-            kept -= 1;
+            axes.remove(i);
             i = 0;
         } else {
             i += 1;
         }
     }
-    kept
 }
 
-/// Takes the largest label of a role out of the loop, leaving a label of size 1 in its place.
-fn take(axes: &mut [Axis], role: impl Fn(&Axis) -> bool) -> Axis {
-    let unit = Axis { size: 1, full: 1, lhs: None, rhs: None, out: None };
-    match axes.iter_mut().filter(|a| role(a)).max_by_key(|a| a.full) {
-        Some(axis) => std::mem::replace(axis, unit),
-        None => unit,
-    }
-}
-
-/// One matrix product `out (+)= lhs[m, k] · rhs[k, n]` by strides.
-fn product<T: LinalgScalar>(
-    m: &Axis,
-    n: &Axis,
-    k: &Axis,
-    lhs: &[T],
-    rhs: &[T],
-    out: &mut [T],
-    accumulate: bool,
-) -> Result<(), Fault> {
-    let stride = |s: Option<isize>| s.unwrap_or(0).unsigned_abs();
-    let (lm, lk) = (stride(m.lhs), stride(k.lhs));
-    let (rk, rn) = (stride(k.rhs), stride(n.rhs));
-    let (om, on) = (stride(m.out), stride(n.out));
-    if m.full * n.full * k.full <= SMALL {
-        for i in 0..m.size {
-            for j in 0..n.size {
-                let mut sum = T::zero();
-                for p in 0..k.size {
-                    sum = sum + lhs[i * lm + p * lk] * rhs[p * rk + j * rn];
-                }
-                let o = &mut out[i * om + j * on];
-                *o = if accumulate { *o + sum } else { sum };
-            }
-        }
-        return Ok(());
-    }
-    let misfit = |_| Fault::Custom("strides that leave their array");
-    let a = ArrayView2::from_shape((m.size, k.size).strides((lm, lk)), lhs).map_err(misfit)?;
-    let b = ArrayView2::from_shape((k.size, n.size).strides((rk, rn)), rhs).map_err(misfit)?;
-    let mut c =
-        ArrayViewMut2::from_shape((m.size, n.size).strides((om.max(1), on.max(1))), out).map_err(misfit)?;
-    general_mat_mul(T::one(), &a, &b, if accumulate { T::one() } else { T::zero() }, &mut c);
-    Ok(())
+/// Takes the largest label of a role out of the loops, or one of size 1.
+fn take(axes: &mut SmallVec<[Axis; MAX_LABELS]>, role: impl Fn(&Axis) -> bool) -> Axis {
+    let largest = (0..axes.len()).filter(|&i| role(&axes[i])).max_by_key(|&i| axes[i].full);
+    largest.map_or(UNIT, |i| axes.remove(i))
 }

@@ -2,6 +2,8 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use super::simd::Vector;
+
 /// One lane of floating-point numbers. Elementwise ops write their function once over this
 /// trait, without `if`: a choice is a comparison followed by [`select`](Lane::select), so that
 /// the same text serves a scalar and a whole vector register.
@@ -48,41 +50,76 @@ macro_rules! scalar_lane {
     ($T:ident) => {
         impl Lane for $T {
             type Mask = bool;
+            #[inline(always)]
             fn splat(value: f64) -> Self {
                 value as $T
             }
+            #[inline(always)]
             fn select(mask: bool, a: Self, b: Self) -> Self {
                 if mask { a } else { b }
             }
+            #[inline(always)]
             fn lt(self, other: Self) -> bool {
                 self < other
             }
+            #[inline(always)]
             fn gt(self, other: Self) -> bool {
                 self > other
             }
+            #[inline(always)]
             fn is_nan(self) -> bool {
                 <$T>::is_nan(self)
             }
+            #[inline(always)]
             fn abs(self) -> Self {
                 <$T>::abs(self)
             }
+            #[inline(always)]
             fn sqrt(self) -> Self {
                 <$T>::sqrt(self)
             }
+            #[inline(always)]
             fn exp(self) -> Self {
                 <$T>::exp(self)
             }
+            #[inline(always)]
             fn ln(self) -> Self {
                 <$T>::ln(self)
             }
+            #[inline(always)]
             fn sin(self) -> Self {
                 <$T>::sin(self)
             }
+            #[inline(always)]
             fn cos(self) -> Self {
                 <$T>::cos(self)
             }
+            #[inline(always)]
             fn tanh(self) -> Self {
                 <$T>::tanh(self)
+            }
+        }
+        impl Vector for $T {
+            type Scalar = Self;
+            const LANES: usize = 1;
+            #[inline(always)]
+            fn all(value: Self) -> Self {
+                value
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const Self) -> Self {
+                // SAFETY: passed on from the caller.
+                unsafe { *from }
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut Self) {
+                // SAFETY: passed on from the caller.
+                unsafe { *to = self }
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // Without such an instruction a fused one would be a slow call.
+                self * b + c
             }
         }
     };

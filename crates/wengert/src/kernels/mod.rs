@@ -7,9 +7,18 @@
 
 pub(crate) mod contract;
 pub(crate) mod copy;
+pub(crate) mod gemm;
 mod lane;
+mod map;
+mod math;
 mod philox;
 pub(crate) mod reduce;
+mod simd;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use lane::Lane;
+pub(crate) use map::{Map, map};
+pub use simd::Level;
+pub(crate) use simd::Real;
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};

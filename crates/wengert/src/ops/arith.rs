@@ -1,12 +1,11 @@
 //! Arithmetic: `+ - * /` and negation as operators, with broadcasting; maximum and minimum.
 
-use crate::dtype::Native;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attr, Attrs, Call, Contribution, Domain, Elementwise, IndexMap, IntoVar, Kernel, Linear, Op, Partial,
     ResultTypes, Var, Vars, one, operands,
 };
-use crate::kernels::Lane;
+use crate::kernels::{Lane, Map, map};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
@@ -19,6 +18,7 @@ impl Elementwise<2> for Add {
     fn commutative(&self) -> bool {
         true
     }
+    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a + b
     }
@@ -33,6 +33,7 @@ impl Elementwise<2> for Sub {
     fn name(&self) -> &'static str {
         "sub"
     }
+    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a - b
     }
@@ -50,6 +51,7 @@ impl Elementwise<2> for Mul {
     fn commutative(&self) -> bool {
         true
     }
+    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a * b
     }
@@ -67,6 +69,7 @@ impl Elementwise<2> for Div {
     fn domain(&self, i: usize) -> Domain {
         if i == 0 { Domain::All } else { Domain::NonZero }
     }
+    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a / b
     }
@@ -91,6 +94,7 @@ impl Elementwise<2> for Extremum {
     fn domain(&self, i: usize) -> Domain {
         Domain::Apart(i as u8)
     }
+    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         let first = match self {
             Self::Maximum => a.gt(b),
@@ -134,16 +138,17 @@ impl Kernel for Scale {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        fn run<T: Native + Lane>(factor: f64, call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let blocks = call.blocks.clone();
+        let level = call.level;
+        crate::dtype::with_float!(call.operands[0].ty.dtype, T => {
             let (x, out) = call.unary::<T, T>(0)?;
-            let factor = T::splat(factor);
-            for (o, &x) in out.iter_mut().zip(x.get(blocks).ok_or(Fault::Type)?) {
-                *o = x * factor;
-            }
-            Ok(())
-        }
-        crate::dtype::with_float!(call.operands[0].ty.dtype, T => run::<T>(self.factor, &mut call))
+            map(level, self, [x], out)
+        })
+    }
+}
+impl Map<1> for Scale {
+    #[inline(always)]
+    fn apply<L: Lane>(&self, [x]: [L; 1]) -> L {
+        x * L::splat(self.factor)
     }
 }
 impl Linear for Scale {

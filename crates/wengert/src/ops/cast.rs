@@ -12,9 +12,8 @@ use crate::shape::TensorType;
 /// Conversion of all elements, as Rust's `as` does it.
 fn convert(mut call: Call<'_, '_>) -> Result<(), Fault> {
     fn run<T: Native, U: Native>(call: &mut Call<'_, '_>, bool: bool) -> Result<(), Fault> {
-        let blocks = call.blocks.clone();
         let (x, out) = call.unary::<T, U>(0)?;
-        for (o, &x) in out.iter_mut().zip(&x[blocks]) {
+        for (o, &x) in out.iter_mut().zip(x) {
             let x = if bool { f64::from(u8::from(x.to_f64() != 0.0)) } else { x.to_f64() };
             *o = U::from_f64(x);
         }
@@ -23,18 +22,16 @@ fn convert(mut call: Call<'_, '_>) -> Result<(), Fault> {
     let (from, to) = (call.operands[0].ty.dtype, call.results[0].ty.dtype);
     if from == DType::I64 && to == DType::U32 {
         // By way of f64 large integers would be rounded; these two meet directly.
-        let blocks = call.blocks.clone();
         let (x, out) = call.unary::<i64, u32>(0)?;
-        for (o, &x) in out.iter_mut().zip(&x[blocks]) {
+        for (o, &x) in out.iter_mut().zip(x) {
             *o = x.clamp(0, i64::from(u32::MAX)) as u32;
         }
         return Ok(());
     }
     if from == to {
         return with_dtype!(from, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(&x[blocks]);
+            out.copy_from_slice(x);
             Ok(())
         });
     }

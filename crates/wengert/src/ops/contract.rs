@@ -5,12 +5,13 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::with_float;
+use crate::dtype::{DType, Native, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands,
+    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, Operand, Preparation, Prepared, ResultTypes,
+    Strides, Var, Vars, one, operands,
 };
-use crate::kernels::contract::{Axis, MAX_LABELS, contract};
+use crate::kernels::contract::{Axis, Loops, MAX_LABELS};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -120,42 +121,88 @@ impl Kernel for Contract {
         let size = |&l: &u8| self.size(l, lhs.shape, rhs.shape).unwrap_or(1);
         self.labels().iter().map(size).fold(1, usize::saturating_mul) / PRODUCTS
     }
-    fn strided(&self) -> bool {
+    fn cut(&self, i: usize, _: &[TensorType]) -> bool {
+        let own = if i == 0 { &self.lhs } else { &self.rhs };
+        self.out.first().is_some_and(|first| own.first() == Some(first))
+    }
+    fn infallible(&self) -> bool {
         true
     }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (lhs, rhs) = (call.operands[0], call.operands[1]);
-        let shape = call.results[0].ty.shape;
-        let (ls, rs, os) = (lhs.ty.shape.strides(), rhs.ty.shape.strides(), shape.strides());
-        let ls = lhs.strides.unwrap_or(&ls);
-        let rs = rhs.strides.unwrap_or(&rs);
-        let at = |labels: &Labels, label: u8| labels.iter().position(|&l| l == label);
-        let mut axes: SmallVec<[Axis; MAX_LABELS]> = SmallVec::new();
-        let (mut from_l, mut from_r) = (0, 0);
-        for label in self.labels() {
-            let (l, r, o) = (at(&self.lhs, label), at(&self.rhs, label), at(&self.out, label));
-            let mut size = l.map_or(0, |i| lhs.ty.shape[i]).max(r.map_or(0, |i| rhs.ty.shape[i]));
-            let full = size;
-            if o == Some(0) {
-                // The blocks are slabs of the result's first axis.
-                size = call.blocks.len();
-                from_l = l.map_or(0, |i| ls[i] as usize * call.blocks.start);
-                from_r = r.map_or(0, |i| rs[i] as usize * call.blocks.start);
-            }
-            axes.push(Axis {
-                size,
-                full,
-                lhs: l.map(|i| ls[i]),
-                rhs: r.map(|i| rs[i]),
-                out: o.map(|i| os[i]),
-            });
-        }
+    fn scratch(&self, operands: &[TensorType]) -> usize {
+        self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.scratch_len::<T>() * size_of::<T>())))
+    }
+    fn prepared(&self, operands: &[TensorType]) -> Option<Prepared> {
+        let bytes = self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.packed_len::<T>() * size_of::<T>())));
+        let pieces = self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.pieces::<T>())));
+        (bytes > 0).then_some(Prepared { bytes, pieces })
+    }
+    fn prepare(&self, call: Preparation<'_, '_>) -> Result<(), Fault> {
+        let [lhs, rhs] = call.operands else { return Err(Fault::Type) };
+        let loops = self.loops([lhs.ty, rhs.ty], [lhs.strides, rhs.strides], None);
+        with_float!(lhs.ty.dtype, T => {
+            let out = bytemuck::cast_slice_mut(call.out);
+            loops.pack::<T>(call.level, call.pieces, lhs.elements()?, rhs.elements()?, out)
+        })
+    }
+    fn strided(&self, operands: &[TensorType], strides: &[Option<Strides>]) -> bool {
+        let ([lhs, rhs], [l, r]) = (operands, strides) else { return false };
+        let plain = self.loops([lhs, rhs], [None; 2], None);
+        plain.same_bits(&self.loops([lhs, rhs], [l.as_ref(), r.as_ref()], None))
+    }
+    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
+        let [lhs, rhs] = call.operands else { return Err(Fault::Type) };
+        let loops = self.loops([lhs.ty, rhs.ty], [lhs.strides, rhs.strides], Some(call.blocks.len()));
+        // The blocks are slabs of the result's first axis; an operand that is whole begins further on.
+        let start = |labels: &Labels, operand: &Operand<'_>| {
+            let cut = operand.strides.is_none() && labels.first() == self.out.first();
+            let axis = labels.iter().position(|l| Some(l) == self.out.first()).filter(|_| !cut);
+            axis.map_or(0, |i| strides_of(operand.ty, operand.strides)[i] * call.blocks.start)
+        };
+        let (from_l, from_r) = (start(&self.lhs, lhs), start(&self.rhs, rhs));
         with_float!(lhs.ty.dtype, T => {
             let l = lhs.elements::<T>()?.get(from_l..).unwrap_or(&[]);
             let r = rhs.elements::<T>()?.get(from_r..).unwrap_or(&[]);
-            contract(&mut axes, l, r, call.result::<T>(0)?)
+            let packed = bytemuck::cast_slice(call.prepared);
+            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
+            let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
+            loops.run(call.level, (l, r), packed, out, scratch)
         })
     }
+}
+impl Contract {
+    /// The loops over operands of these types and strides, or over some slabs of their result.
+    fn loops(&self, types: [&TensorType; 2], strides: [Option<&Strides>; 2], slabs: Option<usize>) -> Loops {
+        let of = |i: usize| strides_of(types[i], strides[i]);
+        let (ls, rs) = (of(0), of(1));
+        let size = |label| self.size(label, types[0].shape, types[1].shape).unwrap_or(0);
+        let at = |labels: &Labels, label: u8| labels.iter().position(|&l| l == label);
+        let mut axes: SmallVec<[Axis; MAX_LABELS]> = SmallVec::new();
+        // Labels of the result come first, so from the last of them on its strides are products of sizes.
+        let mut step = 1;
+        for &label in self.out.iter().rev() {
+            let full = size(label);
+            let cut = slabs.filter(|_| Some(&label) == self.out.first());
+            let (lhs, rhs) = (at(&self.lhs, label).map(|i| ls[i]), at(&self.rhs, label).map(|i| rs[i]));
+            axes.push(Axis { size: cut.unwrap_or(full), full, lhs, rhs, out: Some(step) });
+            step *= full;
+        }
+        axes.reverse();
+        for (i, &label) in self.lhs.iter().enumerate().filter(|(_, l)| !self.out.contains(l)) {
+            let full = size(label);
+            axes.push(Axis { size: full, full, lhs: Some(ls[i]), rhs: at(&self.rhs, label).map(|i| rs[i]), out: None });
+        }
+        Loops::new(&axes)
+    }
+
+    fn sized(&self, operands: &[TensorType], measure: impl Fn(&Loops, DType) -> Result<usize, Fault>) -> usize {
+        let [lhs, rhs] = operands else { return 0 };
+        measure(&self.loops([lhs, rhs], [None; 2], None), lhs.dtype).unwrap_or(0)
+    }
+}
+
+/// The strides of an operand, row-major ones if none are given.
+fn strides_of(ty: &TensorType, strides: Option<&Strides>) -> Strides {
+    strides.copied().unwrap_or_else(|| ty.shape.strides().map(|s| s as usize))
 }
 impl Bilinear for Contract {
     fn contraction(&self) -> Option<Contraction<'_>> {

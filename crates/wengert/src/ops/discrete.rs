@@ -56,8 +56,8 @@ impl Kernel for Compare {
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + PartialOrd>(relation: Relation, call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let a = &call.operands[0].elements::<T>()?[call.blocks.clone()];
-            let b = &call.operands[1].elements::<T>()?[call.blocks.clone()];
+            let a = call.operands[0].elements::<T>()?;
+            let b = call.operands[1].elements::<T>()?;
             for ((o, a), b) in call.result::<u8>(0)?.iter_mut().zip(a).zip(b) {
                 *o = u8::from(match relation {
                     Relation::Less => a < b,
@@ -120,9 +120,8 @@ impl Kernel for Step {
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_float!(call.operands[0].ty.dtype, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, T>(0)?;
-            for (o, &x) in out.iter_mut().zip(&x[blocks]) {
+            for (o, &x) in out.iter_mut().zip(x) {
                 *o = match self {
                     // Zero and NaN stay what they are.
                     Self::Sign => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x },
@@ -171,9 +170,8 @@ impl Kernel for StopGradient {
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_dtype!(call.operands[0].ty.dtype, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(&x[blocks]);
+            out.copy_from_slice(x);
             Ok(())
         })
     }

@@ -3,7 +3,7 @@
 use crate::dtype::{self, Native, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, Operand, ResultTypes, Var, Vars, one, operands,
 };
 use crate::kernels::copy::prefetch;
 use crate::ops::movement::batch_all;
@@ -37,19 +37,28 @@ impl Rows {
         let dims: Vec<usize> = index.shape.iter().chain(&x.shape[b + 1..]).copied().collect();
         Shape::new(&dims)
     }
-    /// For position `i` of the index: which row of `x` it picks, counted over all batches.
-    fn row(self, x: Shape, index: dtype::Slice<'_>, i: usize) -> Result<usize, Fault> {
-        let found = match index {
+    /// How many independent blocks there are: the batches, or without any the picks. Everything but the
+    /// rows of no batch is cut into them.
+    fn blocks(self, x: &TensorType, index: &TensorType) -> usize {
+        if self.batch > 0 { x.shape[..self.batch].iter().product() } else { index.shape.elements() }
+    }
+    /// For position `i` of an index, or of the blocks of a call: which row of `x`, or of the same batches
+    /// of it, it picks. `before` blocks were left out.
+    fn row(self, x: Shape, index: &Operand<'_>, i: usize, before: usize) -> Result<usize, Fault> {
+        let found = match index.data {
             dtype::Slice::U8(v) => i64::from(v[i]),
             dtype::Slice::U32(v) => i64::from(v[i]),
             dtype::Slice::I64(v) => v[i],
             _ => return Err(Fault::Type),
         };
-        let (batches, below, _) = x.split_at(self.batch, 1);
-        let picks = index.len() / batches.max(1);
+        let below = x[self.batch];
+        let picks: usize = index.ty.shape[self.batch..].iter().product();
         match usize::try_from(found).ok().filter(|&r| r < below) {
             Some(row) => Ok(i / picks * below + row),
-            None => Err(Fault::Index { position: i, found, below }),
+            None => {
+                let block = if self.batch > 0 { picks } else { 1 };
+                Err(Fault::Index { position: before * block + i, found, below })
+            }
         }
     }
     fn sample(s: &mut Sampler) -> (Self, Shape, Shape) {
@@ -79,7 +88,10 @@ impl Kernel for Gather {
         one(x.dtype, self.0.picked(x, index)?)
     }
     fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        operands.get(1).map_or(1, |index| index.shape.elements())
+        if let [x, index] = operands { self.0.blocks(x, index) } else { 1 }
+    }
+    fn cut(&self, i: usize, _: &[TensorType]) -> bool {
+        i == 1 || self.0.batch > 0
     }
     fn work(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(0, |r| r.shape.elements())
@@ -89,15 +101,15 @@ impl Kernel for Gather {
         let width: usize = x.ty.shape[self.0.batch + 1..].iter().product();
         with_dtype!(x.ty.dtype, T => {
             let from = x.elements::<T>()?;
-            let blocks = call.blocks.clone();
+            let (before, picks) = (call.blocks.start, index.data.len());
+            let rows = |i| self.0.row(x.ty.shape, &index, i, before);
             let out = call.result::<T>(0)?;
-            for (o, i) in blocks.clone().enumerate() {
-                let soon = i + AHEAD;
-                if soon < blocks.end && let Ok(row) = self.0.row(x.ty.shape, index.data, soon) {
+            for i in 0..picks {
+                if i + AHEAD < picks && let Ok(row) = rows(i + AHEAD) {
                     prefetch(&from[row * width..(row + 1) * width]);
                 }
-                let row = self.0.row(x.ty.shape, index.data, i)?;
-                out[o * width..(o + 1) * width].copy_from_slice(&from[row * width..(row + 1) * width]);
+                let row = rows(i)?;
+                out[i * width..(i + 1) * width].copy_from_slice(&from[row * width..(row + 1) * width]);
             }
             Ok(())
         })
@@ -155,15 +167,22 @@ impl Kernel for ScatterAdd {
         }
         one(acc.dtype, acc.shape)
     }
+    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
+        // Without batches any row may be named by any pick.
+        if let [acc, _, index] = operands && self.0.batch > 0 { self.0.blocks(acc, index) } else { 1 }
+    }
+    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
+        self.0.batch > 0
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + std::ops::AddAssign>(rows: Rows, call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let (acc, part, index) = (call.operands[0], call.operands[1], call.operands[2]);
             let width: usize = acc.ty.shape[rows.batch + 1..].iter().product();
-            let part = part.elements::<T>()?;
+            let (part, before) = (part.elements::<T>()?, call.blocks.start);
             let out = call.result::<T>(0)?;
             out.copy_from_slice(acc.elements::<T>()?);
             for i in 0..index.data.len() {
-                let row = rows.row(acc.ty.shape, index.data, i)?;
+                let row = rows.row(acc.ty.shape, &index, i, before)?;
                 let into = &mut out[row * width..(row + 1) * width];
                 for (o, &x) in into.iter_mut().zip(&part[i * width..(i + 1) * width]) {
                     *o += x;

@@ -2,12 +2,12 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::dtype::{DType, Native};
+use crate::dtype::with_float;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attrs, Call, Custom, Domain, Elementwise, Kernel, Op, Partial, ResultTypes, Var, Vars, operands,
 };
-use crate::kernels::Lane;
+use crate::kernels::{Lane, map};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
@@ -23,6 +23,7 @@ macro_rules! unary {
             fn domain(&self, _: usize) -> Domain {
                 $domain
             }
+            #[inline(always)]
             fn eval<L: Lane>(&self, [$v]: [L; 1]) -> L {
                 $eval
             }
@@ -161,21 +162,11 @@ impl Kernel for SinCos {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        fn run<T: Native + Lane>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let x = call.operands[0].elements::<T>()?.get(call.blocks.clone()).ok_or(Fault::Type)?;
-            for (o, &x) in call.result::<T>(0)?.iter_mut().zip(x) {
-                *o = x.sin();
-            }
-            for (o, &x) in call.result::<T>(1)?.iter_mut().zip(x) {
-                *o = x.cos();
-            }
-            Ok(())
-        }
-        match call.operands[0].ty.dtype {
-            DType::F32 => run::<f32>(&mut call),
-            DType::F64 => run::<f64>(&mut call),
-            _ => Err(Fault::Type),
-        }
+        let (level, x) = (call.level, call.operands[0]);
+        with_float!(x.ty.dtype, T => {
+            map(level, &Sin, [x.elements::<T>()?], call.result::<T>(0)?)?;
+            map(level, &Cos, [x.elements::<T>()?], call.result::<T>(1)?)
+        })
     }
 }
 impl Custom for SinCos {

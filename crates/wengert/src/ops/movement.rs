@@ -14,10 +14,11 @@ use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
 /// Copies the blocks of a call (slabs of the result's first axis) from operand 0.
 fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Fault> {
     fn run<T: Native>(call: &mut Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
-        let mut dims = call.results[0].ty.shape;
-        let mut offset = offset;
+        let (mut dims, mut offset) = (call.results[0].ty.shape, offset);
         if dims.rank() > 0 {
-            offset += call.blocks.start as isize * strides[0];
+            if !slab_by_slab(offset, strides, dims, call.operands[0].ty.shape) {
+                offset += call.blocks.start as isize * strides[0];
+            }
             dims = dims.with(0, call.blocks.len());
         }
         let (x, out) = call.unary::<T, T>(0)?;
@@ -26,6 +27,31 @@ fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Faul
     }
     let Some(IndexMap::Strided { offset, strides }) = map else { return Err(Fault::Type) };
     with_dtype!(call.operands[0].ty.dtype, T => run::<T>(&mut call, offset, &strides))
+}
+
+/// Whether each slab of the result (along its first axis) reads the slab of the operand in the same
+/// place, and no other.
+fn slab_by_slab(offset: isize, strides: &[isize], dims: Shape, from: Shape) -> bool {
+    let (Some(&count), Some(&slab)) = (dims.first(), strides.first()) else { return false };
+    if slab <= 0 || dims.contains(&0) || count.checked_mul(slab as usize) != Some(from.elements()) {
+        return false;
+    }
+    let reach = |sign: isize| -> isize {
+        let inner = dims.iter().zip(strides).skip(1);
+        inner.map(|(&d, &s)| (d as isize - 1) * s).filter(|r| r * sign > 0).sum()
+    };
+    offset + reach(-1) >= 0 && offset + reach(1) < slab
+}
+
+/// The same for an op that copies along strides.
+fn cut_by_slabs(op: &dyn Linear, operands: &[TensorType]) -> bool {
+    let Some(x) = operands.first() else { return false };
+    match (op.index_map(x), op.infer(operands).ok().and_then(|r| r.first().copied())) {
+        (Some(IndexMap::Strided { offset, strides }), Some(y)) => {
+            slab_by_slab(offset, &strides, y.shape, x.shape)
+        }
+        _ => false,
+    }
 }
 
 fn slabs(results: &[TensorType]) -> usize {
@@ -59,11 +85,16 @@ impl Kernel for Reshape {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_dtype!(call.operands[0].ty.dtype, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(&x[blocks]);
+            out.copy_from_slice(x);
             Ok(())
         })
     }
@@ -119,6 +150,12 @@ impl Kernel for Permute {
     }
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         slabs(results)
+    }
+    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
+        cut_by_slabs(self, operands)
+    }
+    fn infallible(&self) -> bool {
+        true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         let map = self.index_map(call.operands[0].ty);
@@ -178,6 +215,12 @@ impl Kernel for Broadcast {
     }
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         slabs(results)
+    }
+    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
+        cut_by_slabs(self, operands)
+    }
+    fn infallible(&self) -> bool {
+        true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         let map = self.index_map(call.operands[0].ty);
@@ -284,6 +327,11 @@ impl Window {
         }
         (offset, strides)
     }
+    /// Whether all of the first axis is taken as it is.
+    fn slabs(&self, of: Shape) -> bool {
+        let whole = |s: &Stride| of.first() == Some(&s.size) && s.start == 0 && s.step == 1;
+        self.0.first().is_some_and(whole)
+    }
     fn batched(&self, size: usize) -> Self {
         let whole = Stride { start: 0, step: 1, size };
         Self(std::iter::once(whole).chain(self.0.iter().copied()).collect())
@@ -316,6 +364,12 @@ impl Kernel for Slice {
     }
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         slabs(results)
+    }
+    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
+        cut_by_slabs(self, operands)
+    }
+    fn infallible(&self) -> bool {
+        true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
         let map = self.index_map(call.operands[0].ty);
@@ -370,9 +424,22 @@ impl Kernel for AddSlice {
         }
         one(acc.dtype, acc.shape)
     }
+    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
+        operands.first().filter(|acc| self.0.slabs(acc.shape)).map_or(1, |acc| acc.shape[0])
+    }
+    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
+        operands.first().is_some_and(|acc| self.0.slabs(acc.shape))
+    }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (offset, strides) = self.0.walk(call.operands[0].ty.shape);
-        let dims = call.operands[1].ty.shape;
+        let acc = call.operands[0].ty.shape;
+        let (offset, strides) = self.0.walk(acc);
+        let mut dims = call.operands[1].ty.shape;
+        if self.0.slabs(acc) {
+            dims = dims.with(0, call.blocks.len());
+        }
         with_float!(call.operands[0].ty.dtype, T => {
             let part = call.operands[1].elements::<T>()?;
             let (acc, out) = call.unary::<T, T>(0)?;

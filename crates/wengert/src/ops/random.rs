@@ -29,6 +29,9 @@ impl Kernel for Uniform {
     fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
         results.first().map_or(1, |r| r.shape.elements())
     }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         trait Draw: Copy {
             fn draw(key: u64, index: u64) -> Self;

@@ -116,6 +116,12 @@ impl Kernel for Sum {
     fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
         x.first().map_or(1, |x| self.0.outer(x))
     }
+    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn scratch(&self, x: &[TensorType]) -> usize {
         let Some(x) = x.first() else { return 0 };
         let (_, reduced, inner) = x.shape.split_at(self.0.axis, self.0.count);
@@ -126,7 +132,6 @@ impl Kernel for Sum {
         let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
         with_float!(ty.dtype, T => {
             let x = call.operands[0].elements::<T>()?;
-            let x = &x[call.blocks.start * reduced * inner..call.blocks.end * reduced * inner];
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
             reduce::sum(out, x, reduced, inner, scratch);
@@ -174,13 +179,18 @@ impl Kernel for Max {
     fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
         x.first().map_or(1, |x| self.0.outer(x))
     }
+    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let ty = call.operands[0].ty;
         let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
         with_dtype!(ty.dtype, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, T>(0)?;
-            reduce::max(out, &x[blocks.start * reduced * inner..blocks.end * reduced * inner], reduced, inner);
+            reduce::max(out, x, reduced, inner);
             Ok(())
         })
     }
@@ -233,13 +243,18 @@ impl Kernel for ArgMax {
     fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
         x.first().map_or(1, |x| self.0.outer(x))
     }
+    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let ty = call.operands[0].ty;
         let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
         with_dtype!(ty.dtype, T => {
-            let blocks = call.blocks.clone();
             let (x, out) = call.unary::<T, i64>(0)?;
-            reduce::argmax(out, &x[blocks.start * reduced * inner..blocks.end * reduced * inner], reduced, inner);
+            reduce::argmax(out, x, reduced, inner);
             Ok(())
         })
     }

@@ -34,10 +34,8 @@ impl Kernel for Select {
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let blocks = call.blocks.clone();
-            let mask = &call.operands[0].elements::<u8>()?[blocks.clone()];
-            let a = &call.operands[1].elements::<T>()?[blocks.clone()];
-            let b = &call.operands[2].elements::<T>()?[blocks];
+            let mask = call.operands[0].elements::<u8>()?;
+            let (a, b) = (call.operands[1].elements::<T>()?, call.operands[2].elements::<T>()?);
             for (((o, &m), &a), &b) in call.result::<T>(0)?.iter_mut().zip(mask).zip(a).zip(b) {
                 *o = if m != 0 { a } else { b };
             }

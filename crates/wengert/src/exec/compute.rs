@@ -1,0 +1,188 @@
+//! Computing the steps of a plan.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::arena::Block;
+use super::plan::{Action, Place, Plan, Slot, Stage, Step, View};
+use super::pool::Pool;
+use crate::dtype::{Element, Native, Slice, SliceMut};
+use crate::error::{ErrorKind, Fault};
+use crate::ir::{Call, Operand, Preparation, ResultMut};
+
+/// All places of one run.
+pub(super) struct Memory<'a> {
+    pub(super) plan: &'a Plan,
+    /// The arena, the inputs, the states, the constants.
+    pub(super) blocks: &'a [Block],
+    /// The block of the first state, and of the first constant.
+    pub(super) states: usize,
+    pub(super) constants: usize,
+    /// Where the time of each step is counted, if it is.
+    pub(super) clock: Option<&'a [Spent]>,
+}
+
+/// What a step took so far.
+#[derive(Default)]
+pub(crate) struct Spent {
+    pub(super) nanoseconds: AtomicU64,
+    pub(super) calls: AtomicU64,
+}
+
+/// The part of a stage that one thread computes at a time.
+struct Tile {
+    units: Range<usize>,
+    /// Where the panel begins that the tile belongs to.
+    panel: usize,
+    thread: usize,
+}
+
+/// Operands and results up to this number are listed on the stack.
+const INLINE: usize = 8;
+
+impl Memory<'_> {
+    /// Runs all rounds. The error comes with the row that failed.
+    pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (usize, ErrorKind)> {
+        for round in &self.plan.rounds {
+            let stages = &self.plan.stages[round.stages.clone()];
+            if let ([stage], 1) = (stages, round.panels) {
+                self.panel(stage, 0, 0).map_err(|(step, kind)| (self.plan.steps[step].row as usize, kind))?;
+                continue;
+            }
+            // Of several failures that of the first step counts, and of its first panel, whichever came first
+            // in time.
+            let first: Mutex<Option<(usize, usize, ErrorKind)>> = Mutex::new(None);
+            pool.run(round.panels, &|index, thread| {
+                let (mut stage, mut panel) = (0, index);
+                while panel >= stages[stage].panels {
+                    panel -= stages[stage].panels;
+                    stage += 1;
+                }
+                if let Err((step, kind)) = self.panel(&stages[stage], panel, thread) {
+                    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+                    if first.as_ref().is_none_or(|(s, p, _)| (step, index) < (*s, *p)) {
+                        *first = Some((step, index, kind));
+                    }
+                }
+            });
+            if let Some((step, _, kind)) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                return Err((self.plan.steps[step].row as usize, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes one panel of a stage, tile by tile. The error comes with the step that failed.
+    fn panel(&self, stage: &Stage, panel: usize, thread: usize) -> Result<(), (usize, ErrorKind)> {
+        let bound = |p: usize| p * stage.units / stage.panels;
+        let (start, end) = (bound(panel), bound(panel + 1));
+        for pass in &self.plan.passes[stage.passes.clone()] {
+            let mut at = start;
+            while at < end {
+                let units = at..(at + pass.tile).min(end);
+                at = units.end;
+                let tile = Tile { units, panel: start, thread };
+                for (step, index) in self.plan.steps[pass.steps.clone()].iter().zip(pass.steps.clone()) {
+                    let clock = self.clock.map(|_| Instant::now());
+                    self.step(step, &tile).map_err(|kind| (index, kind))?;
+                    if let (Some(clock), Some(spent)) = (clock, self.clock.and_then(|c| c.get(index))) {
+                        spent.nanoseconds.fetch_add(clock.elapsed().as_nanos() as u64, Relaxed);
+                        spent.calls.fetch_add(1, Relaxed);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the part of a slot that a tile works on lies: its block, byte and number of elements.
+    fn locate(&self, view: View, tile: &Tile) -> (Block, usize, usize) {
+        let Slot { place, ty } = &self.plan.slots[view.slot as usize];
+        let (start, len, unit) = match view.unit {
+            Some(unit) => (tile.units.start * unit, tile.units.len() * unit, unit),
+            None => (0, ty.shape.elements(), 0),
+        };
+        let bytes = ty.dtype.bytes();
+        let thread = || self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch);
+        let (block, offset) = match *place {
+            Place::Arena(offset) => (0, offset + start * bytes),
+            Place::Local { offset, tile: true } => (0, thread() + offset),
+            Place::Local { offset, tile: false } => (0, thread() + offset + (start - tile.panel * unit) * bytes),
+            Place::Input(i) => (1 + i, start * bytes),
+            Place::State(k) => (self.states + k, start * bytes),
+            Place::Constant(c) => (self.constants + c, start * bytes),
+            Place::Fill(c) => (self.constants + c, 0),
+        };
+        (self.blocks[block], offset, len)
+    }
+
+    /// # Safety
+    /// No writer of this part lives at the same time.
+    unsafe fn read<'b>(&self, view: View, tile: &Tile) -> Slice<'b> {
+        let (block, offset, len) = self.locate(view, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice(offset, self.plan.slots[view.slot as usize].ty.dtype, len) }
+    }
+
+    /// # Safety
+    /// No other user of this part lives at the same time.
+    unsafe fn write<'b>(&self, view: View, tile: &Tile) -> SliceMut<'b> {
+        let (block, offset, len) = self.locate(view, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        // to states that are bound exclusively.
+        unsafe { block.slice_mut(offset, self.plan.slots[view.slot as usize].ty.dtype, len) }
+    }
+
+    fn step(&self, step: &Step, tile: &Tile) -> Result<(), ErrorKind> {
+        // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
+        // round that share an array for writing do so in different units, and the operands of a step are
+        // not its results.
+        let operand = |(o, view): (usize, &View)| Operand {
+            ty: &self.plan.slots[view.slot as usize].ty,
+            // SAFETY: see above.
+            data: unsafe { self.read(*view, tile) },
+            strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
+        };
+        let operands: SmallVec<[Operand<'_>; INLINE]> = step.operands.iter().enumerate().map(operand).collect();
+        // SAFETY: see above.
+        let write = |view: &View| unsafe { self.write(*view, tile) };
+        let level = self.plan.level;
+        match &step.action {
+            Action::Compute(op) => {
+                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+                let result = |view: &View| ResultMut { ty: &self.plan.slots[view.slot as usize].ty, data: write(view) };
+                let mut results: SmallVec<[ResultMut<'_>; INLINE]> = step.results.iter().map(result).collect();
+                let scratch = self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch) + self.plan.local;
+                // SAFETY: behind all arrays each thread has memory of its own.
+                let scratch = unsafe { self.blocks[0].words(scratch, step.scratch) };
+                let prepared = step.prepared.map(|slot| View { slot, unit: None });
+                // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
+                let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
+                let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
+                let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
+                let call = Call { operands: &operands, results: &mut results, scratch, prepared, blocks, level };
+                kernel.eval(call).map_err(ErrorKind::Fault)
+            }
+            Action::Prepare(op) => {
+                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+                let mut out = step.results.first().map(write);
+                let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;
+                let pieces = tile.units.start * step.blocks..tile.units.end * step.blocks;
+                let out = bytemuck::cast_slice_mut(out);
+                kernel.prepare(Preparation { operands: &operands, pieces, out, level }).map_err(ErrorKind::Fault)
+            }
+            Action::Guard { recorded } => {
+                let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+                if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
+            }
+            Action::Copy => {
+                let fits = step.results.first().map(write).zip(operands.first()).is_some_and(|(mut to, from)| to.copy_from(from.data));
+                if fits { Ok(()) } else { Err(ErrorKind::Malformed("a copy between arrays that differ".into())) }
+            }
+        }
+    }
+}

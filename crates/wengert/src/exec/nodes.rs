@@ -1,0 +1,354 @@
+//! From a tape to what has to be done: arrays, and nodes that make them.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::plan::{Action, Constant, Place};
+use crate::dtype::DType;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value};
+use crate::shape::TensorType;
+
+/// How much a plan may rearrange.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Effort {
+    /// Row by row, each result in an array of its own: the reference.
+    Trivial,
+    /// Everything that keeps every bit.
+    Exact,
+}
+
+/// An array, or another name and shape of one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Array {
+    pub(super) ty: TensorType,
+    /// The array whose memory this is: itself, unless the row only gives another shape.
+    pub(super) root: u32,
+    /// The place of arrays that no node makes.
+    pub(super) leaf: Option<Place>,
+    /// The node that makes the root.
+    pub(super) maker: Option<u32>,
+}
+
+/// An operand of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    pub(super) array: u32,
+    pub(super) strides: Option<Strides>,
+}
+
+/// One thing to do.
+pub(super) struct Node {
+    pub(super) action: Action,
+    pub(super) row: u32,
+    pub(super) operands: SmallVec<[Source; 3]>,
+    pub(super) results: SmallVec<[u32; 1]>,
+    /// The layout that another node made for this one.
+    pub(super) prepared: Option<u32>,
+    pub(super) blocks: usize,
+    pub(super) work: usize,
+    pub(super) scratch: usize,
+    pub(super) infallible: bool,
+}
+
+impl Node {
+    /// Whether this node, done in `units` pieces, reads only the pieces in the same places of operand `o`.
+    pub(super) fn cuts(&self, o: usize, units: usize, arrays: &[Array]) -> bool {
+        let source = &self.operands[o];
+        let elements = arrays[source.array as usize].ty.shape.elements();
+        if units == 1 {
+            return true;
+        }
+        let own = match &self.action {
+            Action::Compute(op) => {
+                let types = self.types(arrays);
+                source.strides.is_none() && op.kernel().is_some_and(|k| k.cut(o, &types))
+            }
+            Action::Copy => true,
+            Action::Prepare(_) | Action::Guard { .. } => false,
+        };
+        own && self.blocks.is_multiple_of(units) && elements.is_multiple_of(units)
+    }
+
+    fn types(&self, arrays: &[Array]) -> SmallVec<[TensorType; 3]> {
+        self.operands.iter().map(|s| arrays[s.array as usize].ty).collect()
+    }
+}
+
+/// All arrays and nodes of a tape, in its order.
+pub(super) struct Graph {
+    pub(super) arrays: Vec<Array>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) constants: Vec<Constant>,
+    pub(super) outputs: Vec<u32>,
+    pub(super) updates: Vec<(usize, u32)>,
+}
+
+impl Graph {
+    pub(super) fn new(tape: &Tape, effort: Effort) -> Result<Self> {
+        let mut b = Builder {
+            tape,
+            first: vec![NONE; tape.rows().len()],
+            fills: HashMap::new(),
+            states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
+            graph: Self {
+                arrays: Vec::new(),
+                nodes: Vec::new(),
+                constants: Vec::new(),
+                outputs: Vec::new(),
+                updates: Vec::new(),
+            },
+        };
+        let views = if effort == Effort::Trivial { HashMap::new() } else { views(tape) };
+        let live = live(tape, &views);
+        for index in 0..tape.rows().len() {
+            if live[index] {
+                b.row(index, effort, &views)?;
+            }
+        }
+        let outputs = tape.outputs().iter().map(|v| b.kept(v)).collect::<Result<_>>()?;
+        let updates =
+            tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.kept(v)?))).collect::<Result<_>>()?;
+        (b.graph.outputs, b.graph.updates) = (outputs, updates);
+        Ok(b.graph)
+    }
+}
+
+const NONE: u32 = u32::MAX;
+
+/// Operands that are read where they lie, through the row that rearranges them: by row and operand, the
+/// array and its strides.
+type Views = HashMap<(u32, u32), (Value, Strides)>;
+
+/// Finds the operands of strided kernels that are rearranged arrays.
+fn views(tape: &Tape) -> Views {
+    let mut views = Views::new();
+    for (i, row) in tape.rows().iter().enumerate() {
+        let Op::Bilinear(op) = &row.op else { continue };
+        let found: SmallVec<[Option<(Value, Strides)>; 3]> =
+            row.operands.iter().map(|&v| rearranged(tape, v)).collect();
+        let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
+        let mut taken: SmallVec<[Option<Strides>; 3]> = SmallVec::from_elem(None, found.len());
+        for (o, found) in found.iter().enumerate() {
+            let Some((value, strides)) = found else { continue };
+            taken[o] = Some(*strides);
+            if op.strided(&types, &taken) {
+                views.insert((i as u32, o as u32), (*value, *strides));
+            } else {
+                taken[o] = None;
+            }
+        }
+    }
+    views
+}
+
+/// What a value rearranges, and where its neighbours lie there.
+fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
+    let row = &tape.rows()[value.row as usize];
+    let Op::Linear(op) = &row.op else { return None };
+    let from = *row.operands.first()?;
+    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&tape.ty(from)?) else { return None };
+    let mut forward = Strides::default();
+    for (to, stride) in forward.iter_mut().zip(strides) {
+        *to = usize::try_from(stride).ok()?;
+    }
+    Some((from, forward))
+}
+
+/// Whether a row only gives an array another shape.
+fn renames(tape: &Tape, index: usize) -> Option<Value> {
+    let row = &tape.rows()[index];
+    let Op::Linear(op) = &row.op else { return None };
+    let (from, ty) = (*row.operands.first()?, row.results.first()?);
+    let before = tape.ty(from)?;
+    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
+    let same = before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();
+    let own = ty.shape.strides();
+    (same && (0..ty.shape.rank()).all(|a| ty.shape[a] == 1 || strides[a] == own[a])).then_some(from)
+}
+
+/// The rows that are needed when some operands are read through others.
+fn live(tape: &Tape, views: &Views) -> Vec<bool> {
+    if views.is_empty() {
+        return tape.live();
+    }
+    let mut live = vec![false; tape.rows().len()];
+    for value in tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v)) {
+        live[value.row as usize] = true;
+    }
+    for (i, row) in tape.rows().iter().enumerate().rev() {
+        live[i] |= matches!(row.op, Op::Control(_));
+        if live[i] {
+            for (o, operand) in row.operands.iter().enumerate() {
+                let source = views.get(&(i as u32, o as u32)).map_or(operand, |(v, _)| v);
+                live[source.row as usize] = true;
+            }
+        }
+    }
+    live
+}
+
+struct Builder<'a> {
+    tape: &'a Tape,
+    /// The array of each row's first result; those of the others follow it.
+    first: Vec<u32>,
+    /// The constant of each number and element type.
+    fills: HashMap<(u64, DType), usize>,
+    /// The position of each state, by that in its store, among those of the tape.
+    states: HashMap<usize, usize>,
+    graph: Graph,
+}
+
+impl Builder<'_> {
+    fn array(&mut self, ty: TensorType, leaf: Option<Place>, maker: Option<u32>) -> Result<u32> {
+        let id = self.graph.arrays.len() as u32;
+        if id == NONE {
+            return Err(ErrorKind::Memory { bytes: usize::MAX }.into());
+        }
+        self.graph.arrays.push(Array { ty, root: id, leaf, maker });
+        Ok(id)
+    }
+
+    fn state(&self, index: usize) -> usize {
+        self.states.get(&index).copied().unwrap_or(usize::MAX)
+    }
+
+    /// Another type for the memory of a value.
+    fn alias(&mut self, value: &Value, ty: TensorType) -> u32 {
+        let old = self.graph.arrays[self.of(value) as usize];
+        self.graph.arrays.push(Array { ty, ..old });
+        self.graph.arrays.len() as u32 - 1
+    }
+
+    fn of(&self, value: &Value) -> u32 {
+        self.first[value.row as usize] + value.result
+    }
+
+    fn row(&mut self, index: usize, effort: Effort, views: &Views) -> Result<()> {
+        let row = &self.tape.rows()[index];
+        if let (Op::Leaf(leaf), Some(&ty)) = (&row.op, row.results.first()) {
+            self.first[index] = self.leaf(leaf, ty)?;
+            return Ok(());
+        }
+        if effort != Effort::Trivial
+            && let Some(from) = renames(self.tape, index)
+        {
+            self.first[index] = self.alias(&from, row.results[0]);
+            return Ok(());
+        }
+        let mut operands = SmallVec::new();
+        for (o, value) in row.operands.iter().enumerate() {
+            operands.push(match views.get(&(index as u32, o as u32)) {
+                Some((from, strides)) => {
+                    let ty = self.tape.ty(*value).unwrap_or(row.results[0]);
+                    let array = self.alias(from, ty);
+                    Source { array, strides: Some(*strides) }
+                }
+                None => Source { array: self.of(value), strides: None },
+            });
+        }
+        self.node(index, operands)
+    }
+
+    /// The node of a row, and of the layout that it wants.
+    fn node(&mut self, index: usize, operands: SmallVec<[Source; 3]>) -> Result<()> {
+        let row = &self.tape.rows()[index];
+        let blame = |kind| Error::at(kind, row.op.name(), self.tape.site(&row.origin));
+        // The types as the row sees them, whatever way the operands are read.
+        let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
+        let kernel = row.op.kernel();
+        let blocks = kernel.map_or(1, |k| k.blocks(&types, &row.results));
+        let uneven = |ty: &&TensorType| match blocks {
+            0 => ty.shape.elements() > 0,
+            n => !ty.shape.elements().is_multiple_of(n),
+        };
+        if let Some(ty) = row.results.iter().find(uneven) {
+            return Err(blame(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}"))));
+        }
+        let scratch = kernel.map_or(0, |k| k.scratch(&types));
+        if scratch > isize::MAX as usize / 2 {
+            return Err(ErrorKind::Memory { bytes: scratch }.into());
+        }
+        let mut prepared = None;
+        if let Some(layout) = kernel.and_then(|k| k.prepared(&types)) {
+            let words = crate::shape::Shape::new(&[layout.bytes.div_ceil(8)])?;
+            let maker = Some(self.graph.nodes.len() as u32);
+            let array = self.array(TensorType::new(DType::I64, words), None, maker)?;
+            self.graph.nodes.push(Node {
+                action: Action::Prepare(row.op.clone()),
+                row: index as u32,
+                operands: operands.clone(),
+                results: [array].into_iter().collect(),
+                prepared: None,
+                blocks: layout.pieces,
+                work: layout.bytes / 4,
+                scratch: 0,
+                infallible: true,
+            });
+            prepared = Some(array);
+        }
+        let maker = Some(self.graph.nodes.len() as u32);
+        let mut results = SmallVec::new();
+        self.first[index] = self.graph.arrays.len() as u32;
+        for &ty in &row.results {
+            results.push(self.array(ty, None, maker)?);
+        }
+        let action = match &row.op {
+            Op::Control(Control::Guard { recorded }) => Action::Guard { recorded: *recorded },
+            op => Action::Compute(op.clone()),
+        };
+        let work = kernel.map_or(0, |k| k.work(&types, &row.results));
+        let infallible = kernel.is_some_and(Kernel::infallible);
+        let row = index as u32;
+        self.graph.nodes.push(Node { action, row, operands, results, prepared, blocks, work, scratch, infallible });
+        Ok(())
+    }
+
+    fn leaf(&mut self, leaf: &Leaf, ty: TensorType) -> Result<u32> {
+        let constant = self.graph.constants.len();
+        let place = match leaf {
+            Leaf::Input(i) => Place::Input(*i),
+            Leaf::State(s) => Place::State(self.state(*s)),
+            Leaf::Constant(tensor) => {
+                self.graph.constants.push(Constant::Array(tensor.clone()));
+                Place::Constant(constant)
+            }
+            Leaf::Fill(value) => {
+                let at = *self.fills.entry((value.to_bits(), ty.dtype)).or_insert(constant);
+                if at == constant {
+                    self.graph.constants.push(Constant::Fill { value: *value, dtype: ty.dtype, len: 0 });
+                }
+                Place::Fill(at)
+            }
+            Leaf::Placeholder => {
+                let what = "a rule that must be linear in its tangents uses their values, or a variable left its vmap";
+                return Err(ErrorKind::Malformed(what.into()).into());
+            }
+        };
+        self.array(ty, Some(place), None)
+    }
+
+    /// The array of a value that outlives the steps: a copy where it is a leaf.
+    fn kept(&mut self, value: &Value) -> Result<u32> {
+        let array = self.of(value);
+        let Array { ty, leaf, .. } = self.graph.arrays[array as usize];
+        if leaf.is_none() {
+            return Ok(array);
+        }
+        let maker = Some(self.graph.nodes.len() as u32);
+        let copy = self.array(ty, None, maker)?;
+        self.graph.nodes.push(Node {
+            action: Action::Copy,
+            row: value.row,
+            operands: [Source { array, strides: None }].into_iter().collect(),
+            results: [copy].into_iter().collect(),
+            prepared: None,
+            blocks: ty.shape.elements(),
+            work: ty.shape.elements(),
+            scratch: 0,
+            infallible: true,
+        });
+        Ok(copy)
+    }
+}

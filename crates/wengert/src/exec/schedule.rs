@@ -1,0 +1,171 @@
+//! From nodes to rounds of groups: what can be computed slab by slab together, and what must wait.
+
+use super::nodes::{Graph, Node};
+use super::plan::Action;
+use crate::ir::Op;
+
+/// The work of a panel: what takes much longer than to hand it to another thread.
+const PANEL: usize = 1 << 15;
+const MOST_PANELS: usize = 64;
+/// Units of a panel that multiplies matrices, at least: with fewer rows the other matrix is read too often.
+const ROWS: usize = 24;
+/// The same where the other matrix leaves the second cache.
+const MANY_ROWS: usize = 64;
+pub(super) const SECOND_CACHE: usize = 256 << 10;
+/// A first axis shorter than this is too few units.
+const FEW: usize = 16;
+
+/// Nodes whose results are cut into the same number of units, so that each unit can be computed from
+/// beginning to end before the next: a stage of the plan.
+pub(super) struct Group {
+    pub(super) units: usize,
+    pub(super) panels: usize,
+    pub(super) nodes: Vec<usize>,
+}
+
+/// Groups of one round do not depend on one another, but on earlier rounds.
+pub(super) type Rounds = Vec<Vec<Group>>;
+
+/// One group that does everything in the order of the tape.
+pub(super) fn in_order(graph: &Graph) -> Rounds {
+    vec![vec![Group { units: 1, panels: 1, nodes: (0..graph.nodes.len()).collect() }]]
+}
+
+/// Puts each node into the earliest round in which it can be: that of the operands that it reads unit by
+/// unit, if they are cut as it is, and one after that of the operands that it must see whole.
+pub(super) fn schedule(graph: &Graph) -> Rounds {
+    let mut homes: Vec<(usize, usize)> = Vec::with_capacity(graph.nodes.len());
+    for node in &graph.nodes {
+        let maker = |array: u32| graph.arrays[array as usize].maker.map(|m| homes[m as usize]);
+        let round = |units: usize| {
+            let after = |(o, source): (usize, &super::nodes::Source)| {
+                let (round, cut) = maker(source.array)?;
+                Some(if cut == units && node.cuts(o, units, &graph.arrays) { round } else { round + 1 })
+            };
+            let operands = node.operands.iter().enumerate().filter_map(after).max().unwrap_or(0);
+            operands.max(node.prepared.and_then(maker).map_or(0, |(round, _)| round + 1))
+        };
+        let mut best = (round(default_units(node, graph)), default_units(node, graph));
+        for source in &node.operands {
+            if let Some((_, units)) = maker(source.array)
+                && node.blocks > 0
+                && node.blocks.is_multiple_of(units)
+                && round(units) < best.0
+            {
+                best = (round(units), units);
+            }
+        }
+        homes.push(best);
+    }
+    postpone(graph, &mut homes);
+    let mut order: Vec<usize> = (0..homes.len()).collect();
+    order.sort_by_key(|&n| homes[n]);
+    let mut rounds = Rounds::new();
+    for n in order {
+        let (round, units) = homes[n];
+        if rounds.len() <= round {
+            rounds.resize_with(round + 1, Vec::new);
+        }
+        match rounds[round].last_mut() {
+            Some(group) if group.units == units => group.nodes.push(n),
+            _ => rounds[round].push(Group { units, panels: 1, nodes: vec![n] }),
+        }
+    }
+    for group in rounds.iter_mut().flatten() {
+        group.panels = panels(group, graph);
+    }
+    merge(rounds)
+}
+
+/// Moves nodes that make more than they read to the first node that reads what they make, if that reads it
+/// unit by unit: so a broadcast, or a batch of converted pixels, need not wait in memory.
+fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
+    // The first home that reads each node's results, and whether all that read them there do so unit by unit.
+    let mut readers: Vec<Option<((usize, usize), bool)>> = vec![None; graph.nodes.len()];
+    let mut pinned = vec![false; graph.nodes.len()];
+    for &array in graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a)) {
+        if let Some(maker) = graph.arrays[array as usize].maker {
+            pinned[maker as usize] = true;
+        }
+    }
+    for (n, node) in graph.nodes.iter().enumerate().rev() {
+        if let Some((first, cut)) = readers[n]
+            && cut
+            && !pinned[n]
+            && first.0 > homes[n].0
+            && node.blocks.is_multiple_of(first.1)
+            && !matches!(node.action, Action::Prepare(_))
+        {
+            let made = |array: u32| graph.arrays[array as usize].maker.is_some();
+            let bytes = |array: u32| graph.arrays[array as usize].ty.bytes();
+            let read: usize = node.operands.iter().map(|s| s.array).filter(|&a| made(a)).map(bytes).sum();
+            if node.results.iter().map(|&r| bytes(r)).sum::<usize>() >= read {
+                homes[n] = first;
+            }
+        }
+        let (round, units) = homes[n];
+        let operands = node.operands.iter().enumerate().map(|(o, s)| (s.array, node.cuts(o, units, &graph.arrays)));
+        for (array, cut) in operands.chain(node.prepared.map(|p| (p, false))) {
+            let Some(maker) = graph.arrays[array as usize].maker else { continue };
+            let reader = &mut readers[maker as usize];
+            *reader = Some(match *reader {
+                Some((first, all)) if first == (round, units) => (first, all && cut),
+                // Two groups of one round cannot both have it.
+                Some((first, _)) if first.0 == round => (first, false),
+                Some(first) if first.0.0 < round => first,
+                _ => ((round, units), cut),
+            });
+        }
+    }
+}
+
+/// Into how many units a node is cut where nothing else decides: the slabs of its first axis.
+fn default_units(node: &Node, graph: &Graph) -> usize {
+    if node.blocks <= 1 {
+        return 1;
+    }
+    if matches!(node.action, Action::Prepare(_)) {
+        return node.blocks;
+    }
+    let shape = node.results.first().map_or(crate::shape::Shape::SCALAR, |&r| graph.arrays[r as usize].ty.shape);
+    let mut units = 1;
+    for &size in shape.iter() {
+        if units >= FEW || !node.blocks.is_multiple_of(units * size) {
+            break;
+        }
+        units *= size;
+    }
+    if units > 1 { units } else { node.blocks }
+}
+
+/// In how many panels a group is computed: a power of two, so that they are alike on two threads as on four.
+fn panels(group: &Group, graph: &Graph) -> usize {
+    let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
+    let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
+    let rows = nodes().map(|n| match &n.action {
+        Action::Compute(Op::Bilinear(_)) => {
+            let other = n.prepared.map_or(0, |p| graph.arrays[p as usize].ty.bytes());
+            if other > SECOND_CACHE { MANY_ROWS } else { ROWS }
+        }
+        _ => 1,
+    });
+    let most = (group.units / rows.max().unwrap_or(1)).clamp(1, MOST_PANELS);
+    1 << (work / PANEL).clamp(1, most).ilog2()
+}
+
+/// Joins neighbouring rounds in which there is nothing to share among threads: they run in order, each
+/// array whole.
+fn merge(rounds: Rounds) -> Rounds {
+    let mut merged = Rounds::new();
+    for round in rounds {
+        let small = |round: &[Group]| round.iter().all(|g| g.panels == 1);
+        match merged.last_mut() {
+            Some(last) if small(last) && small(&round) => {
+                let nodes = last.drain(..).chain(round).flat_map(|g| g.nodes).collect();
+                last.push(Group { units: 1, panels: 1, nodes });
+            }
+            _ => merged.push(round),
+        }
+    }
+    merged
+}

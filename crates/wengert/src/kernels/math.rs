@@ -1,0 +1,247 @@
+//! Functions of vectors, within two units in the last place: for levels with a fused multiply-add.
+//!
+//! The arguments are reduced as W. J. Cody and W. Waite do ("Software manual for the elementary
+//! functions", 1980), the logarithm as in FDLIBM; the polynomials are fits of our own, made by
+//! `tests/reference/functions.py`.
+
+use super::lane::Lane;
+use super::simd::{Real, Vector};
+
+/// What the functions need of a vector beyond arithmetic.
+pub(super) trait Bits: Vector {
+    /// The nearest whole number, ties to even.
+    fn round(self) -> Self;
+    /// `2ⁿ` of whole numbers `n` that are exponents of normal numbers.
+    fn pow2(n: Self) -> Self;
+    /// Splits positive normal numbers into a whole exponent and a mantissa in [½√2, √2).
+    fn split(self) -> (Self, Self);
+    /// The magnitude of this with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// Whether the whole number in each lane is odd, in bit `bit` (0: odd, 1: the twos, …).
+    fn bit(self, bit: u32) -> Self::Mask;
+    /// Whether `mask` holds in any lane.
+    fn any(mask: Self::Mask) -> bool;
+}
+
+/// The functions over every vector of these numbers.
+pub(super) trait Functions: Real {
+    /// π/2, ln 2 as sums of three numbers.
+    const PI_2: [Self; 3];
+    const LN2: [Self; 3];
+    const EXP: &'static [Self];
+    const LN: &'static [Self];
+    const SIN: &'static [Self];
+    const COS: &'static [Self];
+    const TANH: &'static [Self];
+    /// Below and above these `exp` is 0 and ∞.
+    const EXP_RANGE: [f64; 2];
+    /// The largest magnitude that `sin` and `cos` reduce by themselves.
+    const ANGLE: f64;
+    /// The smallest normal number, a power of two that makes smaller ones normal, and its exponent.
+    const NORMAL: [f64; 3];
+
+    /// `eˣ`.
+    #[inline(always)]
+    fn exp<V: Bits<Scalar = Self>>(x: V) -> V {
+        let [low, high] = Self::EXP_RANGE.map(V::splat);
+        let x = V::select(x.lt(low), low, V::select(x.gt(high), high, x));
+        let n = (x * V::splat(std::f64::consts::LOG2_E)).round();
+        let r = n.mul_add(-V::all(Self::LN2[0]), x);
+        let r = n.mul_add(-V::all(Self::LN2[1]), r);
+        let p = polynomial(Self::EXP, r).mul_add(r * r, r) + V::splat(1.0);
+        // In two halves, so that neither leaves the normal numbers where the result does.
+        let half = (n * V::splat(0.5)).round();
+        p * V::pow2(half) * V::pow2(n - half)
+    }
+
+    /// The natural logarithm.
+    #[inline(always)]
+    fn ln<V: Bits<Scalar = Self>>(x: V) -> V {
+        let [least, scale, exponent] = Self::NORMAL.map(V::splat);
+        let (zero, small) = (V::splat(0.0), x.lt(least));
+        let (e, m) = V::select(small, x * scale, x).split();
+        let e = V::select(small, e - exponent, e);
+        let f = m - V::splat(1.0);
+        let s = f / (f + V::splat(2.0));
+        let z = s * s;
+        let half = f * f * V::splat(0.5);
+        let low = s.mul_add(z.mul_add(polynomial(Self::LN, z), half), e * V::all(Self::LN2[1]));
+        let y = e.mul_add(V::all(Self::LN2[0]), f - (half - low));
+        let infinite = V::select(x.gt(V::splat(Self::MAX)), x, y);
+        let y = V::select(x.gt(zero), infinite, V::splat(f64::NEG_INFINITY));
+        V::select(x.lt(zero), V::splat(f64::NAN), V::select(x.is_nan(), x, y))
+    }
+
+    /// The largest number.
+    const MAX: f64;
+
+    /// The sine of radians.
+    #[inline(always)]
+    fn sin<V: Bits<Scalar = Self>>(x: V) -> V {
+        if V::any(x.abs().gt(V::splat(Self::ANGLE))) {
+            return lane_by_lane(x, <Self as Lane>::sin);
+        }
+        let (n, r) = reduce(x);
+        circular(n, r, x)
+    }
+
+    /// The cosine of radians.
+    #[inline(always)]
+    fn cos<V: Bits<Scalar = Self>>(x: V) -> V {
+        if V::any(x.abs().gt(V::splat(Self::ANGLE))) {
+            return lane_by_lane(x, <Self as Lane>::cos);
+        }
+        let (n, r) = reduce(x);
+        circular(n + V::splat(1.0), r, r)
+    }
+
+    /// The hyperbolic tangent.
+    #[inline(always)]
+    fn tanh<V: Bits<Scalar = Self>>(x: V) -> V {
+        let (one, two) = (V::splat(1.0), V::splat(2.0));
+        let a = x.abs();
+        let z = x * x;
+        let small = (polynomial(Self::TANH, z) * z).mul_add(x, x);
+        let large = one - two / (<Self as Functions>::exp(a * two) + one);
+        // A NaN is not less, and comes out of `large` as it went in.
+        V::select(a.lt(V::splat(0.55)), small, large.copysign(x))
+    }
+}
+
+/// `Σ cᵢ xⁱ`, by Horner's rule.
+#[inline(always)]
+fn polynomial<V: Vector>(c: &[V::Scalar], x: V) -> V {
+    let Some((last, rest)) = c.split_last() else { return V::splat(0.0) };
+    let mut y = V::all(*last);
+    for &c in rest.iter().rev() {
+        y = y.mul_add(x, V::all(c));
+    }
+    y
+}
+
+/// `x = n π/2 + r` with `|r| ≤ π/4`. The first difference is exact, as both sides of it are multiples of
+/// the same power of two.
+#[inline(always)]
+fn reduce<V: Bits>(x: V) -> (V, V)
+where
+    V::Scalar: Functions,
+{
+    let n = (x * V::splat(std::f64::consts::FRAC_2_PI)).round();
+    let r = <V::Scalar as Functions>::PI_2.iter().fold(x, |r, &part| n.mul_add(-V::all(part), r));
+    (n, r)
+}
+
+/// `sin(n π/2 + r)`; a zero has the sign of `zero`.
+#[inline(always)]
+fn circular<V: Bits>(n: V, r: V, zero: V) -> V
+where
+    V::Scalar: Functions,
+{
+    let z = r * r;
+    let one = V::splat(1.0);
+    let sin = (polynomial(V::Scalar::SIN, z) * z).mul_add(r, r);
+    let half = z * V::splat(0.5);
+    let w = one - half;
+    let cos = w + ((one - w - half) + z * z * polynomial(V::Scalar::COS, z));
+    let y = V::select(n.bit(0), cos, sin);
+    let y = V::select(n.bit(1), -y, y);
+    let nothing = V::select(r.gt(V::splat(0.0)), y, V::select(r.lt(V::splat(0.0)), y, r.copysign(zero)));
+    V::select(n.bit(0), y, V::select(r.is_nan(), r, nothing))
+}
+
+/// A function of scalars, lane by lane: for the rare arguments that the fast path leaves out.
+#[inline(always)]
+fn lane_by_lane<V: Vector>(x: V, f: fn(V::Scalar) -> V::Scalar) -> V {
+    #[cold]
+    #[inline(never)]
+    fn each<T: Copy>(lanes: &mut [T], f: fn(T) -> T) {
+        lanes.iter_mut().for_each(|x| *x = f(*x));
+    }
+    // Wide enough for every register.
+    let mut lanes = [V::Scalar::default(); 16];
+    // SAFETY: no register has more than 16 lanes.
+    unsafe { x.store(lanes.as_mut_ptr()) };
+    each(&mut lanes[..V::LANES], f);
+    // SAFETY: as above.
+    unsafe { V::load(lanes.as_ptr()) }
+}
+
+impl Functions for f64 {
+    const PI_2: [f64; 3] = [1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33];
+    const LN2: [f64; 3] = [0.6931471805599453, 2.3190468138462996e-17, 5.707708438416212e-34];
+    const EXP: &'static [f64] = &[
+        0.5,
+        0.1666666666666667,
+        0.04166666666666667,
+        0.008333333333326084,
+        0.0013888888888883711,
+        0.0001984126987500228,
+        2.480158732567746e-05,
+        2.755725517000089e-06,
+        2.755727347871858e-07,
+        2.5105312729622103e-08,
+        2.09147553258932e-09,
+    ];
+    const LN: &'static [f64] = &[
+        0.6666666666666666,
+        0.40000000000000885,
+        0.28571428570799784,
+        0.22222222392581045,
+        0.18181795547521137,
+        0.15386244737621665,
+        0.13268638369266825,
+        0.13088034850927555,
+    ];
+    const SIN: &'static [f64] = &[
+        -0.16666666666666666,
+        0.008333333333333331,
+        -0.0001984126984126504,
+        2.755731921932058e-06,
+        -2.50521062259944e-08,
+        1.6058530596645953e-10,
+        -7.586636882825159e-13,
+    ];
+    const COS: &'static [f64] = &[
+        0.041666666666666664,
+        -0.0013888888888888887,
+        2.4801587301584632e-05,
+        -2.755731922139249e-07,
+        2.0876755787492604e-09,
+        -1.1470460319209511e-11,
+        4.745838412531023e-14,
+    ];
+    const TANH: &'static [f64] = &[
+        -0.3333333333333333,
+        0.13333333333333322,
+        -0.0539682539682386,
+        0.02186948853527211,
+        -0.008863235503474263,
+        0.00359212756468524,
+        -0.001455828960615004,
+        0.0005899854319744377,
+        -0.00023890496211736875,
+        9.608496254823988e-05,
+        -3.715957073271407e-05,
+        1.2290462744501814e-05,
+        -2.474921470279742e-06,
+    ];
+    const EXP_RANGE: [f64; 2] = [-750.0, 710.0];
+    const ANGLE: f64 = 1e9;
+    const NORMAL: [f64; 3] = [f64::MIN_POSITIVE, 18014398509481984.0, 54.0];
+    const MAX: f64 = f64::MAX;
+}
+
+impl Functions for f32 {
+    const PI_2: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
+    const LN2: [f32; 3] = [0.693_147_2, -1.904_654_2e-9, -8.783_184e-17];
+    const EXP: &'static [f32] = &[0.5, 0.166665763, 0.0416665524, 0.00836323295, 0.00139262504];
+    const LN: &'static [f32] = &[0.666666687, 0.400001228, 0.285507798, 0.233316138];
+    const SIN: &'static [f32] = &[-0.166666672, 0.00833333191, -0.000198400841, 2.72496209e-06];
+    const COS: &'static [f32] = &[0.0416666679, -0.00138888881, 2.48005981e-05, -2.73007032e-07];
+    const TANH: &'static [f32] =
+        &[-0.333333343, 0.133333325, -0.0539676808, 0.0218604244, -0.00879391748, 0.00331356796, -0.000869063777];
+    const EXP_RANGE: [f64; 2] = [-104.0, 89.0];
+    const ANGLE: f64 = 1e5;
+    const NORMAL: [f64; 3] = [f32::MIN_POSITIVE as f64, 16777216.0, 24.0];
+    const MAX: f64 = f32::MAX as f64;
+}

@@ -1,0 +1,139 @@
+//! Vector registers, and the choice among instruction sets at run time.
+//!
+//! A kernel is written once over [`Vector`] and compiled once for each [`Level`]; [`Level::run`] enters
+//! the copy of the level at hand.
+
+use std::sync::OnceLock;
+
+use super::lane::Lane;
+use crate::dtype::Native;
+
+/// An instruction set that kernels are compiled for.
+///
+/// ```
+/// use wengert::Level;
+/// assert!(Level::available().contains(&Level::best()));
+/// assert_eq!(Level::available()[0], Level::Portable);
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Level {
+    /// What every processor of the target has; products and sums round separately.
+    Portable,
+    /// x86-64 with AVX2 and FMA: 32-byte registers.
+    Avx2,
+    /// x86-64 with AVX-512F, DQ and BW: 64-byte registers.
+    Avx512,
+}
+
+impl Level {
+    /// The levels that this processor has, in ascending order.
+    pub fn available() -> &'static [Self] {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let wide = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512bw");
+            return if wide {
+                &[Self::Portable, Self::Avx2, Self::Avx512]
+            } else {
+                &[Self::Portable, Self::Avx2]
+            };
+        }
+        &[Self::Portable]
+    }
+
+    /// The highest level that this processor has, or a lower one that the environment variable
+    /// `WENGERT_SIMD` names (`portable`, `avx2`, `avx512`): a switch for tests.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(|| {
+            let asked = match std::env::var("WENGERT_SIMD").as_deref() {
+                Ok("portable") => Self::Portable,
+                Ok("avx2") => Self::Avx2,
+                _ => Self::Avx512,
+            };
+            Self::available().iter().copied().rfind(|&l| l <= asked).unwrap_or(Self::Portable)
+        })
+    }
+
+    /// Runs a kernel compiled for this level, or for the best below that the processor has.
+    #[inline]
+    pub(crate) fn run<T: Real, K: Simd<T>>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use super::x86;
+            match self.min(Self::best()) {
+                // SAFETY: `best` is a level whose features were detected on this processor.
+                Self::Avx512 => return unsafe { x86::avx512(kernel) },
+                // SAFETY: as above; processors with AVX-512 have these features too.
+                Self::Avx2 => return unsafe { x86::avx2(kernel) },
+                Self::Portable => {}
+            }
+        }
+        kernel.run::<T>()
+    }
+}
+
+/// A computation over vectors of any width. `run` must be `#[inline(always)]`, so that it is compiled
+/// with the instructions of the level that calls it.
+pub(crate) trait Simd<T: Real> {
+    /// What it returns.
+    type Output;
+    /// The computation.
+    fn run<V: Vector<Scalar = T>>(self) -> Self::Output;
+}
+
+/// A register of floating-point numbers: the lanes of elementwise ops, and what kernels need beyond.
+/// A value exists only inside [`Level::run`], where the processor is known to have the register.
+pub(crate) trait Vector: Lane {
+    /// The type of one lane.
+    type Scalar: Real;
+    /// The number of lanes.
+    const LANES: usize;
+    /// The same number in every lane.
+    fn all(value: Self::Scalar) -> Self;
+    /// Reads the lanes.
+    ///
+    /// # Safety
+    /// `from` points to as many readable numbers as there are lanes.
+    unsafe fn load(from: *const Self::Scalar) -> Self;
+    /// Writes the lanes.
+    ///
+    /// # Safety
+    /// `to` points to as many writable numbers as there are lanes.
+    unsafe fn store(self, to: *mut Self::Scalar);
+    /// `self · b + c`, rounded once where the level has such an instruction.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+}
+
+/// `f32` and `f64`: the numbers that vectors hold.
+pub(crate) trait Real:
+    Native + Vector<Scalar = Self> + PartialOrd + bytemuck::Pod + ndarray::LinalgScalar + Registers
+{
+}
+impl Real for f32 {}
+impl Real for f64 {}
+
+/// The vector type that holds a number at each level.
+pub(crate) trait Registers: Sized {
+    /// 32-byte registers.
+    #[cfg(target_arch = "x86_64")]
+    type Avx2: Vector<Scalar = Self>;
+    /// 64-byte registers.
+    #[cfg(target_arch = "x86_64")]
+    type Avx512: Vector<Scalar = Self>;
+}
+#[cfg(target_arch = "x86_64")]
+impl Registers for f32 {
+    type Avx2 = super::x86::F32x8;
+    type Avx512 = super::x86::F32x16;
+}
+#[cfg(target_arch = "x86_64")]
+impl Registers for f64 {
+    type Avx2 = super::x86::F64x4;
+    type Avx512 = super::x86::F64x8;
+}
+#[cfg(not(target_arch = "x86_64"))]
+impl Registers for f32 {}
+#[cfg(not(target_arch = "x86_64"))]
+impl Registers for f64 {}

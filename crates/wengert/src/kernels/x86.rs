@@ -1,0 +1,271 @@
+//! The registers of x86-64.
+
+use std::arch::x86_64::*;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+use super::lane::Lane;
+use super::math::{Bits, Functions};
+use super::simd::{Real, Simd, Vector};
+
+/// Runs a kernel compiled for AVX2.
+///
+/// # Safety
+/// The processor has AVX2 and FMA.
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn avx2<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Avx2>()
+}
+
+/// Runs a kernel compiled for AVX-512.
+///
+/// # Safety
+/// The processor has AVX-512F, DQ and BW, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma")]
+pub(super) unsafe fn avx512<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
+    kernel.run::<T::Avx512>()
+}
+
+/// What differs between registers: the type, its lanes, its masks and the names of its instructions.
+macro_rules! register {
+    (
+        $V:ident($Raw:ident) of $T:ident x $lanes:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident;
+        $set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $fma:ident $sqrt:ident
+        $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
+        $shl:ident $shr:ident;
+        round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
+        nonzero $nonzero:expr
+    ) => {
+        #[derive(Clone, Copy)]
+        #[allow(missing_docs)]
+        pub(crate) struct $V($Raw);
+
+        impl $V {
+            /// The sign bit of every lane.
+            const SIGN: $I = $I::MIN;
+        }
+
+        // SAFETY of every block below: a register exists only inside `Level::run`, which entered a
+        // function compiled for a processor that has its instructions.
+        impl Add for $V {
+            type Output = Self;
+            #[inline(always)]
+            fn add(self, b: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $add(self.0, b.0) })
+            }
+        }
+        impl Sub for $V {
+            type Output = Self;
+            #[inline(always)]
+            fn sub(self, b: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $sub(self.0, b.0) })
+            }
+        }
+        impl Mul for $V {
+            type Output = Self;
+            #[inline(always)]
+            fn mul(self, b: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $mul(self.0, b.0) })
+            }
+        }
+        impl Div for $V {
+            type Output = Self;
+            #[inline(always)]
+            fn div(self, b: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $div(self.0, b.0) })
+            }
+        }
+        impl Neg for $V {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                // SAFETY: see above. The sign bit is flipped: a sum with it drops the carry.
+                Self(unsafe { $from_int($int_add($to_int(self.0), $int1(Self::SIGN))) })
+            }
+        }
+        impl Lane for $V {
+            type Mask = $Mask;
+            #[inline(always)]
+            fn splat(value: f64) -> Self {
+                Self::all(value as $T)
+            }
+            #[inline(always)]
+            fn select(mask: $Mask, a: Self, b: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $select(mask, a.0, b.0) })
+            }
+            #[inline(always)]
+            fn lt(self, other: Self) -> $Mask {
+                // SAFETY: see above.
+                unsafe { $less(self.0, other.0) }
+            }
+            #[inline(always)]
+            fn gt(self, other: Self) -> $Mask {
+                other.lt(self)
+            }
+            #[inline(always)]
+            fn is_nan(self) -> $Mask {
+                // SAFETY: see above.
+                unsafe { $unordered(self.0, self.0) }
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $from_int($int_and($to_int(self.0), $int1($I::MAX))) })
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $sqrt(self.0) })
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                <$T as Functions>::exp(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                <$T as Functions>::ln(self)
+            }
+            #[inline(always)]
+            fn sin(self) -> Self {
+                <$T as Functions>::sin(self)
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                <$T as Functions>::cos(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                <$T as Functions>::tanh(self)
+            }
+        }
+        impl Vector for $V {
+            type Scalar = $T;
+            const LANES: usize = $lanes;
+            #[inline(always)]
+            fn all(value: $T) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $set1(value) })
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $T) -> Self {
+                // SAFETY: the caller promises readable numbers; unaligned loads are used.
+                Self(unsafe { $load(from) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut $T) {
+                // SAFETY: the caller promises writable numbers; unaligned stores are used.
+                unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $fma(self.0, b.0, c.0) })
+            }
+        }
+        impl Bits for $V {
+            #[inline(always)]
+            fn round(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $round(self.0) })
+            }
+            #[inline(always)]
+            fn pow2(n: Self) -> Self {
+                // Added to 1½·2ᵐ a whole number stands in the low bits; the bias makes it an exponent.
+                const BIAS: $T = (1u64 << $mantissa) as $T * 1.5 + ($T::MAX_EXP - 1) as $T;
+                let low = n + Self::all(BIAS);
+                // SAFETY: see above.
+                Self(unsafe { $from_int($shl::<$mantissa>($to_int(low.0))) })
+            }
+            #[inline(always)]
+            fn split(self) -> (Self, Self) {
+                const ONE: $I = (1.0 as $T).to_bits() as $I;
+                const EXPONENT: $I = $T::INFINITY.to_bits() as $I;
+                const ROOT: $I = (std::f64::consts::FRAC_1_SQRT_2 as $T).to_bits() as $I;
+                /// 2ᵐ, whose low bits are zero.
+                const WHOLE: $T = (1u64 << $mantissa) as $T;
+                // SAFETY: see above.
+                unsafe {
+                    let bits = $to_int(self.0);
+                    // The exponent, biased, of the number over ½√2.
+                    let t = $int_add($int_sub(bits, $int1(ROOT)), $int1(ONE));
+                    let e = $from_int($int_or($shr::<$mantissa>(t), $int1(WHOLE.to_bits() as $I)));
+                    let m = $int_add($int_sub(bits, $int_and(t, $int1(EXPONENT))), $int1(ONE));
+                    (Self(e) - Self::all(WHOLE + ($T::MAX_EXP - 1) as $T), Self($from_int(m)))
+                }
+            }
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe {
+                    let sign = $int_and($to_int(sign.0), $int1(Self::SIGN));
+                    $from_int($int_or($int_and($to_int(self.0), $int1($I::MAX)), sign))
+                })
+            }
+            #[inline(always)]
+            fn bit(self, bit: u32) -> $Mask {
+                const WHOLE: $T = (1u64 << $mantissa) as $T * 1.5;
+                let low = self + Self::all(WHOLE);
+                // SAFETY: see above.
+                unsafe { $nonzero($int_and($to_int(low.0), $int1(1 << bit))) }
+            }
+            #[inline(always)]
+            fn any(mask: $Mask) -> bool {
+                let $m = mask;
+                $any
+            }
+        }
+    };
+}
+
+const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+register! {
+    F32x8(__m256) of f32 x 8, bits i32, mantissa 23, mask __m256;
+    _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+    _mm256_fmadd_ps _mm256_sqrt_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_set1_epi32
+    _mm256_add_epi32 _mm256_sub_epi32 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi32 _mm256_srli_epi32;
+    round _mm256_round_ps::<NEAREST>;
+    less _mm256_cmp_ps::<_CMP_LT_OQ>; unordered _mm256_cmp_ps::<_CMP_UNORD_Q>;
+    select |m, a, b| _mm256_blendv_ps(b, a, m);
+    any |m| { // SAFETY: see above.
+        unsafe { _mm256_movemask_ps(m) != 0 } };
+    nonzero |i| _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpeq_epi32(i, _mm256_setzero_si256()), _mm256_set1_epi32(-1)))
+}
+register! {
+    F64x4(__m256d) of f64 x 4, bits i64, mantissa 52, mask __m256d;
+    _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
+    _mm256_fmadd_pd _mm256_sqrt_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_set1_epi64x
+    _mm256_add_epi64 _mm256_sub_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi64 _mm256_srli_epi64;
+    round _mm256_round_pd::<NEAREST>;
+    less _mm256_cmp_pd::<_CMP_LT_OQ>; unordered _mm256_cmp_pd::<_CMP_UNORD_Q>;
+    select |m, a, b| _mm256_blendv_pd(b, a, m);
+    any |m| { // SAFETY: see above.
+        unsafe { _mm256_movemask_pd(m) != 0 } };
+    nonzero |i| _mm256_castsi256_pd(_mm256_xor_si256(_mm256_cmpeq_epi64(i, _mm256_setzero_si256()), _mm256_set1_epi64x(-1)))
+}
+register! {
+    F32x16(__m512) of f32 x 16, bits i32, mantissa 23, mask __mmask16;
+    _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
+    _mm512_fmadd_ps _mm512_sqrt_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32
+    _mm512_add_epi32 _mm512_sub_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi32 _mm512_srli_epi32;
+    round _mm512_roundscale_ps::<NEAREST>;
+    less _mm512_cmp_ps_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_ps_mask::<_CMP_UNORD_Q>;
+    select |m, a, b| _mm512_mask_blend_ps(m, b, a);
+    any |m| m != 0;
+    nonzero |i| _mm512_test_epi32_mask(i, i)
+}
+register! {
+    F64x8(__m512d) of f64 x 8, bits i64, mantissa 52, mask __mmask8;
+    _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
+    _mm512_fmadd_pd _mm512_sqrt_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64
+    _mm512_add_epi64 _mm512_sub_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi64 _mm512_srli_epi64;
+    round _mm512_roundscale_pd::<NEAREST>;
+    less _mm512_cmp_pd_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_pd_mask::<_CMP_UNORD_Q>;
+    select |m, a, b| _mm512_mask_blend_pd(m, b, a);
+    any |m| m != 0;
+    nonzero |i| _mm512_test_epi64_mask(i, i)
+}
