@@ -67,6 +67,7 @@ impl Loops {
             b: Strides { rows: at(k.rhs), columns: at(n.rhs) },
             c: at(m.out),
             accumulate,
+            narrow: m.full > FEW,
         }
     }
 
@@ -76,7 +77,9 @@ impl Loops {
             let outer = l.outer.iter().filter(|a| a.out.is_none()).map(|a| a.full);
             std::iter::once(l.k.full).chain(outer).collect::<SmallVec<[usize; 4]>>()
         };
-        sums(self) == sums(other) && self.kernel() == other.kernel()
+        // The last few columns are summed in another order along rows of the left matrix than across them.
+        let along = |l: &Self| l.m.full > FEW && l.k.lhs == Some(1);
+        sums(self) == sums(other) && self.kernel() == other.kernel() && along(self) == along(other)
     }
 
     /// How each product is computed.
@@ -112,7 +115,7 @@ impl Loops {
         let p = self.product(false);
         let (start, end) = (pieces.start * gemm::piece::<T>(), (pieces.end * gemm::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
-        gemm::pack(level, (p.k, end.saturating_sub(start)), from, p.b, out)
+        gemm::pack(level, &p, end.saturating_sub(start), from, out)
     }
 
     /// Elements of scratch of a call.

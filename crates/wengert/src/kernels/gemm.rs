@@ -5,6 +5,7 @@
 //! that stay in registers. Every element of `C` is the sum of its products in the order of `k`, block by
 //! block, whatever is computed beside it: a part of `C` has the bits of the whole.
 
+use super::narrow::{self, Narrow};
 use super::simd::{Level, Real, Simd, Vector};
 use crate::error::Fault;
 
@@ -13,7 +14,7 @@ const MR: usize = 6;
 /// Vectors in a row of a tile.
 const NV: usize = 2;
 /// Bytes of a panel of `B`, which stays in the first cache.
-const PANEL: usize = 16 << 10;
+const PANEL: usize = 32 << 10;
 /// Rows of `A` whose block of `k` stays in the second cache.
 const MC: usize = 16 * MR;
 /// The widest register, in bytes.
@@ -55,6 +56,14 @@ pub(crate) struct Product {
     pub(crate) c: usize,
     /// Whether `C` is added to.
     pub(crate) accumulate: bool,
+    /// Whether a few last columns are computed by themselves. The same for all parts of a product.
+    pub(crate) narrow: bool,
+}
+
+impl Product {
+    fn narrow_columns<V: Vector>(&self) -> usize {
+        if self.narrow { narrow::columns(self.n, V::LANES, self.a) } else { 0 }
+    }
 }
 
 /// Where `B` is.
@@ -79,7 +88,7 @@ pub(crate) fn packed_len<T>(k: usize, n: usize) -> usize {
 /// Elements of scratch of a product whose `B` is packed.
 pub(crate) fn left_len<T>(k: usize) -> usize {
     // The blocks of `k` are the longest where registers are the narrowest.
-    MC * blocks(k, PANEL / (NV * size_of::<T>())).1
+    (MC * blocks(k, PANEL / (NV * size_of::<T>())).1).max(narrow::SCRATCH)
 }
 
 /// Elements of scratch of a product whose `B` is plain.
@@ -93,40 +102,45 @@ fn blocks(total: usize, most: usize) -> (usize, usize) {
     (count, total.div_ceil(count))
 }
 
-/// Packs `B[k, n]`, or its columns from a multiple of [`piece`] on, into panels: for each two vectors of
-/// columns all `k` rows, one behind the other, with zeros for what is missing of the last vector.
-pub(crate) fn pack<T: Real>(
-    level: Level,
-    (k, n): (usize, usize),
-    b: &[T],
-    strides: Strides,
-    out: &mut [T],
-) -> Result<(), Fault> {
-    if !strides.inside(k, n, b.len()) || out.len() < packed_len::<T>(k, n) {
+/// Packs the `B` of a product, or `n` of its columns from a multiple of [`piece`] on, into panels: for each
+/// two vectors of columns all `k` rows, one behind the other, with zeros for what is missing of the last
+/// vector; behind them the last few columns, if they are computed by themselves.
+pub(crate) fn pack<T: Real>(level: Level, p: &Product, n: usize, b: &[T], out: &mut [T]) -> Result<(), Fault> {
+    if !p.b.inside(p.k, n, b.len()) || out.len() < packed_len::<T>(p.k, n) {
         return Err(OUTSIDE);
     }
-    level.run(Pack { k, n, b, strides, out });
+    if p.k > 0 {
+        level.run(Pack { p, n, b, out });
+    }
     Ok(())
 }
 
 const OUTSIDE: Fault = Fault::Custom("a matrix that leaves its array");
 
 struct Pack<'a, T> {
-    k: usize,
+    p: &'a Product,
     n: usize,
     b: &'a [T],
-    strides: Strides,
     out: &'a mut [T],
 }
 impl<T: Real> Simd<T> for Pack<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { k, n, b, strides, out } = self;
+        let Self { p: &Product { k, b: strides, .. }, b, out, .. } = self;
+        let narrow = self.p.narrow_columns::<V>();
+        let n = if self.n % V::LANES == narrow % V::LANES { self.n.saturating_sub(narrow) } else { self.n };
+        let (mut out, last) = out.split_at_mut(k * n.next_multiple_of(V::LANES));
+        for (j, to) in (n..self.n).zip(last.chunks_exact_mut(k.max(1))) {
+            let from = b[j * strides.columns..].iter().step_by(strides.rows.max(1));
+            to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+        }
         let width = NV * V::LANES;
-        for (panel, column) in out.chunks_exact_mut((k * width).max(1)).zip((0..n).step_by(width)) {
+        for column in (0..n).step_by(width) {
             let used = (n - column).min(width);
-            let vectors = used.next_multiple_of(V::LANES);
+            let width = used.next_multiple_of(V::LANES);
+            let (panel, rest) = out.split_at_mut(k * width);
+            out = rest;
             if strides.columns == 1 {
                 for (p, to) in panel.chunks_exact_mut(width).enumerate() {
                     let from = &b[p * strides.rows + column..][..used];
@@ -134,12 +148,12 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
                         to.copy_from_slice(from);
                     } else {
                         to[..used].copy_from_slice(from);
-                        to[used..vectors].fill(T::default());
+                        to[used..].fill(T::default());
                     }
                 }
             } else {
                 // Column by column, as the operand holds them side by side.
-                for j in 0..vectors {
+                for j in 0..width {
                     let to = panel[j..].iter_mut().step_by(width);
                     if j < used {
                         let from = b[(column + j) * strides.columns..].iter().step_by(strides.rows.max(1));
@@ -170,7 +184,11 @@ pub(crate) fn gemm<T: Real>(
     if !(right && result && p.a.inside(p.m, p.k, a.len()) && scratch.len() >= due) {
         return Err(OUTSIDE);
     }
-    level.run(Gemm { p, a, b, c, scratch });
+    if p.k > 0 {
+        level.run(Gemm { p, a, b, c, scratch });
+    } else if !p.accumulate {
+        c.chunks_mut(p.c.max(1)).take(p.m).for_each(|row| row[..p.n].fill(T::default()));
+    }
     Ok(())
 }
 
@@ -199,6 +217,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { p, a, b, c, scratch } = self;
         let width = NV * V::LANES;
+        let narrow = p.narrow_columns::<V>();
+        let n = p.n - narrow;
         let (left, right) = scratch.split_at_mut(left_len::<T>(p.k));
         // For few rows the columns that fill whole panels are read where they lie.
         let (whole, plain, packed) = match b {
@@ -206,10 +226,28 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
             Right::Plain(b) => {
                 let whole = if p.m <= FEW && p.b.columns == 1 { p.n / width * width } else { 0 };
                 let rest = b.get(whole * p.b.columns..).unwrap_or(&[]);
-                Pack { k: p.k, n: p.n - whole, b: rest, strides: p.b, out: right }.run::<V>();
+                Pack { p, n: p.n - whole, b: rest, out: right }.run::<V>();
                 (whole, b, &*right)
             }
         };
+        if narrow > 0 {
+            Narrow {
+                m: p.m,
+                n: narrow,
+                k: p.k,
+                a,
+                strides: p.a,
+                b: &packed[p.k * (n - whole).next_multiple_of(V::LANES)..],
+                c: &mut c[n..],
+                row: p.c,
+                accumulate: p.accumulate,
+                scratch: &mut *left,
+            }
+            .run::<V>();
+        }
+        if n == 0 {
+            return;
+        }
         let (k_blocks, k_most) = blocks(p.k, PANEL / (width * size_of::<T>()));
         let (_, m_most) = blocks(p.m, MC);
         let m_most = m_most.next_multiple_of(MR);
@@ -224,12 +262,15 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                 if pack_a {
                     pack_left(a, p.a, (m0, m), (k0, k), left);
                 }
-                for column in (0..p.n).step_by(width) {
-                    let columns = (p.n - column).min(width);
+                for column in (0..n).step_by(width) {
+                    let columns = (n - column).min(width);
                     let (b, b_row) = if column < whole {
                         (&plain[k0 * p.b.rows + column..], p.b.rows)
                     } else {
+                        {
+                        let width = columns.next_multiple_of(V::LANES);
                         (&packed[p.k * (column - whole) + k0 * width..], width)
+                    }
                     };
                     let mut i = 0;
                     while i < m {
@@ -283,17 +324,17 @@ fn pack_left<T: Real>(a: &[T], strides: Strides, (m0, m): (usize, usize), (k0, k
 }
 
 /// One tile of `C` and one block of `k`.
-struct Tile<T> {
-    k: usize,
-    a: *const T,
-    a_row: usize,
-    a_column: usize,
-    b: *const T,
-    b_row: usize,
-    c: *mut T,
-    c_row: usize,
-    columns: usize,
-    accumulate: bool,
+pub(super) struct Tile<T> {
+    pub(super) k: usize,
+    pub(super) a: *const T,
+    pub(super) a_row: usize,
+    pub(super) a_column: usize,
+    pub(super) b: *const T,
+    pub(super) b_row: usize,
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    pub(super) columns: usize,
+    pub(super) accumulate: bool,
 }
 
 impl<T: Real> Tile<T> {
@@ -301,7 +342,7 @@ impl<T: Real> Tile<T> {
     /// `rows` rows of `A` and `C`, `k` rows of `B` that are `N` vectors wide, and `columns` columns of
     /// `C` lie in memory that may be read, and for `C` written.
     #[inline(always)]
-    unsafe fn rows<V: Vector<Scalar = T>, const N: usize>(&self, rows: usize) {
+    pub(super) unsafe fn rows<V: Vector<Scalar = T>, const N: usize>(&self, rows: usize) {
         // SAFETY: passed on from the caller.
         unsafe {
             match rows {
@@ -361,3 +402,55 @@ impl<T: Real> Tile<T> {
     }
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every size and layout against plain sums, on whole numbers, where every order gives the same.
+    #[test]
+    fn products_of_every_size_and_layout() {
+        let sizes = [1, 2, 3, 5, 8, 11, 13, 16, 17, 28, 34, 50, 97];
+        for &level in Level::available() {
+            for m in sizes {
+                for n in sizes {
+                    for k in [0, 1, 7, 16, 130, 300] {
+                        for layout in 0..4 {
+                            check::<f64>(level, m, n, k, layout & 1 == 1, layout & 2 == 2);
+                            check::<f32>(level, m, n, k, layout & 1 == 1, layout & 2 == 2);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn check<T: Real>(level: Level, m: usize, n: usize, k: usize, ta: bool, tb: bool) {
+        let number = |i: usize, j: usize| T::from_f64(((i * 7 + j * 3) % 5) as f64 - 2.0);
+        let fill = |rows: usize, columns: usize, transposed: bool| -> (Vec<T>, Strides) {
+            let strides = if transposed {
+                Strides { rows: 1, columns: rows }
+            } else {
+                Strides { rows: columns, columns: 1 }
+            };
+            let mut x = vec![T::default(); rows * columns];
+            (0..rows).for_each(|i| (0..columns).for_each(|j| x[i * strides.rows + j * strides.columns] = number(i, j)));
+            (x, strides)
+        };
+        let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
+        let p = Product { m, n, k, a: sa, b: sb, c: n, accumulate: true, narrow: m > FEW };
+        let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
+        let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
+        pack(level, &p, n, &b, &mut packed).unwrap();
+        for right in [Right::Plain(&b[..]), Right::Packed(&packed[..])] {
+            let mut c = vec![T::from_f64(3.0); m * n];
+            gemm(level, &p, &a, right, &mut c, &mut scratch).unwrap();
+            for i in 0..m {
+                for j in 0..n {
+                    let sum: f64 = (0..k).map(|p| number(i, p).to_f64() * number(p, j).to_f64()).sum();
+                    let found = c[i * n + j].to_f64();
+                    assert_eq!(found, 3.0 + sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
+                }
+            }
+        }
+    }
+}

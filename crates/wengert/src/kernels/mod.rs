@@ -11,6 +11,7 @@ pub(crate) mod gemm;
 mod lane;
 mod map;
 mod math;
+mod narrow;
 mod philox;
 pub(crate) mod reduce;
 mod simd;

@@ -74,6 +74,22 @@ impl Level {
     }
 }
 
+impl Level {
+    /// Runs plain loops compiled for this level, for the compiler to make vectors of.
+    #[inline]
+    pub(crate) fn loops<R>(self, f: impl FnOnce() -> R) -> R {
+        struct Loops<F>(F);
+        impl<F: FnOnce() -> R, R> Simd<f32> for Loops<F> {
+            type Output = R;
+            #[inline(always)]
+            fn run<V: Vector<Scalar = f32>>(self) -> R {
+                (self.0)()
+            }
+        }
+        self.run(Loops(f))
+    }
+}
+
 /// A computation over vectors of any width. `run` must be `#[inline(always)]`, so that it is compiled
 /// with the instructions of the level that calls it.
 pub(crate) trait Simd<T: Real> {

@@ -12,11 +12,14 @@ use crate::shape::TensorType;
 /// Conversion of all elements, as Rust's `as` does it.
 fn convert(mut call: Call<'_, '_>) -> Result<(), Fault> {
     fn run<T: Native, U: Native>(call: &mut Call<'_, '_>, bool: bool) -> Result<(), Fault> {
+        let level = call.level;
         let (x, out) = call.unary::<T, U>(0)?;
-        for (o, &x) in out.iter_mut().zip(x) {
-            let x = if bool { f64::from(u8::from(x.to_f64() != 0.0)) } else { x.to_f64() };
-            *o = U::from_f64(x);
-        }
+        level.loops(|| {
+            for (o, &x) in out.iter_mut().zip(x) {
+                let x = if bool { f64::from(u8::from(x.to_f64() != 0.0)) } else { x.to_f64() };
+                *o = U::from_f64(x);
+            }
+        });
         Ok(())
     }
     let (from, to) = (call.operands[0].ty.dtype, call.results[0].ty.dtype);

@@ -58,16 +58,22 @@ impl Kernel for Compare {
         fn run<T: Native + PartialOrd>(relation: Relation, call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let a = call.operands[0].elements::<T>()?;
             let b = call.operands[1].elements::<T>()?;
-            for ((o, a), b) in call.result::<u8>(0)?.iter_mut().zip(a).zip(b) {
-                *o = u8::from(match relation {
-                    Relation::Less => a < b,
-                    Relation::LessEqual => a <= b,
-                    Relation::Equal => a == b,
-                });
-            }
+            let (level, out) = (call.level, call.result::<u8>(0)?);
+            level.loops(|| match relation {
+                Relation::Less => each(out, a, b, |a, b| a < b),
+                Relation::LessEqual => each(out, a, b, |a, b| a <= b),
+                Relation::Equal => each(out, a, b, |a, b| a == b),
+            });
             Ok(())
         }
         with_dtype!(call.operands[0].ty.dtype, T => run::<T>(self.0, &mut call))
+    }
+}
+/// Writes whether a relation holds between each two numbers.
+#[inline(always)]
+fn each<T: Copy>(out: &mut [u8], a: &[T], b: &[T], holds: impl Fn(T, T) -> bool) {
+    for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
+        *o = u8::from(holds(a, b));
     }
 }
 impl Discrete for Compare {

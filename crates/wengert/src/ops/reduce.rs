@@ -134,7 +134,7 @@ impl Kernel for Sum {
             let x = call.operands[0].elements::<T>()?;
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            reduce::sum(out, x, reduced, inner, scratch);
+            call.level.loops(|| reduce::sum(out, x, reduced, inner, scratch));
             Ok(())
         })
     }
@@ -189,8 +189,9 @@ impl Kernel for Max {
         let ty = call.operands[0].ty;
         let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
         with_dtype!(ty.dtype, T => {
+            let level = call.level;
             let (x, out) = call.unary::<T, T>(0)?;
-            reduce::max(out, x, reduced, inner);
+            level.loops(|| reduce::max(out, x, reduced, inner));
             Ok(())
         })
     }

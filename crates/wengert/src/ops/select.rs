@@ -36,9 +36,12 @@ impl Kernel for Select {
         fn run<T: Native>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let mask = call.operands[0].elements::<u8>()?;
             let (a, b) = (call.operands[1].elements::<T>()?, call.operands[2].elements::<T>()?);
-            for (((o, &m), &a), &b) in call.result::<T>(0)?.iter_mut().zip(mask).zip(a).zip(b) {
-                *o = if m != 0 { a } else { b };
-            }
+            let (level, out) = (call.level, call.result::<T>(0)?);
+            level.loops(|| {
+                for (((o, &m), &a), &b) in out.iter_mut().zip(mask).zip(a).zip(b) {
+                    *o = if m != 0 { a } else { b };
+                }
+            });
             Ok(())
         }
         with_dtype!(call.operands[1].ty.dtype, T => run::<T>(&mut call))

@@ -2,10 +2,11 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use crate::dtype::{DType, Native};
+use crate::dtype::with_float;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{Attrs, Call, Custom, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands};
-use crate::kernels::Lane;
+use crate::kernels::{Real, map, reduce};
+use crate::ops::math::{Exp, Ln};
 use crate::ops::reduce::tree_sum;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
@@ -13,22 +14,38 @@ use crate::shape::TensorType;
 /// `x − ln Σ eˣ` along the last axis.
 pub(crate) struct LogSoftmax;
 impl LogSoftmax {
-    fn run<T: Native + Lane + PartialOrd>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-        let width = call.operands[0].ty.shape.last().copied().unwrap_or(1);
-        let (x, out) = call.unary::<T, T>(0)?;
+    /// Numbers whose exponentials are taken together: all of a row, or many short rows.
+    const TOGETHER: usize = 256;
+
+    fn run<T: Real>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
+        let (level, width) = (call.level, call.operands[0].ty.shape.last().copied().unwrap_or(1));
+        let x = call.operands[0].elements::<T>()?;
+        let scratch: &mut [T] = bytemuck::cast_slice_mut(&mut *call.scratch);
+        let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
         if width == 0 {
             return Ok(());
         }
-        for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-            let mut top = [x[0]];
-            crate::kernels::reduce::max(&mut top, x, width, 1);
-            for (o, &x) in out.iter_mut().zip(x) {
-                *o = (x - top[0]).exp();
-            }
-            let log = tree_sum(out).ln();
-            for (o, &x) in out.iter_mut().zip(x) {
-                *o = (x - top[0]) - log;
-            }
+        let rows = (Self::TOGETHER / width).max(1);
+        let (exps, sums) = scratch.split_at_mut(rows * width);
+        for (out, x) in out.chunks_mut(rows * width).zip(x.chunks(rows * width)) {
+            let (exps, sums) = (&mut exps[..out.len()], &mut sums[..out.len() / width]);
+            level.loops(|| {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let mut top = [x[0]];
+                    reduce::max(&mut top, x, width, 1);
+                    out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - top[0]);
+                }
+            });
+            map(level, &Exp, [&*out], exps)?;
+            level.loops(|| sums.iter_mut().zip(exps.chunks_exact(width)).for_each(|(s, e)| *s = tree_sum(e)));
+            // No longer needed, the exponentials make room for the logarithms.
+            let logs = &mut exps[..sums.len()];
+            map(level, &Ln, [&*sums], logs)?;
+            level.loops(|| {
+                for (out, &log) in out.chunks_exact_mut(width).zip(&*logs) {
+                    out.iter_mut().for_each(|o| *o = *o - log);
+                }
+            });
         }
         Ok(())
     }
@@ -56,12 +73,14 @@ impl Kernel for LogSoftmax {
     fn infallible(&self) -> bool {
         true
     }
+    fn scratch(&self, x: &[TensorType]) -> usize {
+        let Some(x) = x.first() else { return 0 };
+        let width = x.shape.last().copied().unwrap_or(1).max(1);
+        let rows = (Self::TOGETHER / width).max(1);
+        (rows * width + rows).saturating_mul(x.dtype.bytes())
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        match call.operands[0].ty.dtype {
-            DType::F32 => Self::run::<f32>(&mut call),
-            DType::F64 => Self::run::<f64>(&mut call),
-            _ => Err(Fault::Type),
-        }
+        with_float!(call.operands[0].ty.dtype, T => Self::run::<T>(&mut call))
     }
 }
 impl Custom for LogSoftmax {
