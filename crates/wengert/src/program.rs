@@ -52,7 +52,16 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, false), record)
+        Self::with(Recorder::new(states, false), Effort::Exact, record)
+    }
+
+    /// Like [`record`](Self::record), for a program that runs only a few times: planned row by row, at the
+    /// least cost. The results have the same bits.
+    pub fn record_once<F>(states: &States, record: F) -> Result<Self>
+    where
+        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+    {
+        Self::with(Recorder::new(states, false), Effort::Trivial, record)
     }
 
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
@@ -62,10 +71,10 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, true), record)
+        Self::with(Recorder::new(states, true), Effort::Exact, record)
     }
 
-    fn with<F>(recorder: Recorder, record: F) -> Result<Self>
+    fn with<F>(recorder: Recorder, effort: Effort, record: F) -> Result<Self>
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
@@ -79,7 +88,7 @@ impl Program {
             );
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
-        let plan = Plan::new(&tape, Effort::Exact, Level::best())?;
+        let plan = Plan::new(&tape, effort, Level::best())?;
         Ok(Self { tape: Arc::new(tape), plan: Arc::new(plan), observed })
     }
 

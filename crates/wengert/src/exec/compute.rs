@@ -42,7 +42,7 @@ struct Tile {
 }
 
 /// Operands and results up to this number are listed on the stack.
-const INLINE: usize = 8;
+const INLINE: usize = 4;
 
 impl Memory<'_> {
     /// Runs all rounds. The error comes with the row that failed.

@@ -7,6 +7,8 @@ use crate::ir::Op;
 /// The work of a panel: what takes much longer than to hand it to another thread.
 const PANEL: usize = 1 << 15;
 const MOST_PANELS: usize = 64;
+/// The work that is worth a call of its own.
+const CALL: usize = 512;
 /// Units of a panel that multiplies matrices, at least: with fewer rows the other matrix is read too often.
 const ROWS: usize = 24;
 /// The same where the other matrix leaves the second cache.
@@ -149,7 +151,9 @@ fn panels(group: &Group, graph: &Graph) -> usize {
         }
         _ => 1,
     });
-    let most = (group.units / rows.max().unwrap_or(1)).clamp(1, MOST_PANELS);
+    // A panel is a call for every node: not worth it where each has little to do.
+    let calls = work / (CALL * group.nodes.len().max(1));
+    let most = (group.units / rows.max().unwrap_or(1)).min(calls).clamp(1, MOST_PANELS);
     1 << (work / PANEL).clamp(1, most).ilog2()
 }
 

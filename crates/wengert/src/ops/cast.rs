@@ -15,9 +15,11 @@ fn convert(mut call: Call<'_, '_>) -> Result<(), Fault> {
         let level = call.level;
         let (x, out) = call.unary::<T, U>(0)?;
         level.loops(|| {
-            for (o, &x) in out.iter_mut().zip(x) {
-                let x = if bool { f64::from(u8::from(x.to_f64() != 0.0)) } else { x.to_f64() };
-                *o = U::from_f64(x);
+            if bool {
+                let truth = |x: T| f64::from(u8::from(x.to_f64() != 0.0));
+                out.iter_mut().zip(x).for_each(|(o, &x)| *o = U::from_f64(truth(x)));
+            } else {
+                out.iter_mut().zip(x).for_each(|(o, &x)| *o = U::from_f64(x.to_f64()));
             }
         });
         Ok(())

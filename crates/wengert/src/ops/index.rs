@@ -245,6 +245,23 @@ impl<'t> Var<'t> {
         self.recorder().emit_one(Op::linear(Gather(Rows { batch: 0 })), &[self, index])
     }
 
+    /// This array with rows added in the places (along axis 0) that an integer array names: `part` is
+    /// `[picks…, row…]`. Rows named twice accumulate, in order. A run fails at the first index that is out
+    /// of range.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0]);
+    /// let y = x.scatter_add(t.constant(array![1u8, 1]), t.constant(array![10.0, 20.0]));
+    /// assert_eq!(y.value()?.as_slice::<f64>()?, &[1.0, 32.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scatter_add(self, index: Var<'t>, part: Var<'t>) -> Var<'t> {
+        self.recorder().emit_one(Op::linear(ScatterAdd(Rows { batch: 0 })), &[self, part, index])
+    }
+
     /// One element of the last axis for each of the others, named by an integer array of their
     /// shape: `[i, j, …, k]` by `[i, j, …]`. A run fails at the first index that is out of range.
     ///

@@ -374,6 +374,29 @@ impl<'t> Var<'t> {
         self.permute(&order).apply(Op::custom(Max(run)))
     }
 
+    /// `ln Σ eˣ` over axes (`()` for all), which disappear, without overflow; −∞ where all numbers are. An
+    /// error over nothing.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1e4, 1e4]);
+    /// assert_eq!(x.logsumexp(()).value()?.item()?, 1e4 + 2f64.ln());
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn logsumexp(self, axes: impl Axes) -> Var<'t> {
+        let resolved = match axes.resolve(self.rank()) {
+            Ok(resolved) => resolved,
+            Err(kind) => return self.recorder().fail(kind, "logsumexp"),
+        };
+        // The maximum only shifts, so nothing is differentiated through it; an infinite one would leave NaN.
+        let top = self.max(resolved.as_slice()).stop_gradient();
+        let shift = top.abs().eq(f64::INFINITY).select(top.fill(0.0), top);
+        let spread = resolved.iter().fold(shift, |s, &axis| s.insert_axis(axis));
+        (self - spread).exp().sum(resolved.as_slice()).ln() + shift
+    }
+
     /// The position of the first maximum along an axis, which disappears, as `i64`; of the first
     /// NaN, if there is one. No derivative flows through it.
     ///

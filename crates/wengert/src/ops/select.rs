@@ -1,6 +1,6 @@
 //! Choosing between two arrays by a mask.
 
-use crate::dtype::{DType, Native, with_dtype};
+use crate::dtype::DType;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attrs, Call, Contribution, Domain, IntoVar, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
@@ -33,18 +33,30 @@ impl Kernel for Select {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        fn run<T: Native>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let mask = call.operands[0].elements::<u8>()?;
-            let (a, b) = (call.operands[1].elements::<T>()?, call.operands[2].elements::<T>()?);
-            let (level, out) = (call.level, call.result::<T>(0)?);
-            level.loops(|| {
-                for (((o, &m), &a), &b) in out.iter_mut().zip(mask).zip(a).zip(b) {
-                    *o = if m != 0 { a } else { b };
-                }
-            });
-            Ok(())
+        /// Chooses bits, so that nothing is computed with what is not chosen, and without a branch.
+        macro_rules! run {
+            ($T:ident as $Bits:ident) => {{
+                let mask = call.operands[0].elements::<u8>()?;
+                let a: &[$Bits] = bytemuck::cast_slice(call.operands[1].elements::<$T>()?);
+                let b: &[$Bits] = bytemuck::cast_slice(call.operands[2].elements::<$T>()?);
+                let level = call.level;
+                let out: &mut [$Bits] = bytemuck::cast_slice_mut(call.result::<$T>(0)?);
+                level.loops(|| {
+                    for (((o, &m), &a), &b) in out.iter_mut().zip(mask).zip(a).zip(b) {
+                        let chosen = $Bits::from(m != 0).wrapping_neg();
+                        *o = (a & chosen) | (b & !chosen);
+                    }
+                });
+                Ok(())
+            }};
         }
-        with_dtype!(call.operands[1].ty.dtype, T => run::<T>(&mut call))
+        match call.operands[1].ty.dtype {
+            DType::F32 => run!(f32 as u32),
+            DType::F64 => run!(f64 as u64),
+            DType::U8 | DType::Bool => run!(u8 as u8),
+            DType::U32 => run!(u32 as u32),
+            DType::I64 => run!(i64 as u64),
+        }
     }
 }
 impl Linear for Select {

@@ -1,0 +1,199 @@
+//! Training on MNIST, and the cost of a network's gradient.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use ndarray::Array1;
+use serde_json::json;
+use wengert::{DType, Error, Program, Recorder, Sampler, State, States, Tensor, Var};
+use wengert_idx::Options;
+use wengert_nn::{Config, Dataset, Event, Float, TwoLayerNet, train};
+
+use crate::calls::{Timed, normal, timed};
+use crate::{Arguments, Outcome};
+
+/// The book's training.
+pub(crate) fn seed<T: Float>(arguments: &Arguments) -> Outcome {
+    const PIECE: usize = 600;
+    let clock = Instant::now();
+    let data = Dataset::load(&arguments.data, 10, arguments.threads, &Options::default())?;
+    let load_seconds = clock.elapsed().as_secs_f64();
+    let iterations = arguments.iters.unwrap_or(10_000);
+    let config = Config { iterations, threads: arguments.threads, ..Config::default() };
+    let mut net = TwoLayerNet::<T>::new(data.train.images.ncols(), 50, 10, 0)?;
+    let (mut best, mut piece) = (Duration::MAX, Instant::now());
+    let summary = train(net.model_mut(), &data, &config, |event| {
+        match event {
+            Event::Step { iteration, .. } if iteration % PIECE == 1 && iteration > 1 => {
+                best = best.min(piece.elapsed());
+            }
+            Event::Evaluated { .. } => piece = Instant::now(),
+            Event::Step { .. } => {}
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(json!({
+        "iters": summary.iterations, "seconds_total": summary.total.as_secs_f64(),
+        "us_per_step": summary.stepping.as_secs_f64() * 1e6 / summary.iterations as f64,
+        "us_per_step_best_piece": (best < Duration::MAX).then(|| best.as_secs_f64() * 1e6 / PIECE as f64),
+        "load_seconds": load_seconds, "final_test_accuracy": summary.test.accuracy,
+    }))
+}
+
+
+/// Sizes of the large network.
+const SIZES: [usize; 4] = [784, 1024, 1024, 10];
+const BATCH: usize = 256;
+const LEARNING_RATE: f64 = 0.05;
+const MOMENTUM: f64 = 0.9;
+
+/// The parameters of the large network: weights by He, biases zero.
+fn parameters(states: &mut States, dtype: DType) -> Result<Vec<State>, Error> {
+    let mut sampler = Sampler::new(0);
+    let mut all = Vec::new();
+    for (i, size) in SIZES.windows(2).enumerate() {
+        let deviation = (2.0 / size[0] as f64).sqrt();
+        let w = normal(&mut sampler, dtype, &[size[0], size[1]], deviation)?;
+        all.push(states.add(&format!("W{i}"), w)?);
+        let zero = wengert::TensorType::new(dtype, wengert::Shape::new(&[size[1]])?);
+        all.push(states.add(&format!("b{i}"), Tensor::filled(zero, 0.0)?)?);
+    }
+    Ok(all)
+}
+
+/// The mean cross-entropy of images, as bytes.
+fn loss<'t>(parameters: &[Var<'t>], images: Var<'t>, labels: Var<'t>) -> Var<'t> {
+    let mut x = images.cast(parameters[0].dtype()) * (1.0 / 255.0);
+    for (i, layer) in parameters.chunks_exact(2).enumerate() {
+        x = x.matmul(layer[0]) + layer[1];
+        if i + 2 < SIZES.len() {
+            x = x.relu();
+        }
+    }
+    x.cross_entropy(labels)
+}
+
+/// A batch of all images.
+fn batch<'t>(t: &'t Recorder, examples: usize) -> (Var<'t>, Var<'t>) {
+    let images = t.input(DType::U8, [examples, SIZES[0]]);
+    let labels = t.input(DType::U32, [examples]);
+    let index = t.input(DType::U32, [BATCH]);
+    (images.gather(index), labels.gather(index))
+}
+
+/// Training of the large network with momentum.
+pub(crate) fn mlp_large(arguments: &Arguments) -> Outcome {
+    let clock = Instant::now();
+    let data = Dataset::load(&arguments.data, 10, arguments.threads, &Options::default())?;
+    let load_seconds = clock.elapsed().as_secs_f64();
+    let (examples, iterations) = (data.train.len(), arguments.iters.unwrap_or(300).max(1));
+    let mut states = States::new();
+    let weights = parameters(&mut states, arguments.dtype())?;
+    let mut velocities = Vec::new();
+    for (i, &w) in weights.iter().enumerate() {
+        let zero = Tensor::filled(states.get(w)?.ty(), 0.0)?;
+        velocities.push(states.add(&format!("v{i}"), zero)?);
+    }
+    let step = Program::record(&states, |t| {
+        let (x, y) = batch(t, examples);
+        let w: Vec<Var<'_>> = weights.iter().map(|&w| t.state(w)).collect();
+        let loss = loss(&w, x, y);
+        let gradients = loss.gradients(w.iter().copied());
+        for (&w, &v) in w.iter().zip(&velocities) {
+            let v = t.state(v);
+            let next = v * MOMENTUM + gradients[w];
+            t.update(v, next);
+            t.update(w, w - next * LEARNING_RATE);
+        }
+        t.outputs(loss)
+    })?;
+    let mut sampler = Sampler::new(1000);
+    let batches: Vec<Array1<u32>> = (0..iterations)
+        .map(|_| (0..BATCH).map(|_| sampler.below(examples) as u32).collect())
+        .collect();
+    let mut workspace = step.workspace_on(arguments.threads)?;
+    // The first steps touch all memory; they run on states that are thrown away.
+    let mut warm = states.clone();
+    for batch in batches.iter().take(3) {
+        step.run(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, batch))?;
+    }
+    if arguments.profile {
+        eprintln!("{}", step.profile(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, &batches[0]))?);
+    }
+    drop(warm);
+    let (mut losses, mut best, mut total) = (Vec::with_capacity(iterations), Duration::MAX, Duration::ZERO);
+    for piece in batches.chunks(iterations.div_ceil(10)) {
+        let clock = Instant::now();
+        for batch in piece {
+            let inputs = (&data.train.images, &data.train.labels, batch);
+            losses.push(step.run(&mut workspace, &mut states, inputs)?.scalar(0)?);
+        }
+        let spent = clock.elapsed();
+        total += spent;
+        best = best.min(spent / piece.len() as u32);
+    }
+    let accuracy = accuracy(&states, &weights, &data, arguments.threads)?;
+    Ok(json!({
+        "iters": iterations, "seconds_total": total.as_secs_f64(),
+        "us_per_step": total.as_secs_f64() * 1e6 / iterations as f64,
+        "us_per_step_best_piece": best.as_secs_f64() * 1e6,
+        "load_seconds": load_seconds, "final_test_accuracy": accuracy,
+        "first_loss": losses.first(), "last_loss": losses.last(),
+    }))
+}
+
+/// The share of test images that are told right.
+fn accuracy(states: &States, weights: &[State], data: &Dataset, threads: usize) -> Result<f64, Error> {
+    const CHUNK: usize = 1000;
+    let program = Program::record(states, |t| {
+        let w: Vec<Var<'_>> = weights.iter().map(|&w| t.state(w)).collect();
+        let mut x = t.input(DType::U8, [CHUNK, SIZES[0]]).cast(w[0].dtype()) * (1.0 / 255.0);
+        for (i, layer) in w.chunks_exact(2).enumerate() {
+            x = x.matmul(layer[0]) + layer[1];
+            x = if i + 2 < SIZES.len() { x.relu() } else { x };
+        }
+        t.outputs(x.argmax(1))
+    })?;
+    let mut workspace = program.workspace_on(threads)?;
+    let (mut right, mut seen) = (0, 0);
+    for from in (0..data.test.len() / CHUNK * CHUNK).step_by(CHUNK) {
+        let (images, labels) = data.test.part(from, from + CHUNK);
+        let found = program.evaluate(&mut workspace, states, (&images,))?;
+        right += found.slice::<i64>(0)?.iter().zip(labels).filter(|(a, b)| **a == i64::from(**b)).count();
+        seen += CHUNK;
+    }
+    Ok(right as f64 / seen.max(1) as f64)
+}
+
+/// Value against value and gradient of the large network on one batch.
+pub(crate) fn gradcost(arguments: &Arguments) -> Outcome {
+    let data = Dataset::load(&arguments.data, 10, arguments.threads, &Options::default())?;
+    let mut states = States::new();
+    let weights = parameters(&mut states, arguments.dtype())?;
+    let (images, labels) = data.train.part(0, BATCH);
+    let (images, labels) = (images.to_owned(), labels.to_owned());
+    let record = |gradient: bool| {
+        Program::record(&states, |t| {
+            let x = t.input(DType::U8, [BATCH, SIZES[0]]);
+            let y = t.input(DType::U32, [BATCH]);
+            let w: Vec<Var<'_>> = weights.iter().map(|&w| t.state(w)).collect();
+            let loss = loss(&w, x, y);
+            let gradients = loss.gradients(w.iter().copied());
+            let all = w.iter().map(|&w| gradients[w]).filter(|_| gradient);
+            t.outputs(std::iter::once(loss).chain(all))
+        })
+    };
+    let times = timed(arguments, &states, &[record(false)?, record(true)?], (&images, &labels), 50)?;
+    Ok(cost(&times))
+}
+
+/// The figures of a value and a value with its gradient.
+pub(crate) fn cost(times: &[Timed]) -> serde_json::Value {
+    let (value, both) = (&times[0], &times[1]);
+    json!({
+        "iters": both.calls, "seconds_total": value.total + both.total, "us_per_step": both.median,
+        "us_value": value.median, "us_value_and_grad": both.median, "us_value_min": value.least,
+        "us_value_and_grad_min": both.least, "ratio": both.median / value.median,
+        "ratio_of_min": both.least / value.least, "statistic": "median",
+    })
+}
