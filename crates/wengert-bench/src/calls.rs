@@ -27,7 +27,8 @@ pub(crate) fn timed(
     iters: usize,
 ) -> Result<Vec<Timed>, Error> {
     let calls = arguments.iters.unwrap_or(iters).max(1);
-    let mut workspaces = programs.iter().map(|p| p.workspace_on(arguments.threads)).collect::<Result<Vec<_>, _>>()?;
+    let mut workspaces =
+        programs.iter().map(|p| p.workspace_on(arguments.threads)).collect::<Result<Vec<_>, _>>()?;
     let mut times = vec![Vec::with_capacity(calls); programs.len()];
     for round in 0..calls + 3 {
         for ((program, workspace), times) in programs.iter().zip(&mut workspaces).zip(&mut times) {
@@ -68,7 +69,12 @@ fn with(mut figures: serde_json::Value, more: serde_json::Value) -> serde_json::
 }
 
 /// Numbers drawn from N(0, deviation²), by Box and Muller.
-pub(crate) fn normal(sampler: &mut Sampler, dtype: DType, dims: &[usize], deviation: f64) -> Result<Tensor, Error> {
+pub(crate) fn normal(
+    sampler: &mut Sampler,
+    dtype: DType,
+    dims: &[usize],
+    deviation: f64,
+) -> Result<Tensor, Error> {
     let shape = Shape::new(dims)?;
     let numbers = (0..shape.elements()).map(|_| {
         let (u, v) = (1.0 - sampler.unit(), sampler.unit());
@@ -162,7 +168,8 @@ pub(crate) fn hvp(arguments: &Arguments) -> Outcome {
     let images = pixels.mapv(|p| f64::from(p) / 255.0);
     let dtype = arguments.dtype();
     let mut sampler = Sampler::new(0);
-    let (w, v) = (normal(&mut sampler, dtype, &[784, 10], 0.01)?, normal(&mut sampler, dtype, &[784, 10], 1.0)?);
+    let (w, v) =
+        (normal(&mut sampler, dtype, &[784, 10], 0.01)?, normal(&mut sampler, dtype, &[784, 10], 1.0)?);
     let states = States::new();
     let program = Program::record(&states, |t| {
         let [w, v] = [(); 2].map(|()| t.input(dtype, [784, 10]));

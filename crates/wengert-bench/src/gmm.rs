@@ -38,7 +38,8 @@ fn objective<'t>(t: &'t Recorder, alphas: Var<'t>, means: Var<'t>, icf: Var<'t>,
     let square = (away * away).sum(2);
     let log_sum = log_diagonal.sum(1);
     let slse = (alphas + log_sum - square * 0.5).logsumexp(1).sum(());
-    let prior = ((diagonal * diagonal).sum(()) + (lower * lower).sum(())) * (0.5 * GAMMA * GAMMA) - log_sum.sum(()) * M;
+    let prior = ((diagonal * diagonal).sum(()) + (lower * lower).sum(())) * (0.5 * GAMMA * GAMMA)
+        - log_sum.sum(()) * M;
     slse - alphas.logsumexp(0) * N as f64 + prior + constant()
 }
 
@@ -51,7 +52,8 @@ fn constant() -> f64 {
         (start.0..twice).step_by(2).fold(start.1, |sum, x| sum + (x as f64 / 2.0).ln())
     };
     let freedom = D + M as usize + 1;
-    let log_gamma_d = 0.25 * (D * (D - 1)) as f64 * PI.ln() + (1..=D).map(|j| log_gamma(freedom + 1 - j)).sum::<f64>();
+    let log_gamma_d =
+        0.25 * (D * (D - 1)) as f64 * PI.ln() + (1..=D).map(|j| log_gamma(freedom + 1 - j)).sum::<f64>();
     let wishart = (freedom * D) as f64 * (GAMMA.ln() - 0.5 * 2f64.ln()) - log_gamma_d;
     -((N * D) as f64) * 0.5 * (2.0 * PI).ln() - K as f64 * wishart
 }
@@ -101,7 +103,8 @@ fn uniform(sampler: &mut Sampler, dtype: DType, dims: &[usize]) -> Result<Tensor
 /// How far the gradient along a random direction is from a central difference.
 fn directional(programs: &[Program], states: &States, at: &[&Tensor; 3], x: &Tensor) -> Result<f64, Error> {
     let mut sampler = Sampler::new(7);
-    let direction: Vec<Vec<f64>> = at.iter().map(|p| (0..p.shape().elements()).map(|_| sampler.unit() - 0.5).collect()).collect();
+    let direction: Vec<Vec<f64>> =
+        at.iter().map(|p| (0..p.shape().elements()).map(|_| sampler.unit() - 0.5).collect()).collect();
     let moved = |step: f64| -> Result<f64, Error> {
         let mut p = Vec::new();
         for (at, along) in at.iter().zip(&direction) {

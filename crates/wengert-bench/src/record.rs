@@ -35,7 +35,8 @@ pub(crate) fn record(arguments: &Arguments) -> Outcome {
             let nanoseconds = [recorded, all - recorded, all].map(|d| d.as_secs_f64() * 1e9 / rows as f64);
             best.iter_mut().zip(nanoseconds).for_each(|(b, n)| *b = b.min(n));
         }
-        lengths.push(json!({ "rows": rows, "ns_per_row": best[2], "recording": best[0], "running": best[1] }));
+        lengths
+            .push(json!({ "rows": rows, "ns_per_row": best[2], "recording": best[0], "running": best[1] }));
     }
     let worst = lengths.iter().filter_map(|l| l["ns_per_row"].as_f64()).fold(0.0, f64::max);
     Ok(json!({ "lengths": lengths, "ns_per_row": worst }))

@@ -40,7 +40,6 @@ pub(crate) fn seed<T: Float>(arguments: &Arguments) -> Outcome {
     }))
 }
 
-
 /// Sizes of the large network.
 const SIZES: [usize; 4] = [784, 1024, 1024, 10];
 const BATCH: usize = 256;
@@ -108,9 +107,8 @@ pub(crate) fn mlp_large(arguments: &Arguments) -> Outcome {
         t.outputs(loss)
     })?;
     let mut sampler = Sampler::new(1000);
-    let batches: Vec<Array1<u32>> = (0..iterations)
-        .map(|_| (0..BATCH).map(|_| sampler.below(examples) as u32).collect())
-        .collect();
+    let batches: Vec<Array1<u32>> =
+        (0..iterations).map(|_| (0..BATCH).map(|_| sampler.below(examples) as u32).collect()).collect();
     let mut workspace = step.workspace_on(arguments.threads)?;
     // The first steps touch all memory; they run on states that are thrown away.
     let mut warm = states.clone();
@@ -118,7 +116,10 @@ pub(crate) fn mlp_large(arguments: &Arguments) -> Outcome {
         step.run(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, batch))?;
     }
     if arguments.profile {
-        eprintln!("{}", step.profile(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, &batches[0]))?);
+        eprintln!(
+            "{}",
+            step.profile(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, &batches[0]))?
+        );
     }
     drop(warm);
     let (mut losses, mut best, mut total) = (Vec::with_capacity(iterations), Duration::MAX, Duration::ZERO);

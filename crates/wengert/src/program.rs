@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::exec::{Effort, Inputs, Plan, Profile, Results, Store, Workspace, profile, run};
+use crate::exec::{Inputs, Plan, Profile, Results, Store, Workspace, profile, run};
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Level;
 
@@ -52,7 +52,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, false), Effort::Exact, record)
+        Self::with(Recorder::new(states, false), Plan::exact, record)
     }
 
     /// Like [`record`](Self::record), for a program that runs only a few times: planned row by row, at the
@@ -61,7 +61,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, false), Effort::Trivial, record)
+        Self::with(Recorder::new(states, false), Plan::rows, record)
     }
 
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
@@ -71,10 +71,10 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, true), Effort::Exact, record)
+        Self::with(Recorder::new(states, true), Plan::exact, record)
     }
 
-    fn with<F>(recorder: Recorder, effort: Effort, record: F) -> Result<Self>
+    fn with<F>(recorder: Recorder, plan: fn(&Tape, Level) -> Result<Plan>, record: F) -> Result<Self>
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
@@ -88,7 +88,7 @@ impl Program {
             );
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
-        let plan = Plan::new(&tape, effort, Level::best())?;
+        let plan = plan(&tape, Level::best())?;
         Ok(Self { tape: Arc::new(tape), plan: Arc::new(plan), observed })
     }
 
@@ -161,7 +161,12 @@ impl Program {
     /// println!("{profile}");
     /// # Ok::<(), wengert::Error>(())
     /// ```
-    pub fn profile(&self, workspace: &mut Workspace, states: &mut States, inputs: impl Inputs) -> Result<Profile> {
+    pub fn profile(
+        &self,
+        workspace: &mut Workspace,
+        states: &mut States,
+        inputs: impl Inputs,
+    ) -> Result<Profile> {
         profile(&self.plan, &self.tape, workspace, states, &inputs)
     }
 

@@ -3,6 +3,7 @@
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
+use super::plan::WORD;
 use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::ErrorKind;
 
@@ -76,6 +77,27 @@ impl Block {
         Self { base: bytes.as_mut_ptr(), bytes: bytes.len() }
     }
 
+    /// The first bytes, to be handed out by the word without further checks: none, if they are not there.
+    pub(super) fn words_of(&self, reach: usize) -> Words {
+        assert!(
+            reach <= self.bytes && self.base.addr().is_multiple_of(ALIGN),
+            "a plan that leaves its arena"
+        );
+        Words { base: self.base }
+    }
+
+    /// A part of known type for writing; empty if it does not lie inside.
+    ///
+    /// # Safety
+    /// As for [`slice_mut`](Self::slice_mut).
+    unsafe fn part_mut<'a, T: Native>(&self, offset: usize, len: usize) -> &'a mut [T] {
+        if !fits::<T>(self.bytes, offset, len) {
+            return &mut [];
+        }
+        // SAFETY: as for `part`, and nothing else refers to it by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), len) }
+    }
+
     /// A part for reading; empty if it does not lie inside.
     ///
     /// # Safety
@@ -91,26 +113,15 @@ impl Block {
     /// The memory is writable and lives for 'a, and no other part that overlaps this one lives at the
     /// same time.
     pub(super) unsafe fn slice_mut<'a>(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
-        /// # Safety
-        /// As for `slice_mut`.
-        unsafe fn part<'a, T: Native>(b: &Block, offset: usize, len: usize) -> &'a mut [T] {
-            if !fits::<T>(b.bytes, offset, len) {
-                return &mut [];
-            }
-            // SAFETY: `fits` checked that the range lies inside the `bytes` initialised bytes at
-            // `base` and is aligned for T, every bit pattern is a T, and the caller of `slice_mut`
-            // promises that nothing else refers to it.
-            unsafe { std::slice::from_raw_parts_mut(b.base.add(offset).cast(), len) }
-        }
         // SAFETY: the promise is passed on unchanged.
         unsafe {
             match dtype {
-                DType::F32 => SliceMut::F32(part(self, offset, len)),
-                DType::F64 => SliceMut::F64(part(self, offset, len)),
-                DType::U8 => SliceMut::U8(part(self, offset, len)),
-                DType::U32 => SliceMut::U32(part(self, offset, len)),
-                DType::I64 => SliceMut::I64(part(self, offset, len)),
-                DType::Bool => SliceMut::Bool(part(self, offset, len)),
+                DType::F32 => SliceMut::F32(self.part_mut(offset, len)),
+                DType::F64 => SliceMut::F64(self.part_mut(offset, len)),
+                DType::U8 => SliceMut::U8(self.part_mut(offset, len)),
+                DType::U32 => SliceMut::U32(self.part_mut(offset, len)),
+                DType::I64 => SliceMut::I64(self.part_mut(offset, len)),
+                DType::Bool => SliceMut::Bool(self.part_mut(offset, len)),
             }
         }
     }
@@ -126,6 +137,30 @@ impl Block {
         }
         // SAFETY: in bounds and aligned by `fits`, initialised, unshared by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), len) }
+    }
+}
+
+/// The beginning of a block, in words of eight bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    base: *mut u8,
+}
+
+impl Words {
+    /// # Safety
+    /// The word lies inside of what was reached for.
+    #[inline(always)]
+    pub(super) unsafe fn word<T>(self, word: u32) -> *const T {
+        // SAFETY: passed on from the caller.
+        unsafe { self.base.add(word as usize * WORD).cast() }
+    }
+
+    /// # Safety
+    /// The word lies inside of what was reached for.
+    #[inline(always)]
+    pub(super) unsafe fn word_mut<T>(self, word: u32) -> *mut T {
+        // SAFETY: passed on from the caller.
+        unsafe { self.base.add(word as usize * WORD).cast() }
     }
 }
 

@@ -1,33 +1,42 @@
 //! From rounds of nodes to a plan: passes and steps, and a place for every array.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::arena::ALIGN;
 use super::layout::{Span, arrange};
-use super::nodes::{Array, Effort, Graph, Node, Source};
-use super::plan::{Action, Constant, Pass, Place, Plan, Round, Slot, Stage, Step, View};
-use super::schedule::{Rounds, SECOND_CACHE, in_order, schedule};
+use super::nodes::{Array, Graph, Node, Source};
+use super::plan::{
+    Action, Constant, Function, Line, Pass, Place, Plan, Round, Slot, Stage, Step, View, WORD,
+};
+use super::schedule::{Rounds, SECOND_CACHE, schedule};
+use crate::dtype::DType;
 use crate::error::Result;
 use crate::ir::{Op, Tape};
 use crate::kernels::Level;
 
 /// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
-const TILE: usize = 8 << 10;
+const TILE: usize = 12 << 10;
+/// How much wider than another an array may be for both to be computed in the same tiles.
+const ALIKE: usize = 6;
 
 impl Plan {
-    /// The plan of a tape.
-    pub(crate) fn new(tape: &Tape, effort: Effort, level: Level) -> Result<Self> {
-        let mut graph = Graph::new(tape, effort)?;
-        let mut rounds = if effort == Effort::Trivial { in_order(&graph) } else { schedule(&graph) };
+    /// A plan of a tape that keeps every bit of its trivial one.
+    pub(crate) fn exact(tape: &Tape, level: Level) -> Result<Self> {
+        let mut graph = Graph::new(tape)?;
+        let mut rounds = schedule(&mut graph);
         let mut plan = Self::empty(level, tape.inputs(), tape.states());
         let commits = store(&mut graph, &mut rounds, &mut plan.stored);
         let uses = Uses::new(&graph, &rounds, &mut plan);
         let kept = graph.outputs.iter().chain(commits.iter().map(|(_, a)| a));
-        let places = uses.places(&graph, kept.copied(), effort, &mut plan)?;
-        let slot = |a: &Array| Slot { place: places[a.root as usize], ty: a.ty };
+        let places = uses.places(&graph, kept.copied(), &mut plan)?;
+        let slot = |a: &Array| Slot::new(places[a.root as usize], a.ty);
         plan.slots = graph.arrays.iter().map(slot).collect();
         plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize]).collect();
         plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize])).collect();
-        uses.steps(graph, &mut plan);
         plan.arena = plan.arena.next_multiple_of(ALIGN);
+        uses.steps(graph, &mut plan);
+        brief(&mut plan);
         plan.local = plan.local.next_multiple_of(ALIGN);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
         Ok(plan)
@@ -64,11 +73,14 @@ fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec
         let Some(maker) = maker else { continue };
         let (r, g) = homes[maker as usize];
         let (units, alone) = (rounds[r][g].units, rounds[r][g].panels == 1);
-        let before = |&(round, group): &(usize, usize), same: bool| round < r || ((round, group) == (r, g) && same);
+        let before =
+            |&(round, group): &(usize, usize), same: bool| round < r || ((round, group) == (r, g) && same);
         let from = readers.partition_point(|reader| reader.0 < state);
         let read = readers[from..].iter().take_while(|reader| reader.0 == state);
         let safe = failing.iter().all(|home| before(home, alone))
-            && read.clone().all(|&(_, n, o)| before(&homes[n], alone || graph.nodes[n].cuts(o, units, &graph.arrays)));
+            && read
+                .clone()
+                .all(|&(_, n, o)| before(&homes[n], alone || graph.nodes[n].cuts(o, units, &graph.arrays)));
         if !safe {
             commits.push((state, array));
             continue;
@@ -76,20 +88,96 @@ fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec
         let to = graph.arrays.len() as u32;
         graph.arrays.push(Array { ty, root: to, leaf: Some(Place::State(state)), maker: None });
         rounds[r][g].nodes.push(graph.nodes.len());
-        graph.nodes.push(Node {
-            action: Action::Copy,
-            row: graph.nodes[maker as usize].row,
-            operands: std::iter::once(Source { array, strides: None }).collect(),
-            results: std::iter::once(to).collect(),
-            prepared: None,
-            blocks: ty.shape.elements(),
-            work: ty.shape.elements(),
-            scratch: 0,
-            infallible: true,
-        });
+        graph.nodes.push(Node::copy(graph.nodes[maker as usize].row, array, to, ty));
         stored.push(state);
     }
     commits
+}
+
+/// Splits the passes of stages that the first thread runs alone, array by array, into those whose steps can
+/// be said in brief and the others.
+fn brief(plan: &mut Plan) {
+    let mut functions: HashMap<(Op, DType), u32> = HashMap::new();
+    let mut passes: Vec<Pass> = Vec::new();
+    let alone: Vec<bool> = plan.rounds.iter().flat_map(|r| r.stages.clone().map(|_| r.panels == 1)).collect();
+    for (stage, alone) in plan.stages.iter_mut().zip(alone) {
+        let first = passes.len();
+        for pass in plan.passes[stage.passes.clone()].iter() {
+            if stage.units > 1 || !alone {
+                passes.push(Pass { lines: None, steps: pass.steps.clone(), tile: pass.tile });
+                continue;
+            }
+            for at in pass.steps.clone() {
+                let line = line(
+                    &plan.steps[at],
+                    &plan.slots,
+                    (plan.arena, plan.level),
+                    &mut functions,
+                    &mut plan.functions,
+                );
+                let next = plan.lines.len();
+                match (passes[first..].last_mut(), &line) {
+                    (Some(Pass { steps, lines: Some(lines), .. }), Some(_)) => {
+                        (steps.end, lines.end) = (at + 1, next + 1)
+                    }
+                    (Some(Pass { steps, lines: None, .. }), None) => steps.end = at + 1,
+                    (_, line) => passes.push(Pass {
+                        steps: at..at + 1,
+                        tile: 1,
+                        lines: line.is_some().then(|| next..next + 1),
+                    }),
+                }
+                if let Some(Line { function, len, out, x }) = line {
+                    let last = x.into_iter().chain([out]).max().unwrap_or(0) as usize;
+                    let bytes = if plan.functions[function as usize].double { 8 } else { 4 };
+                    plan.reach = plan.reach.max(last * WORD + len as usize * bytes);
+                }
+                plan.lines.extend(line);
+            }
+        }
+        stage.passes = first..passes.len();
+    }
+    plan.passes = passes;
+}
+
+/// A step in brief, if it is an elementwise function of small arrays in memory that is the first thread's.
+fn line(
+    step: &Step,
+    slots: &[Slot],
+    (arena, level): (usize, Level),
+    known: &mut HashMap<(Op, DType), u32>,
+    functions: &mut Vec<Function>,
+) -> Option<Line> {
+    let (Action::Compute(op), [out]) = (&step.action, step.results.as_slice()) else { return None };
+    let Op::Elementwise(function) = op else { return None };
+    let ty = slots[out.slot as usize].ty;
+    if !ty.dtype.is_float() {
+        return None;
+    }
+    let word = |view: &View| {
+        let byte = match slots[view.slot as usize].place {
+            Place::Arena(offset) => offset,
+            Place::Local { offset, .. } => arena + offset,
+            _ => return None,
+        };
+        u32::try_from(byte / WORD).ok()
+    };
+    let mut x = [0; 3];
+    if step.operands.len() > x.len() {
+        return None;
+    }
+    for (x, view) in x.iter_mut().zip(&step.operands) {
+        *x = word(view)?;
+    }
+    let function = match known.entry((op.clone(), ty.dtype)) {
+        Entry::Occupied(known) => *known.get(),
+        Entry::Vacant(new) => {
+            let (applied, double) = (function.applied(level)?, ty.dtype == DType::F64);
+            functions.push(Function { applied, double, _op: function.clone() });
+            *new.insert(functions.len() as u32 - 1)
+        }
+    };
+    Some(Line { function, len: u32::try_from(ty.shape.elements()).ok()?, out: word(out)?, x })
 }
 
 /// A node in its stage.
@@ -114,6 +202,7 @@ impl Uses {
             for group in groups {
                 let (stage, first) = (plan.stages.len(), plan.passes.len());
                 let mut alone = true;
+                let mut widths = (usize::MAX, 0);
                 for (i, &node) in group.nodes.iter().enumerate() {
                     // Products of matrices, and whatever reads much for every unit, want many units at a time;
                     // states are written after all reading.
@@ -125,18 +214,29 @@ impl Uses {
                     let product = matches!(&n.action, Action::Compute(Op::Bilinear(_)));
                     let heavy = product || n.operands.iter().enumerate().any(large);
                     let stores = n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
-                    if i == 0 || (group.units > 1 && (heavy || alone || stores)) {
-                        plan.passes.push(Pass { steps: steps.len()..steps.len(), tile: group.units.div_ceil(group.panels) });
+                    // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
+                    let unit = |a: &u32| graph.arrays[*a as usize].ty.bytes() / group.units.max(1);
+                    let cut =
+                        n.operands.iter().enumerate().filter(|(o, _)| n.cuts(*o, group.units, &graph.arrays));
+                    let widest = n.results.iter().map(unit).chain(cut.map(|(_, s)| unit(&s.array))).max();
+                    let widest = widest.unwrap_or(1).max(1);
+                    let (least, most) = (widths.0.min(widest), widths.1.max(widest));
+                    let apart = most > ALIKE * least && most * group.units.div_ceil(group.panels) > TILE;
+                    if i == 0 || (group.units > 1 && (heavy || alone || stores || apart)) {
+                        widths = (usize::MAX, 0);
+                        plan.passes.push(Pass {
+                            steps: steps.len()..steps.len(),
+                            tile: group.units.div_ceil(group.panels),
+                            lines: None,
+                        });
                     }
                     alone = heavy;
                     steps.push(Use { node, round, stage, pass: plan.passes.len() - 1 });
                     if let Some(pass) = plan.passes.last_mut() {
                         pass.steps.end = steps.len();
                         if !heavy {
-                            let unit = |a: &u32| graph.arrays[*a as usize].ty.bytes() / group.units.max(1);
-                            let cut = n.operands.iter().enumerate().filter(|(o, _)| n.cuts(*o, group.units, &graph.arrays));
-                            let widest = n.results.iter().map(unit).chain(cut.map(|(_, s)| unit(&s.array))).max();
-                            pass.tile = pass.tile.min((TILE / widest.unwrap_or(1).max(1)).max(1));
+                            widths = (widths.0.min(widest), widths.1.max(widest));
+                            pass.tile = pass.tile.min((TILE / widest).max(1));
                         }
                     }
                 }
@@ -150,7 +250,7 @@ impl Uses {
     }
 
     /// Finds a place for every root array: in a thread's own memory where one stage makes and uses it up.
-    fn places(&self, graph: &Graph, kept: impl Iterator<Item = u32>, effort: Effort, plan: &mut Plan) -> Result<Vec<Place>> {
+    fn places(&self, graph: &Graph, kept: impl Iterator<Item = u32>, plan: &mut Plan) -> Result<Vec<Place>> {
         let mut lives: Vec<Option<(usize, usize)>> = vec![None; graph.arrays.len()];
         let root = |a: u32| graph.arrays[a as usize].root as usize;
         for (at, step) in self.steps.iter().enumerate() {
@@ -172,9 +272,7 @@ impl Uses {
             let Some((first, last)) = *life else { continue };
             let (from, bytes) = (&self.steps[first], graph.arrays[array].ty.bytes());
             let to = self.steps.get(last);
-            if effort == Effort::Trivial {
-                arena.push((Span { first: 0, last: 0, bytes }, array));
-            } else if let Some(to) = to.filter(|to| to.stage == from.stage) {
+            if let Some(to) = to.filter(|to| to.stage == from.stage) {
                 let Stage { units, panels, .. } = plan.stages[from.stage];
                 let tile = from.pass == to.pass && units > 1;
                 let held = if tile { plan.passes[from.pass].tile } else { units.div_ceil(panels) };
@@ -219,14 +317,15 @@ impl Uses {
                 let elements = graph.arrays[array as usize].ty.shape.elements();
                 View { slot: array, unit: (cut && units > 1).then(|| elements / units) }
             };
-            let operands = (0..node.operands.len()).map(|o| view(node.operands[o].array, node.cuts(o, units, &graph.arrays)));
+            let operands = (0..node.operands.len())
+                .map(|o| view(node.operands[o].array, node.cuts(o, units, &graph.arrays)));
             let operands: smallvec::SmallVec<[View; 3]> = operands.collect();
             for v in &operands {
-                let Slot { place, ty } = plan.slots[v.slot as usize];
+                let Slot { place, len: all, .. } = plan.slots[v.slot as usize];
                 if let Place::Fill(constant) = place
                     && let Constant::Fill { len, .. } = &mut plan.constants[constant]
                 {
-                    *len = (*len).max(v.unit.map_or(ty.shape.elements(), |unit| unit * tile));
+                    *len = (*len).max(v.unit.map_or(all, |unit| unit * tile));
                 }
             }
             let strided = node.operands.iter().any(|s| s.strides.is_some());

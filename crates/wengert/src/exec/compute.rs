@@ -8,11 +8,12 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::arena::Block;
-use super::plan::{Action, Place, Plan, Slot, Stage, Step, View};
+use super::plan::{Action, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{Call, Operand, Preparation, ResultMut};
+use crate::shape::TensorType;
 
 /// All places of one run.
 pub(super) struct Memory<'a> {
@@ -81,6 +82,10 @@ impl Memory<'_> {
         let bound = |p: usize| p * stage.units / stage.panels;
         let (start, end) = (bound(panel), bound(panel + 1));
         for pass in &self.plan.passes[stage.passes.clone()] {
+            if let (Some(lines), None) = (&pass.lines, self.clock) {
+                self.lines(&self.plan.lines[lines.clone()]);
+                continue;
+            }
             let mut at = start;
             while at < end {
                 let units = at..(at + pass.tile).min(end);
@@ -99,25 +104,73 @@ impl Memory<'_> {
         Ok(())
     }
 
+    /// Applies functions to small arrays.
+    fn lines(&self, lines: &[Line]) {
+        let memory = self.blocks[0].words_of(self.plan.reach);
+        for line in lines {
+            let Function { applied, double, .. } = &self.plan.functions[line.function as usize];
+            // SAFETY: as for steps: what a plan has alive at the same time does not overlap, and lines are
+            // those of a stage that runs on the first thread alone. No line leaves the reach of them all. The
+            // plan keeps the ops that the functions belong to.
+            unsafe {
+                let len = line.len as usize;
+                if *double {
+                    applied.run::<f64>(line.x.map(|x| memory.word(x)), memory.word_mut(line.out), len);
+                } else {
+                    applied.run::<f32>(line.x.map(|x| memory.word(x)), memory.word_mut(line.out), len);
+                }
+            }
+        }
+    }
+
     /// Where the part of a slot that a tile works on lies: its block, byte and number of elements.
     fn locate(&self, view: View, tile: &Tile) -> (Block, usize, usize) {
-        let Slot { place, ty } = &self.plan.slots[view.slot as usize];
+        let Slot { place, ty, len } = &self.plan.slots[view.slot as usize];
         let (start, len, unit) = match view.unit {
             Some(unit) => (tile.units.start * unit, tile.units.len() * unit, unit),
-            None => (0, ty.shape.elements(), 0),
+            None => (0, *len, 0),
         };
         let bytes = ty.dtype.bytes();
+        let (block, offset) = self.find(*place);
         let thread = || self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch);
-        let (block, offset) = match *place {
-            Place::Arena(offset) => (0, offset + start * bytes),
-            Place::Local { offset, tile: true } => (0, thread() + offset),
-            Place::Local { offset, tile: false } => (0, thread() + offset + (start - tile.panel * unit) * bytes),
-            Place::Input(i) => (1 + i, start * bytes),
-            Place::State(k) => (self.states + k, start * bytes),
-            Place::Constant(c) => (self.constants + c, start * bytes),
-            Place::Fill(c) => (self.constants + c, 0),
+        let offset = match *place {
+            Place::Local { tile: true, .. } => thread() + offset,
+            Place::Local { tile: false, .. } => thread() + offset + (start - tile.panel * unit) * bytes,
+            // Any part of it is like any other.
+            Place::Fill(_) => offset,
+            _ => offset + start * bytes,
         };
-        (self.blocks[block], offset, len)
+        (block, offset, len)
+    }
+
+    fn find(&self, place: Place) -> (Block, usize) {
+        let (block, offset) = match place {
+            Place::Arena(offset) | Place::Local { offset, .. } => (0, offset),
+            Place::Input(i) => (1 + i, 0),
+            Place::State(k) => (self.states + k, 0),
+            Place::Constant(c) | Place::Fill(c) => (self.constants + c, 0),
+        };
+        (self.blocks[block], offset)
+    }
+
+    /// All of an array of this type.
+    ///
+    /// # Safety
+    /// No writer of it lives at the same time.
+    pub(super) unsafe fn place<'b>(&self, place: Place, ty: &TensorType) -> Slice<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice(offset, ty.dtype, ty.shape.elements()) }
+    }
+
+    /// The same for writing.
+    ///
+    /// # Safety
+    /// It lies in the arena, and no other user of it lives at the same time.
+    pub(super) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice_mut(offset, ty.dtype, ty.shape.elements()) }
     }
 
     /// # Safety
@@ -147,16 +200,22 @@ impl Memory<'_> {
             data: unsafe { self.read(*view, tile) },
             strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
         };
-        let operands: SmallVec<[Operand<'_>; INLINE]> = step.operands.iter().enumerate().map(operand).collect();
+        let operands: SmallVec<[Operand<'_>; INLINE]> =
+            step.operands.iter().enumerate().map(operand).collect();
         // SAFETY: see above.
         let write = |view: &View| unsafe { self.write(*view, tile) };
         let level = self.plan.level;
         match &step.action {
             Action::Compute(op) => {
                 let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
-                let result = |view: &View| ResultMut { ty: &self.plan.slots[view.slot as usize].ty, data: write(view) };
-                let mut results: SmallVec<[ResultMut<'_>; INLINE]> = step.results.iter().map(result).collect();
-                let scratch = self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch) + self.plan.local;
+                let result = |view: &View| ResultMut {
+                    ty: &self.plan.slots[view.slot as usize].ty,
+                    data: write(view),
+                };
+                let mut results: SmallVec<[ResultMut<'_>; INLINE]> =
+                    step.results.iter().map(result).collect();
+                let scratch =
+                    self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch) + self.plan.local;
                 // SAFETY: behind all arrays each thread has memory of its own.
                 let scratch = unsafe { self.blocks[0].words(scratch, step.scratch) };
                 let prepared = step.prepared.map(|slot| View { slot, unit: None });
@@ -164,7 +223,8 @@ impl Memory<'_> {
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
                 let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
                 let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
-                let call = Call { operands: &operands, results: &mut results, scratch, prepared, blocks, level };
+                let call =
+                    Call { operands: &operands, results: &mut results, scratch, prepared, blocks, level };
                 kernel.eval(call).map_err(ErrorKind::Fault)
             }
             Action::Prepare(op) => {
@@ -173,15 +233,26 @@ impl Memory<'_> {
                 let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;
                 let pieces = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let out = bytemuck::cast_slice_mut(out);
-                kernel.prepare(Preparation { operands: &operands, pieces, out, level }).map_err(ErrorKind::Fault)
+                kernel
+                    .prepare(Preparation { operands: &operands, pieces, out, level })
+                    .map_err(ErrorKind::Fault)
             }
             Action::Guard { recorded } => {
                 let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
                 if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
             }
             Action::Copy => {
-                let fits = step.results.first().map(write).zip(operands.first()).is_some_and(|(mut to, from)| to.copy_from(from.data));
-                if fits { Ok(()) } else { Err(ErrorKind::Malformed("a copy between arrays that differ".into())) }
+                let fits = step
+                    .results
+                    .first()
+                    .map(write)
+                    .zip(operands.first())
+                    .is_some_and(|(mut to, from)| to.copy_from(from.data));
+                if fits {
+                    Ok(())
+                } else {
+                    Err(ErrorKind::Malformed("a copy between arrays that differ".into()))
+                }
             }
         }
     }

@@ -117,7 +117,8 @@ mod tests {
                 assert!(!meet || x + a.bytes <= y || y + b.bytes <= x, "{a:?} at {x}, {b:?} at {y}");
             }
         }
-        let most = (0..110).map(|t| spans.iter().filter(|s| s.first <= t && t <= s.last).map(|s| s.bytes).sum::<usize>());
+        let most = (0..110)
+            .map(|t| spans.iter().filter(|s| s.first <= t && t <= s.last).map(|s| s.bytes).sum::<usize>());
         assert!(total < 2 * most.max().unwrap(), "{total}");
     }
 

@@ -9,11 +9,11 @@ mod nodes;
 mod plan;
 mod pool;
 mod profile;
+mod rows;
 mod run;
 mod schedule;
 
 pub(crate) use eager::evaluate;
-pub(crate) use nodes::Effort;
 pub(crate) use plan::Plan;
 pub(crate) use profile::profile;
 pub use profile::{Profile, StepProfile};

@@ -10,15 +10,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value};
 use crate::shape::TensorType;
 
-/// How much a plan may rearrange.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Effort {
-    /// Row by row, each result in an array of its own: the reference.
-    Trivial,
-    /// Everything that keeps every bit.
-    Exact,
-}
-
 /// An array, or another name and shape of one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Array {
@@ -53,6 +44,21 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// A copy of an array of this type.
+    pub(super) fn copy(row: u32, from: u32, to: u32, ty: TensorType) -> Self {
+        Self {
+            action: Action::Copy,
+            row,
+            operands: std::iter::once(Source { array: from, strides: None }).collect(),
+            results: std::iter::once(to).collect(),
+            prepared: None,
+            blocks: ty.shape.elements(),
+            work: ty.shape.elements(),
+            scratch: 0,
+            infallible: true,
+        }
+    }
+
     /// Whether this node, done in `units` pieces, reads only the pieces in the same places of operand `o`.
     pub(super) fn cuts(&self, o: usize, units: usize, arrays: &[Array]) -> bool {
         let source = &self.operands[o];
@@ -86,7 +92,15 @@ pub(super) struct Graph {
 }
 
 impl Graph {
-    pub(super) fn new(tape: &Tape, effort: Effort) -> Result<Self> {
+    /// A node that copies an array, on behalf of another node, and the copy.
+    pub(super) fn copy(&mut self, array: u32, of: usize) -> (usize, u32) {
+        let (ty, node, copy) = (self.arrays[array as usize].ty, self.nodes.len(), self.arrays.len() as u32);
+        self.arrays.push(Array { ty, root: copy, leaf: None, maker: Some(node as u32) });
+        self.nodes.push(Node::copy(self.nodes[of].row, array, copy, ty));
+        (node, copy)
+    }
+
+    pub(super) fn new(tape: &Tape) -> Result<Self> {
         let mut b = Builder {
             tape,
             first: vec![NONE; tape.rows().len()],
@@ -100,11 +114,11 @@ impl Graph {
                 updates: Vec::new(),
             },
         };
-        let views = if effort == Effort::Trivial { HashMap::new() } else { views(tape) };
+        let views = views(tape);
         let live = live(tape, &views);
         for index in 0..tape.rows().len() {
             if live[index] {
-                b.row(index, effort, &views)?;
+                b.row(index, &views)?;
             }
         }
         let outputs = tape.outputs().iter().map(|v| b.kept(v)).collect::<Result<_>>()?;
@@ -170,9 +184,6 @@ fn renames(tape: &Tape, index: usize) -> Option<Value> {
 
 /// The rows that are needed when some operands are read through others.
 fn live(tape: &Tape, views: &Views) -> Vec<bool> {
-    if views.is_empty() {
-        return tape.live();
-    }
     let mut live = vec![false; tape.rows().len()];
     for value in tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v)) {
         live[value.row as usize] = true;
@@ -225,15 +236,13 @@ impl Builder<'_> {
         self.first[value.row as usize] + value.result
     }
 
-    fn row(&mut self, index: usize, effort: Effort, views: &Views) -> Result<()> {
+    fn row(&mut self, index: usize, views: &Views) -> Result<()> {
         let row = &self.tape.rows()[index];
         if let (Op::Leaf(leaf), Some(&ty)) = (&row.op, row.results.first()) {
             self.first[index] = self.leaf(leaf, ty)?;
             return Ok(());
         }
-        if effort != Effort::Trivial
-            && let Some(from) = renames(self.tape, index)
-        {
+        if let Some(from) = renames(self.tape, index) {
             self.first[index] = self.alias(&from, row.results[0]);
             return Ok(());
         }
@@ -301,7 +310,17 @@ impl Builder<'_> {
         let work = kernel.map_or(0, |k| k.work(&types, &row.results));
         let infallible = kernel.is_some_and(Kernel::infallible);
         let row = index as u32;
-        self.graph.nodes.push(Node { action, row, operands, results, prepared, blocks, work, scratch, infallible });
+        self.graph.nodes.push(Node {
+            action,
+            row,
+            operands,
+            results,
+            prepared,
+            blocks,
+            work,
+            scratch,
+            infallible,
+        });
         Ok(())
     }
 
@@ -338,17 +357,7 @@ impl Builder<'_> {
         }
         let maker = Some(self.graph.nodes.len() as u32);
         let copy = self.array(ty, None, maker)?;
-        self.graph.nodes.push(Node {
-            action: Action::Copy,
-            row: value.row,
-            operands: [Source { array, strides: None }].into_iter().collect(),
-            results: [copy].into_iter().collect(),
-            prepared: None,
-            blocks: ty.shape.elements(),
-            work: ty.shape.elements(),
-            scratch: 0,
-            infallible: true,
-        });
+        self.graph.nodes.push(Node::copy(value.row, array, copy, ty));
         Ok(copy)
     }
 }

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
+use super::rows::Rows;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::ir::{Op, Strides, UsedState};
-use crate::kernels::Level;
+use crate::ir::{ElementwiseOp, Op, Strides, UsedState};
+use crate::kernels::{Applied, Level};
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -36,6 +37,14 @@ pub(super) enum Place {
 pub(super) struct Slot {
     pub(super) place: Place,
     pub(super) ty: TensorType,
+    /// Elements.
+    pub(super) len: usize,
+}
+
+impl Slot {
+    pub(super) fn new(place: Place, ty: TensorType) -> Self {
+        Self { place, ty, len: ty.shape.elements() }
+    }
 }
 
 /// What a step reads or writes of a slot.
@@ -91,6 +100,33 @@ pub(super) struct Pass {
     pub(super) steps: Range<usize>,
     /// Units of a tile.
     pub(super) tile: usize,
+    /// The same steps in brief, where all of them are elementwise functions of small arrays.
+    pub(super) lines: Option<Range<usize>>,
+}
+
+/// An elementwise step on arrays that lie in the arena, or in the memory of the first thread, in few bytes:
+/// a program of small arrays is as fast as its steps can be read.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    /// Position among the plan's functions.
+    pub(super) function: u32,
+    /// Elements.
+    pub(super) len: u32,
+    /// Where the result and the operands lie, in units of eight bytes.
+    pub(super) out: u32,
+    pub(super) x: [u32; 3],
+}
+
+/// What places of lines are counted in: everything in the arena is aligned to it.
+pub(super) const WORD: usize = 8;
+
+/// A function that lines apply.
+pub(super) struct Function {
+    pub(super) applied: Applied,
+    /// Of f64; otherwise of f32.
+    pub(super) double: bool,
+    /// What the function belongs to.
+    pub(super) _op: Arc<dyn ElementwiseOp>,
 }
 
 /// Passes over the same units: equal slabs of all arrays that they read and write in part.
@@ -111,10 +147,16 @@ pub(super) struct Round {
 /// Rounds of stages of passes of steps, and the memory that they work on.
 pub(crate) struct Plan {
     pub(super) level: Level,
+    /// What to do instead of rounds, in a trivial plan.
+    pub(super) by_rows: Option<Rows>,
     pub(super) rounds: Vec<Round>,
     pub(super) stages: Vec<Stage>,
     pub(super) passes: Vec<Pass>,
     pub(super) steps: Vec<Step>,
+    pub(super) lines: Vec<Line>,
+    pub(super) functions: Vec<Function>,
+    /// The byte before which all that lines touch lies.
+    pub(super) reach: usize,
     pub(super) slots: Vec<Slot>,
     pub(super) constants: Vec<Constant>,
     /// The arrays of the constants, made with the first workspace.
@@ -139,10 +181,14 @@ impl Plan {
     pub(super) fn empty(level: Level, inputs: &[TensorType], states: &[UsedState]) -> Self {
         Self {
             level,
+            by_rows: None,
             rounds: Vec::new(),
             stages: Vec::new(),
             passes: Vec::new(),
             steps: Vec::new(),
+            lines: Vec::new(),
+            functions: Vec::new(),
+            reach: 0,
             slots: Vec::new(),
             constants: Vec::new(),
             arrays: OnceLock::new(),

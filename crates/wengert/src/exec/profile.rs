@@ -51,7 +51,12 @@ impl fmt::Display for Profile {
             let seconds = step.time.as_secs_f64().max(1e-12);
             let share = 100.0 * seconds / total.as_secs_f64().max(1e-12);
             write!(f, "{:>9.1} {share:>6.1} {:>6}", seconds * 1e6, step.calls)?;
-            write!(f, " {:>8.1} {:>8.1}", step.bytes as f64 / seconds / 1e9, step.flops as f64 / seconds / 1e9)?;
+            write!(
+                f,
+                " {:>8.1} {:>8.1}",
+                step.bytes as f64 / seconds / 1e9,
+                step.flops as f64 / seconds / 1e9
+            )?;
             writeln!(f, "  {:>3}  {} at {}", step.row, step.op, step.site)?;
         }
         writeln!(f, "{:>9.1} µs in {} steps", total.as_secs_f64() * 1e6, self.steps.len())

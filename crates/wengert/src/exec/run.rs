@@ -114,8 +114,8 @@ pub struct Results<'w> {
 impl<'w> Results<'w> {
     fn slot(&self, i: usize) -> Result<(Shape, Slice<'w>)> {
         match self.outputs.get(i) {
-            Some(Slot { place: Place::Arena(offset), ty }) => {
-                Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
+            Some(Slot { place: Place::Arena(offset), ty, len }) => {
+                Ok((ty.shape, self.arena.slice(*offset, ty.dtype, *len)))
             }
             _ => Err(ErrorKind::Argument(format!("there are {} outputs, no number {i}", self.outputs.len()))
                 .into()),
@@ -180,14 +180,18 @@ pub(crate) fn run<'w>(
     }
     blocks.extend(plan.prepare()?.iter().map(|c| Block::shared(c.data())));
     let memory = Memory { plan, blocks, states, constants: states + plan.states.len(), clock };
-    memory.run(pool).map_err(|(row, kind)| {
+    let outcome = match &plan.by_rows {
+        Some(rows) => memory.rows(rows, tape),
+        None => memory.run(pool),
+    };
+    outcome.map_err(|(row, kind)| {
         let row = &tape.rows()[row];
         Error::at(kind, row.op.name(), tape.site(&row.origin))
     })?;
     if let Store::Exclusive(states) = &mut store {
         for (k, slot) in &plan.commits {
             let (Place::Arena(offset), Some(used)) = (slot.place, plan.states.get(*k)) else { continue };
-            let next = arena.slice(offset, slot.ty.dtype, slot.ty.shape.elements());
+            let next = arena.slice(offset, slot.ty.dtype, slot.len);
             let copied = states.get_mut(used.index)?.data_mut().copy_from(next);
             if !copied {
                 return Err(ErrorKind::Malformed("a next value that does not fit its state".into()).into());

@@ -1,5 +1,7 @@
 //! From nodes to rounds of groups: what can be computed slab by slab together, and what must wait.
 
+use std::collections::HashMap;
+
 use super::nodes::{Graph, Node};
 use super::plan::Action;
 use crate::ir::Op;
@@ -28,14 +30,9 @@ pub(super) struct Group {
 /// Groups of one round do not depend on one another, but on earlier rounds.
 pub(super) type Rounds = Vec<Vec<Group>>;
 
-/// One group that does everything in the order of the tape.
-pub(super) fn in_order(graph: &Graph) -> Rounds {
-    vec![vec![Group { units: 1, panels: 1, nodes: (0..graph.nodes.len()).collect() }]]
-}
-
 /// Puts each node into the earliest round in which it can be: that of the operands that it reads unit by
 /// unit, if they are cut as it is, and one after that of the operands that it must see whole.
-pub(super) fn schedule(graph: &Graph) -> Rounds {
+pub(super) fn schedule(graph: &mut Graph) -> Rounds {
     let mut homes: Vec<(usize, usize)> = Vec::with_capacity(graph.nodes.len());
     for node in &graph.nodes {
         let maker = |array: u32| graph.arrays[array as usize].maker.map(|m| homes[m as usize]);
@@ -76,7 +73,35 @@ pub(super) fn schedule(graph: &Graph) -> Rounds {
     for group in rounds.iter_mut().flatten() {
         group.panels = panels(group, graph);
     }
-    merge(rounds)
+    let mut rounds = merge(rounds);
+    for group in rounds.iter_mut().flatten().filter(|g| g.units == 1) {
+        fetch(graph, group);
+    }
+    rounds
+}
+
+/// Copies the small arrays from elsewhere that elementwise functions of a group read again and again, so that
+/// all that these functions touch lies in the arena.
+fn fetch(graph: &mut Graph, group: &mut Group) {
+    const SMALL: usize = 4 << 10;
+    let mut uses: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
+    for &n in &group.nodes {
+        let node = &graph.nodes[n];
+        for (o, source) in node.operands.iter().enumerate() {
+            let array = &graph.arrays[source.array as usize];
+            let small = array.leaf.is_some() && array.ty.bytes() <= SMALL;
+            if small && matches!(node.action, Action::Compute(Op::Elementwise(_))) {
+                uses.entry(source.array).or_default().push((n, o));
+            }
+        }
+    }
+    let mut often: Vec<_> = uses.into_iter().filter(|(_, uses)| uses.len() > 1).collect();
+    often.sort_unstable();
+    for (array, uses) in often {
+        let (node, copy) = graph.copy(array, uses[0].0);
+        uses.iter().for_each(|&(n, o)| graph.nodes[n].operands[o].array = copy);
+        group.nodes.insert(0, node);
+    }
 }
 
 /// Moves nodes that make more than they read to the first node that reads what they make, if that reads it
@@ -95,6 +120,7 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
             && cut
             && !pinned[n]
             && first.0 > homes[n].0
+            && (first.1 > 1 || homes[n].1 == 1)
             && node.blocks.is_multiple_of(first.1)
             && !matches!(node.action, Action::Prepare(_))
         {
@@ -106,7 +132,8 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
             }
         }
         let (round, units) = homes[n];
-        let operands = node.operands.iter().enumerate().map(|(o, s)| (s.array, node.cuts(o, units, &graph.arrays)));
+        let operands =
+            node.operands.iter().enumerate().map(|(o, s)| (s.array, node.cuts(o, units, &graph.arrays)));
         for (array, cut) in operands.chain(node.prepared.map(|p| (p, false))) {
             let Some(maker) = graph.arrays[array as usize].maker else { continue };
             let reader = &mut readers[maker as usize];
@@ -129,7 +156,8 @@ fn default_units(node: &Node, graph: &Graph) -> usize {
     if matches!(node.action, Action::Prepare(_)) {
         return node.blocks;
     }
-    let shape = node.results.first().map_or(crate::shape::Shape::SCALAR, |&r| graph.arrays[r as usize].ty.shape);
+    let shape =
+        node.results.first().map_or(crate::shape::Shape::SCALAR, |&r| graph.arrays[r as usize].ty.shape);
     let mut units = 1;
     for &size in shape.iter() {
         if units >= FEW || !node.blocks.is_multiple_of(units * size) {

@@ -10,10 +10,9 @@ mod tape;
 mod var;
 mod verify;
 
+pub use crate::kernels::Applied;
 pub use attrs::{Attr, Attrs};
-pub use kernel::{
-    Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides,
-};
+pub use kernel::{Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides};
 pub(crate) use kernel::{eval_whole, one, operands};
 pub use op::{
     Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
@@ -22,6 +21,7 @@ pub use op::{
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};
+pub(crate) use tape::ValueMap;
 pub use tape::{Origin, Phase, Row, Tape, UsedState, Value};
 pub use var::{IntoVar, Var};
 pub use verify::verify;

@@ -11,7 +11,7 @@ use super::kernel::{Call, Kernel, ResultTypes, arity};
 use super::var::Var;
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Fault};
-use crate::kernels::{Lane, Map, Real, map};
+use crate::kernels::{Applied, Lane, Level, Map, Real, map};
 use crate::shape::{MAX_RANK, TensorType};
 use crate::tensor::Tensor;
 
@@ -112,6 +112,12 @@ pub trait ElementwiseOp: Kernel {
     fn commutative(&self) -> bool;
     /// The derivative of the result `y` by operand `i`, as rows.
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
+
+    /// The function itself, to be applied to small arrays at the cost of little more than the arithmetic;
+    /// `None` where only [`Kernel::eval`] can.
+    fn applied(&self, _level: Level) -> Option<Applied> {
+        None
+    }
 }
 
 /// Gives an [`Elementwise`] function its shape rule and its kernels.
@@ -185,6 +191,9 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     }
     fn commutative(&self) -> bool {
         self.0.commutative()
+    }
+    fn applied(&self, level: Level) -> Option<Applied> {
+        Applied::new(level, &self.0)
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
         match <[Var<'t>; N]>::try_from(x) {

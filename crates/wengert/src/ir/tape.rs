@@ -1,5 +1,7 @@
 //! Rows, and the list of them.
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -17,6 +19,26 @@ pub struct Value {
     pub row: u32,
     /// Which of its results, from 0.
     pub result: u32,
+}
+
+/// A map from values of one tape: hashed by a multiplication, since nobody chooses them with malice.
+pub(crate) type ValueMap<T> = HashMap<Value, T, BuildHasherDefault<ValueHasher>>;
+
+/// Hashes the two numbers of a [`Value`].
+#[derive(Default)]
+pub(crate) struct ValueHasher(u64);
+
+impl Hasher for ValueHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write_u32(&mut self, number: u32) {
+        // The golden ratio spreads neighbours (D. Knuth, "The Art of Computer Programming", volume 3, §6.4).
+        self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u32(u32::from(b)));
+    }
 }
 
 /// What recorded a row: the user, or the derivative of a row of the user's.

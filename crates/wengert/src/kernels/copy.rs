@@ -19,10 +19,16 @@ impl Walk<'_> {
         if self.dims.contains(&0) {
             return;
         }
-        let Some((&inner, outer)) = self.dims.split_last() else {
+        let Some((&inner, mut outer)) = self.dims.split_last() else {
             return run(0, self.offset as usize, 1, 1);
         };
-        let stride = self.strides[outer.len()];
+        let (mut inner, stride) = (inner, self.strides[outer.len()]);
+        // Axes that lie behind one another here and there are one.
+        while let Some((&size, rest)) = outer.split_last()
+            && (size == 1 || self.strides[rest.len()] == stride * inner as isize)
+        {
+            (inner, outer) = (inner * size, rest);
+        }
         let mut index = [0usize; MAX_RANK];
         let (mut here, mut there) = (0usize, self.offset);
         loop {

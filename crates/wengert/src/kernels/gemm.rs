@@ -105,7 +105,13 @@ fn blocks(total: usize, most: usize) -> (usize, usize) {
 /// Packs the `B` of a product, or `n` of its columns from a multiple of [`piece`] on, into panels: for each
 /// two vectors of columns all `k` rows, one behind the other, with zeros for what is missing of the last
 /// vector; behind them the last few columns, if they are computed by themselves.
-pub(crate) fn pack<T: Real>(level: Level, p: &Product, n: usize, b: &[T], out: &mut [T]) -> Result<(), Fault> {
+pub(crate) fn pack<T: Real>(
+    level: Level,
+    p: &Product,
+    n: usize,
+    b: &[T],
+    out: &mut [T],
+) -> Result<(), Fault> {
     if !p.b.inside(p.k, n, b.len()) || out.len() < packed_len::<T>(p.k, n) {
         return Err(OUTSIDE);
     }
@@ -268,9 +274,9 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         (&plain[k0 * p.b.rows + column..], p.b.rows)
                     } else {
                         {
-                        let width = columns.next_multiple_of(V::LANES);
-                        (&packed[p.k * (column - whole) + k0 * width..], width)
-                    }
+                            let width = columns.next_multiple_of(V::LANES);
+                            (&packed[p.k * (column - whole) + k0 * width..], width)
+                        }
                     };
                     let mut i = 0;
                     while i < m {
@@ -282,7 +288,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         };
                         let c = c[(m0 + i) * p.c + column..].as_mut_ptr();
                         let (a, b) = (a.as_ptr(), b.as_ptr());
-                        let tile = Tile { k, a, a_row, a_column, b, b_row, c, c_row: p.c, columns, accumulate };
+                        let tile =
+                            Tile { k, a, a_row, a_column, b, b_row, c, c_row: p.c, columns, accumulate };
                         // SAFETY: `gemm` checked that all of A, B and C lie inside their slices, and the rows
                         // and columns of this tile are among theirs; packed panels are whole vectors wide.
                         unsafe {
@@ -302,7 +309,13 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
 
 /// Packs rows of `A` into tiles: for each tile all columns, the rows of a column side by side.
 #[inline(always)]
-fn pack_left<T: Real>(a: &[T], strides: Strides, (m0, m): (usize, usize), (k0, k): (usize, usize), out: &mut [T]) {
+fn pack_left<T: Real>(
+    a: &[T],
+    strides: Strides,
+    (m0, m): (usize, usize),
+    (k0, k): (usize, usize),
+    out: &mut [T],
+) {
     let mut i = 0;
     while i < m {
         let rows = tile_rows(m, i);
@@ -433,7 +446,9 @@ mod tests {
                 Strides { rows: columns, columns: 1 }
             };
             let mut x = vec![T::default(); rows * columns];
-            (0..rows).for_each(|i| (0..columns).for_each(|j| x[i * strides.rows + j * strides.columns] = number(i, j)));
+            (0..rows).for_each(|i| {
+                (0..columns).for_each(|j| x[i * strides.rows + j * strides.columns] = number(i, j))
+            });
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));

@@ -238,8 +238,15 @@ impl Functions for f32 {
     const LN: &'static [f32] = &[0.666666687, 0.400001228, 0.285507798, 0.233316138];
     const SIN: &'static [f32] = &[-0.166666672, 0.00833333191, -0.000198400841, 2.72496209e-06];
     const COS: &'static [f32] = &[0.0416666679, -0.00138888881, 2.48005981e-05, -2.73007032e-07];
-    const TANH: &'static [f32] =
-        &[-0.333333343, 0.133333325, -0.0539676808, 0.0218604244, -0.00879391748, 0.00331356796, -0.000869063777];
+    const TANH: &'static [f32] = &[
+        -0.333333343,
+        0.133333325,
+        -0.0539676808,
+        0.0218604244,
+        -0.00879391748,
+        0.00331356796,
+        -0.000869063777,
+    ];
     const EXP_RANGE: [f64; 2] = [-104.0, 89.0];
     const ANGLE: f64 = 1e5;
     const NORMAL: [f64; 3] = [f32::MIN_POSITIVE as f64, 16777216.0, 24.0];
@@ -275,7 +282,11 @@ mod tests {
         (found - expected).abs() / 2f64.powi(exponent - mantissa)
     }
 
-    fn worst<T: Real + std::str::FromStr<Err: std::fmt::Debug>>(level: Level, name: &'static str, bits: u32) -> f64 {
+    fn worst<T: Real + std::str::FromStr<Err: std::fmt::Debug>>(
+        level: Level,
+        name: &'static str,
+        bits: u32,
+    ) -> f64 {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/functions.csv");
         let table = std::fs::read_to_string(path).unwrap();
         let of = |line: &str| -> Option<(T, T)> {
@@ -328,15 +339,20 @@ mod tests {
             ("tanh", least, least),
         ];
         let nan = [("ln", -1.0), ("ln", -inf), ("sin", inf), ("cos", -inf)];
-        let nan = nan.into_iter().chain(NAMES.map(|name| (name, f64::NAN))).map(|(name, x)| (name, x, f64::NAN));
+        let nan =
+            nan.into_iter().chain(NAMES.map(|name| (name, f64::NAN))).map(|(name, x)| (name, x, f64::NAN));
         for (name, x, expected) in cases.into_iter().chain(nan) {
             // In the company of others, as in a register.
             let x = [1.0, x, 2.0].map(T::from_f64);
             let mut y = [T::default(); 3];
             map(level, &Function(name), [&x], &mut y).unwrap();
             let (found, expected) = (y[1].to_f64(), T::from_f64(expected).to_f64());
-            let close = (found - expected).abs() <= 1e-6 * expected.abs() && found.is_sign_negative() == expected.is_sign_negative();
-            assert!(close || found == expected || (found.is_nan() && expected.is_nan()), "{level:?} {name}({x:?}) = {found}, not {expected}");
+            let close = (found - expected).abs() <= 1e-6 * expected.abs()
+                && found.is_sign_negative() == expected.is_sign_negative();
+            assert!(
+                close || found == expected || (found.is_nan() && expected.is_nan()),
+                "{level:?} {name}({x:?}) = {found}, not {expected}"
+            );
         }
     }
 

@@ -116,7 +116,8 @@ impl<T: Real> Narrow<'_, T> {
                     let at = r + v * V::LANES;
                     let (b, b_row, both) = if rows - at < V::LANES {
                         for (p, to) in rest[..k * V::LANES].chunks_exact_mut(V::LANES).enumerate() {
-                            to[..rows - at].copy_from_slice(&from[p * self.strides.columns + at..][..rows - at]);
+                            to[..rows - at]
+                                .copy_from_slice(&from[p * self.strides.columns + at..][..rows - at]);
                         }
                         (rest.as_ptr(), V::LANES, false)
                     } else {

@@ -81,6 +81,10 @@ pub(crate) fn max<T: Copy + PartialOrd>(out: &mut [T], input: &[T], reduced: usi
     if inner == 0 {
         return;
     }
+    if inner == 1 && reduced > 0 {
+        let row = |(out, x): (&mut T, &[T])| *out = largest(x);
+        return out.iter_mut().zip(input.chunks_exact(reduced)).for_each(row);
+    }
     for (i, out) in out.chunks_exact_mut(inner).enumerate() {
         let mut rows = input[i * reduced * inner..(i + 1) * reduced * inner].chunks_exact(inner);
         if let Some(first) = rows.next() {
@@ -94,6 +98,24 @@ pub(crate) fn max<T: Copy + PartialOrd>(out: &mut [T], input: &[T], reduced: usi
             }
         }
     }
+}
+
+/// The largest of contiguous numbers (at least one); NaN where any is NaN.
+#[inline(always)]
+fn largest<T: Copy + PartialOrd>(x: &[T]) -> T {
+    const LANES: usize = 8;
+    let larger = |a: T, b: T| if b > a || is_nan(b) { b } else { a };
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let Some((first, chunks)) = chunks.split_first() else {
+        return x.iter().skip(1).fold(x[0], |a, &b| larger(a, b));
+    };
+    let mut lanes = *first;
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, x);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().copied()).reduce(larger).unwrap_or(x[0])
 }
 
 /// The position of the first largest number over the middle axis; of the first NaN, if any.
@@ -112,6 +134,7 @@ pub(crate) fn argmax<T: Copy + PartialOrd>(out: &mut [i64], input: &[T], reduced
 }
 
 #[allow(clippy::eq_op)] // the definition of a NaN, over any ordered type
+#[inline(always)]
 fn is_nan<T: PartialOrd>(x: T) -> bool {
     x != x
 }

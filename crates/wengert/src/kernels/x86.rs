@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::lane::Lane;
+use super::map::{self, Map};
 use super::math::{Bits, Functions};
 use super::simd::{Real, Simd, Vector};
 
@@ -23,6 +24,40 @@ pub(super) unsafe fn avx2<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma")]
 pub(super) unsafe fn avx512<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
     kernel.run::<T::Avx512>()
+}
+
+/// A function behind a pointer, compiled for AVX2.
+///
+/// # Safety
+/// The processor has AVX2 and FMA; and as for [`map::Applied::run`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn applied_avx2<T: Real, F: Map<N>, const N: usize>(
+    f: *const (),
+    x0: *const T,
+    x1: *const T,
+    x2: *const T,
+    out: *mut T,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { map::applied_by::<T::Avx2, F, N>(f, [x0, x1, x2], out, len) }
+}
+
+/// A function behind a pointer, compiled for AVX-512.
+///
+/// # Safety
+/// The processor has AVX-512F, DQ and BW, AVX2 and FMA; and as for [`map::Applied::run`].
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma")]
+pub(super) unsafe fn applied_avx512<T: Real, F: Map<N>, const N: usize>(
+    f: *const (),
+    x0: *const T,
+    x1: *const T,
+    x2: *const T,
+    out: *mut T,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { map::applied_by::<T::Avx512, F, N>(f, [x0, x1, x2], out, len) }
 }
 
 /// What differs between registers: the type, its lanes, its masks and the names of its instructions.

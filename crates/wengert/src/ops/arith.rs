@@ -219,7 +219,11 @@ impl<'t> Var<'t> {
     /// Records an elementwise op of two operands, broadcast to their common shape.
     #[track_caller]
     pub(crate) fn binary(self, op: Op, other: Var<'t>) -> Var<'t> {
-        match self.shape().broadcast(&other.shape()) {
+        let (a, b) = (self.shape(), other.shape());
+        if a == b {
+            return self.recorder().emit_one(op, &[self, other]);
+        }
+        match a.broadcast(&b) {
             Ok(shape) => {
                 let operands = [self.broadcast_to(shape), other.broadcast_to(shape)];
                 self.recorder().emit_one(op, &operands)

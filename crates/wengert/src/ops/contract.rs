@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 use crate::dtype::{DType, Native, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, Operand, Preparation, Prepared, ResultTypes,
-    Strides, Var, Vars, one, operands,
+    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, Operand, Preparation, Prepared,
+    ResultTypes, Strides, Var, Vars, one, operands,
 };
 use crate::kernels::contract::{Axis, Loops, MAX_LABELS};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -129,10 +129,16 @@ impl Kernel for Contract {
         true
     }
     fn scratch(&self, operands: &[TensorType]) -> usize {
-        self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.scratch_len::<T>() * size_of::<T>())))
+        self.sized(
+            operands,
+            |loops, dtype| with_float!(dtype, T => Ok(loops.scratch_len::<T>() * size_of::<T>())),
+        )
     }
     fn prepared(&self, operands: &[TensorType]) -> Option<Prepared> {
-        let bytes = self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.packed_len::<T>() * size_of::<T>())));
+        let bytes = self.sized(
+            operands,
+            |loops, dtype| with_float!(dtype, T => Ok(loops.packed_len::<T>() * size_of::<T>())),
+        );
         let pieces = self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.pieces::<T>())));
         (bytes > 0).then_some(Prepared { bytes, pieces })
     }
@@ -189,12 +195,22 @@ impl Contract {
         axes.reverse();
         for (i, &label) in self.lhs.iter().enumerate().filter(|(_, l)| !self.out.contains(l)) {
             let full = size(label);
-            axes.push(Axis { size: full, full, lhs: Some(ls[i]), rhs: at(&self.rhs, label).map(|i| rs[i]), out: None });
+            axes.push(Axis {
+                size: full,
+                full,
+                lhs: Some(ls[i]),
+                rhs: at(&self.rhs, label).map(|i| rs[i]),
+                out: None,
+            });
         }
         Loops::new(&axes)
     }
 
-    fn sized(&self, operands: &[TensorType], measure: impl Fn(&Loops, DType) -> Result<usize, Fault>) -> usize {
+    fn sized(
+        &self,
+        operands: &[TensorType],
+        measure: impl Fn(&Loops, DType) -> Result<usize, Fault>,
+    ) -> usize {
         let [lhs, rhs] = operands else { return 0 };
         measure(&self.loops([lhs, rhs], [None; 2], None), lhs.dtype).unwrap_or(0)
     }

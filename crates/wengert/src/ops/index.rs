@@ -3,7 +3,8 @@
 use crate::dtype::{self, Native, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, Operand, ResultTypes, Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, Operand, ResultTypes, Var, Vars, one,
+    operands,
 };
 use crate::kernels::copy::prefetch;
 use crate::ops::movement::batch_all;
@@ -169,7 +170,13 @@ impl Kernel for ScatterAdd {
     }
     fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
         // Without batches any row may be named by any pick.
-        if let [acc, _, index] = operands && self.0.batch > 0 { self.0.blocks(acc, index) } else { 1 }
+        if let [acc, _, index] = operands
+            && self.0.batch > 0
+        {
+            self.0.blocks(acc, index)
+        } else {
+            1
+        }
     }
     fn cut(&self, _: usize, _: &[TensorType]) -> bool {
         self.0.batch > 0

@@ -1,12 +1,12 @@
 //! Tangents forwards: forward mode.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
 use super::{checked, dependent, derived, diagonal, differentiable, open};
 use crate::error::ErrorKind;
-use crate::ir::{Op, Phase, Recorder, Value, Var, Vars};
+use crate::ir::{Op, Phase, Recorder, Value, ValueMap, Var, Vars};
 
 /// The tangents of `outputs` when each of `inputs` moves along its tangent; `None` is exactly
 /// zero. Records rows on the tape; walks it once, iteratively.
@@ -39,7 +39,7 @@ pub(crate) fn jvp<'t>(
             }
         }
     });
-    let mut tangents: HashMap<Value, Var<'t>> = HashMap::new();
+    let mut tangents: ValueMap<Var<'t>> = ValueMap::default();
     for (x, tangent) in inputs {
         if let Some(id) = x.id() {
             let sum = tangents.get(&id).map_or(*tangent, |&t| t + *tangent);

@@ -10,8 +10,10 @@ pub(crate) use vjp::vjp;
 
 use std::collections::HashSet;
 
+use smallvec::SmallVec;
+
 use crate::error::ErrorKind;
-use crate::ir::{Origin, Partial, Phase, Recorder, Row, Value, Var};
+use crate::ir::{Origin, Partial, Phase, Recorder, Row, Value, Var, Vars};
 use crate::shape::TensorType;
 
 /// Applies the derivative of an elementwise op to a tangent or a cotangent.
@@ -55,7 +57,8 @@ fn differentiable(t: &Recorder, row: &Row, o: usize) -> bool {
 }
 
 /// A copy of a row, and its operands and results as variables.
-fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, Vec<Var<'t>>, Vec<Var<'t>>)> {
+#[allow(clippy::type_complexity)] // a row, operands, results
+fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, SmallVec<[Var<'t>; 3]>, Vars<'t>)> {
     let row = t.with_tape(|tape| tape.rows().get(index).cloned())?;
     let operands = row.operands.iter().map(|&v| t.var(v)).collect();
     let results =

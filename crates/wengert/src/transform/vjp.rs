@@ -1,12 +1,12 @@
 //! Cotangents backwards: reverse mode.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
 use super::{checked, dependent, derived, diagonal, differentiable, open};
 use crate::error::ErrorKind;
-use crate::ir::{Contribution, Custom, Leaf, Op, Phase, Recorder, Value, Var};
+use crate::ir::{Contribution, Custom, Leaf, Op, Phase, Recorder, Value, ValueMap, Var};
 
 /// For each of `wrt` the sum over `outputs` of the cotangents that reach it; `None` is exactly
 /// zero. Records rows on the tape; walks it once, iteratively.
@@ -23,7 +23,7 @@ pub(crate) fn vjp<'t>(
         return vec![None; wrt.len()];
     };
     let active = dependent(t, &targets, start, end.max(start));
-    let mut cotangents: HashMap<Value, Var<'t>> = HashMap::new();
+    let mut cotangents: ValueMap<Var<'t>> = ValueMap::default();
     for (y, ct) in outputs {
         if let Some(id) = y.id().filter(|id| id.row as usize >= start) {
             accumulate(&mut cotangents, id, *y, Contribution::Whole(*ct));
@@ -66,7 +66,7 @@ pub(crate) fn vjp<'t>(
 
 /// Adds a contribution to the cotangent of a value: the only place that accumulates.
 fn accumulate<'t>(
-    cotangents: &mut HashMap<Value, Var<'t>>,
+    cotangents: &mut ValueMap<Var<'t>>,
     value: Value,
     operand: Var<'t>,
     contribution: Contribution<'t>,
@@ -91,11 +91,13 @@ fn contributions<'t>(
     y: &[Var<'t>],
     cts: &[Option<Var<'t>>],
     wanted: &[bool],
-) -> Vec<(usize, Contribution<'t>)> {
+) -> SmallVec<[(usize, Contribution<'t>); 2]> {
     let operands = (0..x.len()).filter(|&o| wanted[o]);
-    let (Some(&y0), Some(ct)) = (y.first(), cts.iter().flatten().next().copied()) else { return Vec::new() };
+    let (Some(&y0), Some(ct)) = (y.first(), cts.iter().flatten().next().copied()) else {
+        return SmallVec::new();
+    };
     match op {
-        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => Vec::new(),
+        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => SmallVec::new(),
         Op::Elementwise(f) => {
             operands.map(|o| (o, Contribution::Whole(diagonal(f.partial(o, x, y0), ct)))).collect()
         }

@@ -1,0 +1,172 @@
+//! The trivial plan: row by row in the order of the tape, each result in a place of its own. What the other
+//! plans are held against, and the cheapest to make.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use smallvec::SmallVec;
+
+use super::compute::Memory;
+use super::layout::{Span, arrange};
+use super::plan::{Constant, Place, Plan, Slot, WORD};
+use crate::dtype::DType;
+use crate::error::{ErrorKind, Fault, Result};
+use crate::ir::{Call, Control, Leaf, Op, Operand, Preparation, Prepared, ResultMut, Row, Tape, Value};
+use crate::kernels::Level;
+use crate::shape::TensorType;
+
+/// Where the results of all rows lie.
+pub(super) struct Rows {
+    /// The place of each value, and of each row's first.
+    places: Vec<Place>,
+    first: Vec<u32>,
+    /// Values that are copied into the arena at the end: outputs and next values that live elsewhere.
+    staged: Vec<(Value, Place)>,
+    /// Bytes for the layouts that kernels announce, in front of their scratch.
+    prepared: usize,
+}
+
+impl Plan {
+    /// The trivial plan of a tape without dead rows.
+    pub(crate) fn rows(tape: &Tape, level: Level) -> Result<Self> {
+        let mut plan = Self::empty(level, tape.inputs(), tape.states());
+        let states: HashMap<usize, usize> = tape.states().iter().map(|s| s.index).zip(0..).collect();
+        let state = |index: &usize| states.get(index).copied().unwrap_or(usize::MAX);
+        let count = tape.rows().len();
+        let mut rows = Rows {
+            places: Vec::with_capacity(count),
+            first: Vec::with_capacity(count),
+            staged: Vec::new(),
+            prepared: 0,
+        };
+        let mut fills: HashMap<(u64, DType), usize> = HashMap::new();
+        let mut top = 0usize;
+        let mut take = |ty: &TensorType| -> Result<Place> {
+            let bytes = ty.bytes();
+            // Small arrays need not fill a cache line each.
+            let start = top.next_multiple_of(if bytes < 64 { WORD } else { 64 });
+            let end = start.checked_add(bytes).filter(|&end| end <= isize::MAX as usize / 2);
+            top = end.ok_or(ErrorKind::Memory { bytes })?;
+            Ok(Place::Arena(start))
+        };
+        for row in tape.rows() {
+            rows.first
+                .push(u32::try_from(rows.places.len()).map_err(|_| ErrorKind::Memory { bytes: usize::MAX })?);
+            let constant = plan.constants.len();
+            let (Op::Leaf(leaf), Some(ty)) = (&row.op, row.results.first()) else {
+                for ty in &row.results {
+                    let place = take(ty)?;
+                    rows.places.push(place);
+                }
+                let Some(kernel) = row.op.kernel() else { continue };
+                let types: SmallVec<[TensorType; 3]> =
+                    row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
+                plan.scratch = plan.scratch.max(kernel.scratch(&types));
+                rows.prepared = rows.prepared.max(kernel.prepared(&types).map_or(0, |p| p.bytes));
+                continue;
+            };
+            rows.places.push(match leaf {
+                Leaf::Input(i) => Place::Input(*i),
+                Leaf::State(s) => Place::State(state(s)),
+                Leaf::Constant(tensor) => {
+                    plan.constants.push(Constant::Array(tensor.clone()));
+                    Place::Constant(constant)
+                }
+                Leaf::Fill(value) => {
+                    let at = match fills.entry((value.to_bits(), ty.dtype)) {
+                        Entry::Occupied(known) => *known.get(),
+                        Entry::Vacant(new) => {
+                            plan.constants.push(Constant::Fill { value: *value, dtype: ty.dtype, len: 0 });
+                            *new.insert(constant)
+                        }
+                    };
+                    if let Constant::Fill { len, .. } = &mut plan.constants[at] {
+                        *len = (*len).max(ty.shape.elements());
+                    }
+                    Place::Fill(at)
+                }
+                Leaf::Placeholder => return Err(ErrorKind::Malformed("a live placeholder".into()).into()),
+            });
+        }
+        let mut stage = |value: &Value| -> Result<Slot> {
+            let ty =
+                tape.ty(*value).ok_or_else(|| ErrorKind::Malformed("an output that is no value".into()))?;
+            let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
+            if matches!(place, Place::Arena(_)) {
+                return Ok(Slot::new(place, ty));
+            }
+            let place = take(&ty)?;
+            rows.staged.push((*value, place));
+            Ok(Slot::new(place, ty))
+        };
+        plan.outputs = tape.outputs().iter().map(&mut stage).collect::<Result<_>>()?;
+        plan.commits =
+            tape.updates().iter().map(|(s, v)| Ok((state(s), stage(v)?))).collect::<Result<_>>()?;
+        // Aligned as the others' memory is.
+        let spans = [top, rows.prepared + plan.scratch].map(|bytes| (Span { first: 0, last: 0, bytes }, ()));
+        let (offsets, _) = arrange(&spans)?;
+        plan.arena = offsets[1].1;
+        rows.prepared = rows.prepared.next_multiple_of(64);
+        plan.scratch += rows.prepared;
+        plan.by_rows = Some(rows);
+        Ok(plan)
+    }
+}
+
+impl Memory<'_> {
+    /// Runs a trivial plan. The error comes with the row that failed.
+    pub(super) fn rows(&self, rows: &Rows, tape: &Tape) -> Result<(), (usize, ErrorKind)> {
+        for (index, row) in tape.rows().iter().enumerate() {
+            self.row(rows, tape, row, rows.first[index] as usize).map_err(|kind| (index, kind))?;
+        }
+        for (value, to) in &rows.staged {
+            let Some(from) = self.value(rows, tape, value) else { continue };
+            // SAFETY: a place of its own.
+            unsafe { self.place_mut(*to, from.ty).copy_from(from.data) };
+        }
+        Ok(())
+    }
+
+    fn value<'b>(&self, rows: &Rows, tape: &'b Tape, value: &Value) -> Option<Operand<'b>> {
+        let ty = tape.rows().get(value.row as usize)?.results.get(value.result as usize)?;
+        let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
+        // SAFETY: every value has a place of its own, and only that of the row at hand is written.
+        Some(Operand { ty, data: unsafe { self.place(place, ty) }, strides: None })
+    }
+
+    fn row(&self, rows: &Rows, tape: &Tape, row: &Row, first: usize) -> Result<(), ErrorKind> {
+        let operands: SmallVec<[Operand<'_>; 4]> =
+            row.operands.iter().filter_map(|v| self.value(rows, tape, v)).collect();
+        let Some(kernel) = row.op.kernel() else {
+            let Op::Control(Control::Guard { recorded }) = row.op else { return Ok(()) };
+            let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+            return if found == recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded, found }) };
+        };
+        let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
+        // SAFETY: behind all values lies memory that only the row at hand uses.
+        let (out, scratch) = unsafe {
+            let all = self.blocks[0].words(self.plan.arena, self.plan.scratch);
+            all.split_at_mut(rows.prepared / WORD)
+        };
+        let level = self.plan.level;
+        let mut prepared: &[u64] = &[];
+        if let Some(Prepared { bytes, pieces }) = kernel.prepared(&types) {
+            let call =
+                Preparation { operands: &operands, pieces: 0..pieces, out: &mut out[..bytes / WORD], level };
+            kernel.prepare(call).map_err(ErrorKind::Fault)?;
+            prepared = &out[..bytes / WORD];
+        }
+        let mut results: SmallVec<[ResultMut<'_>; 4]> = SmallVec::new();
+        for (i, ty) in row.results.iter().enumerate() {
+            // SAFETY: a place of its own, which no operand lies in.
+            results.push(ResultMut { ty, data: unsafe { self.place_mut(rows.places[first + i], ty) } });
+        }
+        let count = kernel.blocks(&types, &row.results);
+        if row.results.iter().any(|ty| count > 0 && !ty.shape.elements().is_multiple_of(count)) {
+            return Err(ErrorKind::Fault(Fault::Custom("the number of blocks does not divide the results")));
+        }
+        let call =
+            Call { operands: &operands, results: &mut results, scratch, prepared, blocks: 0..count, level };
+        kernel.eval(call).map_err(ErrorKind::Fault)
+    }
+}
