@@ -1,0 +1,110 @@
+//! After the first run nothing is allocated: counted by the allocator of this test program.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use ndarray::{Array1, Array2};
+use wengert::{DType, Program, States, Tensor};
+
+/// The system's allocator, which counts for each thread.
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    // A thread that is ending has no counter any more, and nobody asks for it.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: passed on from the caller.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: passed on from the caller.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: passed on from the caller.
+        unsafe { System.realloc(at, layout, size) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: passed on from the caller.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How often something allocates on this thread.
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = COUNT.get();
+    run();
+    COUNT.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8; 10]))), 1);
+    assert_eq!(allocations(|| {}), 0);
+}
+
+/// A training step with everything in it: gathers, products small and large, reductions, states, a guard.
+#[test]
+fn a_replay_allocates_nothing() {
+    let mut states = States::new();
+    let number = |i: usize| (i % 17) as f32 / 17.0 - 0.4;
+    let w = states.add("w", Array2::from_shape_fn((300, 70), |(i, j)| number(3 * i + j))).unwrap();
+    let b = states.add("b", Array1::from_shape_fn(70, number)).unwrap();
+    let v = states.add("v", Array2::from_shape_fn((70, 5), |(i, j)| number(i + 5 * j))).unwrap();
+    let record = |t: &wengert::Recorder| {
+        let images = t.input(DType::U8, [500, 300]);
+        let labels = t.input(DType::U32, [500]);
+        let index = t.input(DType::U32, [64]);
+        let scale = t.input_with(2.0f32);
+        scale.gt(0.0).decide()?;
+        let x = images.gather(index).cast(DType::F32) * scale / 255.0;
+        let [w, b, v] = [w, b, v].map(|s| t.state(s));
+        let hidden = (x.matmul(w) + b).tanh();
+        let loss = hidden.matmul(v).cross_entropy(labels.gather(index)) + (w * w).sum(()) * 1e-4;
+        let g = loss.gradients([w, b, v]);
+        for p in [w, b, v] {
+            t.update(p, p - g[p] * 0.1);
+        }
+        t.outputs([loss, hidden.t().max(0).sum(())])
+    };
+    let images = Array2::from_shape_fn((500, 300), |(i, j)| ((i * 7 + j * 3) % 256) as u8);
+    let labels = Array1::from_shape_fn(500, |i| (i % 5) as u32);
+    let index = Array1::from_shape_fn(64, |i| (i * 31 % 500) as u32);
+    let scale = Tensor::scalar(2.0f32);
+    let (planned, rows) = (Program::record(&states, record).unwrap(), Program::record_once(&states, record).unwrap());
+    let mut last = Vec::new();
+    for (program, threads) in [(&planned, 1), (&planned, 2), (&rows, 1)] {
+        let mut states = states.clone();
+        let mut workspace = program.workspace_on(threads).unwrap();
+        let mut step = || {
+            let results = program.run(&mut workspace, &mut states, (&images, &labels, &index, &scale)).unwrap();
+            results.scalar(0).unwrap()
+        };
+        let first = step();
+        let mut loss = first;
+        let count = allocations(|| (0..5).for_each(|_| loss = step()));
+        assert_eq!(count, 0, "{threads} threads");
+        assert!(loss < first, "{loss} after {first}");
+        last.push((loss, states));
+    }
+    for (loss, states) in &last[1..] {
+        assert_eq!(loss.to_bits(), last[0].0.to_bits());
+        for ((_, _, a), (_, _, b)) in states.iter().zip(last[0].1.iter()) {
+            assert_eq!(a.data().as_bytes(), b.data().as_bytes());
+        }
+    }
+}
