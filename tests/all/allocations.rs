@@ -85,13 +85,15 @@ fn a_replay_allocates_nothing() {
     let labels = Array1::from_shape_fn(500, |i| (i % 5) as u32);
     let index = Array1::from_shape_fn(64, |i| (i * 31 % 500) as u32);
     let scale = Tensor::scalar(2.0f32);
-    let (planned, rows) = (Program::record(&states, record).unwrap(), Program::record_once(&states, record).unwrap());
+    let (planned, rows) =
+        (Program::record(&states, record).unwrap(), Program::record_once(&states, record).unwrap());
     let mut last = Vec::new();
     for (program, threads) in [(&planned, 1), (&planned, 2), (&rows, 1)] {
         let mut states = states.clone();
         let mut workspace = program.workspace_on(threads).unwrap();
         let mut step = || {
-            let results = program.run(&mut workspace, &mut states, (&images, &labels, &index, &scale)).unwrap();
+            let results =
+                program.run(&mut workspace, &mut states, (&images, &labels, &index, &scale)).unwrap();
             results.scalar(0).unwrap()
         };
         let first = step();

@@ -193,6 +193,9 @@ pub(crate) struct GraphArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: GraphFormat,
+    /// Print the plan by which the tape runs, as text, instead
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) plan: bool,
 }
 
 fn learning_rate(text: &str) -> Result<f64, String> {

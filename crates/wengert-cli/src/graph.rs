@@ -14,6 +14,10 @@ pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure
     let images = Split::load(&dir, "train", CLASSES, &args.data.limit.options())?.images;
     let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, CLASSES as usize, 0)?;
     let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
+    if args.plan {
+        write!(out, "{}\n{}", step.plan(), step.memory_report())?;
+        return Ok(());
+    }
     match args.format {
         GraphFormat::Text => write!(out, "{}", step.tape().listing(usize::MAX))?,
         GraphFormat::Dot => write!(out, "{}", step.tape().dot())?,

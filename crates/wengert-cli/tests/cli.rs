@@ -201,6 +201,12 @@ fn graph_in_both_forms() {
     let listing = out(&wengert(&["graph"]));
     assert!(listing.contains("= contract{labels: \"mk,kn->mn\"}(") && listing.contains("\n~ %"), "{listing}");
     assert!(listing.contains("= state W1()") && listing.contains("\n  update b2 := %"), "{listing}");
+    let plan = out(&wengert(&["graph", "--plan"]));
+    assert!(
+        plan.contains("stage of 100 units") && plan.contains("-> f32[784, 50] state W1 in part"),
+        "{plan}"
+    );
+    assert!(plan.contains("a workspace takes"), "{plan}");
     let dot = out(&wengert(&["graph", "--format", "dot", "--hidden", "5", "--batch", "2"]));
     assert!(dot.starts_with("digraph") && dot.contains("#ffd6d6") && dot.trim_end().ends_with('}'));
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());
@@ -225,6 +231,7 @@ fn misuse_is_one_line_and_code_two() {
         &["data"],
         &["data", "check", "--images", "x"],
         &["graph", "--format", "png"],
+        &["graph", "--format", "dot", "--plan"],
     ] {
         fails(2, arguments);
     }

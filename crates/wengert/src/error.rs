@@ -43,6 +43,13 @@ pub enum ErrorKind {
         /// The bytes that were asked for.
         bytes: usize,
     },
+    /// A workspace that would take more than it may.
+    Budget {
+        /// The bytes that it needs.
+        needed: usize,
+        /// The bytes that it may take.
+        budget: usize,
+    },
     /// A tape that breaks its own rules (from [`verify`](crate::ir::verify)), or text that is no tape.
     Malformed(String),
     /// A law or a gradient check that does not hold.
@@ -100,6 +107,9 @@ impl fmt::Display for ErrorKind {
             Self::Fault(fault) => fault.fmt(f),
             Self::Observed => {
                 f.write_str("a strict recording must not look at a value; branch with `decide`")
+            }
+            Self::Budget { needed, budget } => {
+                write!(f, "the workspace needs {needed} bytes, more than the {budget} that it may take")
             }
             Self::Memory { bytes } => write!(f, "{bytes} bytes of memory cannot be had"),
         }

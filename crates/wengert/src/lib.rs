@@ -19,7 +19,7 @@ mod value;
 
 pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
 pub use error::{Error, ErrorKind, Fault, Result, Site};
-pub use exec::{Inputs, Profile, Results, StepProfile, Workspace};
+pub use exec::{Inputs, MemoryReport, PlanListing, Profile, Results, RowMemory, StepProfile, Workspace};
 pub use gradients::Gradients;
 pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
 pub use kernels::{Lane, Level};

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::exec::{Inputs, Plan, Profile, Results, Store, Workspace, profile, run};
+use crate::exec::{
+    Inputs, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, profile, run,
+};
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Level;
 
@@ -103,14 +105,36 @@ impl Program {
         self.observed
     }
 
-    /// Bytes that a workspace for one thread takes.
-    pub fn workspace_bytes(&self) -> usize {
-        self.plan.workspace_bytes(1)
+    /// What the program needs to run: bytes by row and in all, before it runs.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| {
+    ///     let x = t.input(F64, [1000]);
+    ///     t.outputs([x.exp().cos(), x.sum(())])
+    /// })?;
+    /// let report = program.memory_report();
+    /// let exp = report.rows.iter().find(|r| r.op == "exp").expect("a row that takes memory");
+    /// assert_eq!((exp.bytes, exp.by_thread), (8000, true));
+    /// assert!(report.workspace(1) >= 16_000);
+    /// println!("{report}");
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn memory_report(&self) -> MemoryReport {
+        self.plan.memory_report(&self.tape)
     }
 
-    /// Bytes of the constants that all workspaces share.
-    pub fn constant_bytes(&self) -> usize {
-        self.plan.constant_bytes()
+    /// The plan as text: what is computed when, in what parts, and where everything lies.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [3]).exp()))?;
+    /// let text = program.plan().to_string();
+    /// assert!(text.contains("%1 exp(f64[3] input 0"), "{text}");
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn plan(&self) -> PlanListing {
+        PlanListing::new(&self.plan, &self.tape)
     }
 
     /// Memory for runs on one thread: all that they need, unless an input is not row-major, which
@@ -135,6 +159,25 @@ impl Program {
     /// ```
     pub fn workspace_on(&self, threads: usize) -> Result<Workspace> {
         Workspace::new(&self.plan, threads.max(1))
+    }
+
+    /// Like [`workspace_on`](Self::workspace_on), within a budget of bytes: an error that says how many are
+    /// needed where they are more.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, ErrorKind, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [1000]).exp()))?;
+    /// assert!(program.workspace_within(1, 10_000).is_ok());
+    /// let error = program.workspace_within(1, 1000).err().expect("too little");
+    /// assert!(matches!(error.kind(), ErrorKind::Budget { needed: 8000.., budget: 1000 }));
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn workspace_within(&self, threads: usize, budget: usize) -> Result<Workspace> {
+        let needed = self.plan.workspace_bytes(threads.max(1));
+        if needed > budget {
+            return Err(crate::ErrorKind::Budget { needed, budget }.into());
+        }
+        self.workspace_on(threads)
     }
 
     /// Runs the program and updates the states. `inputs` is a tuple of references, in the order in

@@ -209,7 +209,7 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
             return Ok(out);
         }
         let mut prepared = Vec::new();
-        if let Some(Prepared { bytes, pieces }) = kernel.prepared(&types) {
+        if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
             prepared = vec![u64::MAX; bytes / 8];
             let each = prepared.len() / pieces.max(1);
             for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {

@@ -55,7 +55,7 @@ fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec
     let mut readers: Vec<(usize, usize, usize)> = Vec::new();
     let mut failing: Vec<(usize, usize)> = Vec::new();
     for (n, node) in graph.nodes.iter().enumerate() {
-        for (o, source) in node.operands.iter().enumerate() {
+        for (o, source) in node.reads() {
             if let Some(Place::State(state)) = graph.arrays[source.array as usize].leaf {
                 readers.push((state, n, o));
             }
@@ -255,7 +255,7 @@ impl Uses {
         let root = |a: u32| graph.arrays[a as usize].root as usize;
         for (at, step) in self.steps.iter().enumerate() {
             let node = &graph.nodes[step.node];
-            let read = node.operands.iter().map(|s| s.array).chain(node.prepared);
+            let read = node.reads().map(|(_, s)| s.array).chain(node.prepared);
             for array in read.chain(node.results.iter().copied()).map(root) {
                 lives[array].get_or_insert((at, at)).1 = at;
             }

@@ -194,10 +194,14 @@ impl Memory<'_> {
         // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
         // round that share an array for writing do so in different units, and the operands of a step are
         // not its results.
+        let only = if let Action::Prepare(_, operand) = step.action { Some(operand) } else { None };
         let operand = |(o, view): (usize, &View)| Operand {
             ty: &self.plan.slots[view.slot as usize].ty,
-            // SAFETY: see above.
-            data: unsafe { self.read(*view, tile) },
+            data: match only {
+                Some(only) if only != o => Slice::U8(&[]),
+                // SAFETY: see above.
+                _ => unsafe { self.read(*view, tile) },
+            },
             strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
         };
         let operands: SmallVec<[Operand<'_>; INLINE]> =
@@ -227,7 +231,7 @@ impl Memory<'_> {
                     Call { operands: &operands, results: &mut results, scratch, prepared, blocks, level };
                 kernel.eval(call).map_err(ErrorKind::Fault)
             }
-            Action::Prepare(op) => {
+            Action::Prepare(op, _) => {
                 let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
                 let mut out = step.results.first().map(write);
                 let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;

@@ -72,9 +72,15 @@ impl Node {
                 source.strides.is_none() && op.kernel().is_some_and(|k| k.cut(o, &types))
             }
             Action::Copy => true,
-            Action::Prepare(_) | Action::Guard { .. } => false,
+            Action::Prepare(..) | Action::Guard { .. } => false,
         };
         own && self.blocks.is_multiple_of(units) && elements.is_multiple_of(units)
+    }
+
+    /// The operands that the node reads: all, but for those of which a layout is not made.
+    pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
+        let only = if let Action::Prepare(_, operand) = self.action { Some(operand) } else { None };
+        self.operands.iter().enumerate().filter(move |(o, _)| only.is_none_or(|only| only == *o))
     }
 
     fn types(&self, arrays: &[Array]) -> SmallVec<[TensorType; 3]> {
@@ -116,10 +122,8 @@ impl Graph {
         };
         let views = views(tape);
         let live = live(tape, &views);
-        for index in 0..tape.rows().len() {
-            if live[index] {
-                b.row(index, &views)?;
-            }
+        for (index, _) in live.iter().enumerate().filter(|(_, live)| **live) {
+            b.row(index, &views)?;
         }
         let outputs = tape.outputs().iter().map(|v| b.kept(v)).collect::<Result<_>>()?;
         let updates =
@@ -285,7 +289,7 @@ impl Builder<'_> {
             let maker = Some(self.graph.nodes.len() as u32);
             let array = self.array(TensorType::new(DType::I64, words), None, maker)?;
             self.graph.nodes.push(Node {
-                action: Action::Prepare(row.op.clone()),
+                action: Action::Prepare(row.op.clone(), layout.operand),
                 row: index as u32,
                 operands: operands.clone(),
                 results: [array].into_iter().collect(),

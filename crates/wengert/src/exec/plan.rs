@@ -60,8 +60,8 @@ pub(super) struct View {
 pub(super) enum Action {
     /// Computes blocks of a row.
     Compute(Op),
-    /// Makes pieces of the layout that a row's kernel announced.
-    Prepare(Op),
+    /// Makes pieces of the layout of an operand that a row's kernel announced.
+    Prepare(Op, usize),
     /// Compares a predicate with the recorded outcome.
     Guard { recorded: bool },
     /// Copies elements.
@@ -73,7 +73,7 @@ impl Action {
     pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Compute(op) => op.name().into(),
-            Self::Prepare(op) => format!("pack for {}", op.name()).into(),
+            Self::Prepare(op, _) => format!("pack for {}", op.name()).into(),
             Self::Guard { .. } => "guard".into(),
             Self::Copy => "copy".into(),
         }

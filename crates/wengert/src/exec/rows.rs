@@ -113,6 +113,16 @@ impl Plan {
     }
 }
 
+/// The bytes that each row's results take in the arena.
+pub(super) fn held<'a>(rows: &'a Rows, tape: &'a Tape) -> impl Iterator<Item = (usize, usize)> + 'a {
+    tape.rows().iter().enumerate().map(|(i, row)| {
+        let place = |r: usize| rows.places[rows.first[i] as usize + r];
+        let inside =
+            row.results.iter().enumerate().filter(move |(r, _)| matches!(place(*r), Place::Arena(_)));
+        (i, inside.map(|(_, ty)| ty.bytes()).sum())
+    })
+}
+
 impl Memory<'_> {
     /// Runs a trivial plan. The error comes with the row that failed.
     pub(super) fn rows(&self, rows: &Rows, tape: &Tape) -> Result<(), (usize, ErrorKind)> {
@@ -150,7 +160,7 @@ impl Memory<'_> {
         };
         let level = self.plan.level;
         let mut prepared: &[u64] = &[];
-        if let Some(Prepared { bytes, pieces }) = kernel.prepared(&types) {
+        if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
             let call =
                 Preparation { operands: &operands, pieces: 0..pieces, out: &mut out[..bytes / WORD], level };
             kernel.prepare(call).map_err(ErrorKind::Fault)?;

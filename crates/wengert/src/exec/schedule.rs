@@ -41,11 +41,11 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
                 let (round, cut) = maker(source.array)?;
                 Some(if cut == units && node.cuts(o, units, &graph.arrays) { round } else { round + 1 })
             };
-            let operands = node.operands.iter().enumerate().filter_map(after).max().unwrap_or(0);
+            let operands = node.reads().filter_map(after).max().unwrap_or(0);
             operands.max(node.prepared.and_then(maker).map_or(0, |(round, _)| round + 1))
         };
         let mut best = (round(default_units(node, graph)), default_units(node, graph));
-        for source in &node.operands {
+        for (_, source) in node.reads() {
             if let Some((_, units)) = maker(source.array)
                 && node.blocks > 0
                 && node.blocks.is_multiple_of(units)
@@ -122,7 +122,7 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
             && first.0 > homes[n].0
             && (first.1 > 1 || homes[n].1 == 1)
             && node.blocks.is_multiple_of(first.1)
-            && !matches!(node.action, Action::Prepare(_))
+            && !matches!(node.action, Action::Prepare(..))
         {
             let made = |array: u32| graph.arrays[array as usize].maker.is_some();
             let bytes = |array: u32| graph.arrays[array as usize].ty.bytes();
@@ -132,8 +132,7 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
             }
         }
         let (round, units) = homes[n];
-        let operands =
-            node.operands.iter().enumerate().map(|(o, s)| (s.array, node.cuts(o, units, &graph.arrays)));
+        let operands = node.reads().map(|(o, s)| (s.array, node.cuts(o, units, &graph.arrays)));
         for (array, cut) in operands.chain(node.prepared.map(|p| (p, false))) {
             let Some(maker) = graph.arrays[array as usize].maker else { continue };
             let reader = &mut readers[maker as usize];
@@ -153,7 +152,7 @@ fn default_units(node: &Node, graph: &Graph) -> usize {
     if node.blocks <= 1 {
         return 1;
     }
-    if matches!(node.action, Action::Prepare(_)) {
+    if matches!(node.action, Action::Prepare(..)) {
         return node.blocks;
     }
     let shape =

@@ -57,7 +57,7 @@ pub struct Call<'a, 'b> {
     pub results: &'b mut [ResultMut<'a>],
     /// At least [`Kernel::scratch`] bytes, aligned to eight, with any content.
     pub scratch: &'b mut [u64],
-    /// What [`Kernel::prepare`] made of the operands; empty if nothing.
+    /// What [`Kernel::prepare`] made of an operand; empty if nothing.
     pub prepared: &'b [u64],
     /// The blocks to compute.
     pub blocks: Range<usize>,
@@ -78,19 +78,21 @@ impl<'b> Call<'_, 'b> {
     }
 }
 
-/// Memory for a layout of operands; see [`Kernel::prepared`].
+/// Memory for a layout of an operand; see [`Kernel::prepared`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepared {
+    /// The operand that it is made of.
+    pub operand: usize,
     /// Bytes, a multiple of eight for each piece.
     pub bytes: usize,
     /// Pieces that do not depend on one another.
     pub pieces: usize,
 }
 
-/// What a kernel makes a layout of operands from.
+/// What a kernel makes a layout of an operand from.
 #[derive(Debug)]
 pub struct Preparation<'a, 'b> {
-    /// The operands, whole.
+    /// The operands; but for the one that the layout is made of, which is whole, without elements.
     pub operands: &'b [Operand<'a>],
     /// The pieces to make.
     pub pieces: Range<usize>,
@@ -133,13 +135,13 @@ pub trait Kernel: Send + Sync + 'static {
         0
     }
 
-    /// A layout of operands that all calls read: its bytes, and in how many pieces of equal size it is
-    /// made. The operands that it is made of are not [cut](Self::cut).
+    /// A layout of one operand that all calls read: its bytes, and in how many pieces of equal size it is
+    /// made. The operand is not [cut](Self::cut).
     fn prepared(&self, _operands: &[TensorType]) -> Option<Prepared> {
         None
     }
 
-    /// Makes pieces of what [`prepared`](Self::prepared) announces, from whole operands.
+    /// Makes pieces of what [`prepared`](Self::prepared) announces.
     fn prepare(&self, _call: Preparation<'_, '_>) -> Result<(), Fault> {
         Ok(())
     }
@@ -182,7 +184,7 @@ pub(crate) fn eval_whole<'a>(
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
     let result_types: ResultTypes = results.iter().map(|r| *r.ty).collect();
     let mut prepared = Vec::new();
-    if let Some(Prepared { bytes, pieces }) = kernel.prepared(&types) {
+    if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
         prepared = vec![0; bytes / 8];
         kernel.prepare(Preparation { operands, pieces: 0..pieces, out: &mut prepared, level })?;
     }

@@ -102,16 +102,19 @@ impl Loops {
         self.n.full.div_ceil(gemm::piece::<T>())
     }
 
-    /// Packs some of the pieces.
+    /// Which operand is the right matrix.
+    pub(crate) fn right(&self) -> usize {
+        usize::from(!self.swapped)
+    }
+
+    /// Packs some of the pieces of the right matrix.
     pub(crate) fn pack<T: Real>(
         &self,
         level: Level,
         pieces: std::ops::Range<usize>,
-        lhs: &[T],
-        rhs: &[T],
+        right: &[T],
         out: &mut [T],
     ) -> Result<(), Fault> {
-        let right = if self.swapped { lhs } else { rhs };
         let p = self.product(false);
         let (start, end) = (pieces.start * gemm::piece::<T>(), (pieces.end * gemm::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);

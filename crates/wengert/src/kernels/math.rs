@@ -167,8 +167,8 @@ fn lane_by_lane<V: Vector>(x: V, f: fn(V::Scalar) -> V::Scalar) -> V {
 }
 
 impl Functions for f64 {
-    const PI_2: [f64; 3] = [1.5707963267948966, 6.123233995736766e-17, -1.4973849048591698e-33];
-    const LN2: [f64; 3] = [0.6931471805599453, 2.3190468138462996e-17, 5.707708438416212e-34];
+    const PI_2: [f64; 3] = [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591698e-33];
+    const LN2: [f64; 3] = [std::f64::consts::LN_2, 2.3190468138462996e-17, 5.707708438416212e-34];
     const EXP: &'static [f64] = &[
         0.5,
         0.1666666666666667,
@@ -231,9 +231,10 @@ impl Functions for f64 {
     const MAX: f64 = f64::MAX;
 }
 
+#[allow(clippy::excessive_precision)] // as the script prints them
 impl Functions for f32 {
-    const PI_2: [f32; 3] = [1.570_796_4, -4.371_139e-8, -1.715_124_5e-15];
-    const LN2: [f32; 3] = [0.693_147_2, -1.904_654_2e-9, -8.783_184e-17];
+    const PI_2: [f32; 3] = [std::f32::consts::FRAC_PI_2, -4.371_139e-8, -1.715_124_5e-15];
+    const LN2: [f32; 3] = [std::f32::consts::LN_2, -1.904_654_2e-9, -8.783_184e-17];
     const EXP: &'static [f32] = &[0.5, 0.166665763, 0.0416665524, 0.00836323295, 0.00139262504];
     const LN: &'static [f32] = &[0.666666687, 0.400001228, 0.285507798, 0.233316138];
     const SIN: &'static [f32] = &[-0.166666672, 0.00833333191, -0.000198400841, 2.72496209e-06];

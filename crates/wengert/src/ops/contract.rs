@@ -135,19 +135,20 @@ impl Kernel for Contract {
         )
     }
     fn prepared(&self, operands: &[TensorType]) -> Option<Prepared> {
-        let bytes = self.sized(
-            operands,
-            |loops, dtype| with_float!(dtype, T => Ok(loops.packed_len::<T>() * size_of::<T>())),
-        );
-        let pieces = self.sized(operands, |loops, dtype| with_float!(dtype, T => Ok(loops.pieces::<T>())));
-        (bytes > 0).then_some(Prepared { bytes, pieces })
+        let [lhs, rhs] = operands else { return None };
+        let loops = self.loops([lhs, rhs], [None; 2], None);
+        let (bytes, pieces) = with_float!(lhs.dtype, T => {
+            Ok((loops.packed_len::<T>() * size_of::<T>(), loops.pieces::<T>()))
+        })
+        .ok()?;
+        (bytes > 0).then_some(Prepared { operand: loops.right(), bytes, pieces })
     }
     fn prepare(&self, call: Preparation<'_, '_>) -> Result<(), Fault> {
         let [lhs, rhs] = call.operands else { return Err(Fault::Type) };
         let loops = self.loops([lhs.ty, rhs.ty], [lhs.strides, rhs.strides], None);
         with_float!(lhs.ty.dtype, T => {
-            let out = bytemuck::cast_slice_mut(call.out);
-            loops.pack::<T>(call.level, call.pieces, lhs.elements()?, rhs.elements()?, out)
+            let right = call.operands[loops.right()].elements::<T>()?;
+            loops.pack(call.level, call.pieces, right, bytemuck::cast_slice_mut(call.out))
         })
     }
     fn strided(&self, operands: &[TensorType], strides: &[Option<Strides>]) -> bool {
