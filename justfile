@@ -24,11 +24,23 @@ doc:
 ci:
     .ci/run
 
-# Ours, one JSON line each
-bench:
-    cargo run --release --quiet --package wengert-bench -- load
-    cargo run --release --quiet --package wengert-bench -- seed --threads 1
-    cargo run --release --quiet --package wengert-bench -- seed --threads 2
+# Ours, one JSON line each: every workload on one thread and on two
+bench *ARGS:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo build --release --quiet --package wengert-bench
+    for workload in load record small-ops; do
+        target/release/wengert-bench $workload {{ ARGS }}
+    done
+    for threads in 1 2; do
+        for workload in seed mlp-large hvp gradcost-mlp gradcost-gmm; do
+            target/release/wengert-bench $workload --threads $threads {{ ARGS }}
+        done
+    done
+
+# The tests with plain loops instead of vector registers
+test-portable:
+    WENGERT_SIMD=portable cargo test --package wengert --package wengert-tests --lib --test all
 
 # Whole programs in turn, ours and the book's in NumPy, with two threads each (needs NumPy; PYTHON names the interpreter)
 bench-peers PAIRS="3":

@@ -295,7 +295,7 @@ impl Builder<'_> {
                 results: [array].into_iter().collect(),
                 prepared: None,
                 blocks: layout.pieces,
-                work: layout.bytes / 4,
+                work: layout.bytes,
                 scratch: 0,
                 infallible: true,
             });
