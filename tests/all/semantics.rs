@@ -502,3 +502,41 @@ proptest! {
         prop_assert!(by_axis.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-13));
     }
 }
+
+/// States are written in place only where nothing that follows reads the old value or can fail.
+#[test]
+fn large_states_are_written_after_all_reading_and_all_that_may_fail() {
+    let mut states = States::new();
+    let number = |i: usize, j: usize| ((i * 31 + j * 17) % 23) as f64 / 23.0 - 0.4;
+    let w = states.add("w", ndarray::Array2::from_shape_fn((400, 300), |(i, j)| number(i, j))).unwrap();
+    let v = states.add("v", ndarray::Array2::from_shape_fn((400, 300), |(i, j)| number(j, i))).unwrap();
+    let record = |t: &Recorder| {
+        let (x, index) = (t.input(F64, [400, 300]), t.input(wengert::DType::I64, [2]));
+        let (w, v) = (t.state(w), t.state(v));
+        // `w` is read whole long after its next value is known, and the last row may fail.
+        t.update(w, w * 0.5 + x);
+        t.update(v, v - x * 0.25);
+        let late = w.matmul(w.t()).matmul(w).tanh().sum(1);
+        t.outputs([late.gather(index), (v * x).sum(())])
+    };
+    let (planned, rows) =
+        (Program::record(&states, record).unwrap(), Program::record_once(&states, record).unwrap());
+    let x = ndarray::Array2::from_shape_fn((400, 300), |(i, j)| number(i + j, j));
+    let mut found = Vec::new();
+    for (program, threads) in [(&rows, 1), (&planned, 1), (&planned, 2), (&planned, 3)] {
+        let (mut own, mut workspace) = (states.clone(), program.workspace_on(threads).unwrap());
+        let bad = program.run(&mut workspace, &mut own, (&x, &ndarray::array![3i64, 400]));
+        assert!(matches!(bad.err().unwrap().kind(), ErrorKind::Fault(wengert::Fault::Index { .. })));
+        for s in [w, v] {
+            assert_eq!(own.get(s).unwrap(), states.get(s).unwrap(), "{threads} threads");
+        }
+        for _ in 0..2 {
+            let results = program.run(&mut workspace, &mut own, (&x, &ndarray::array![3i64, 399])).unwrap();
+            found.push((results.tensor(0).unwrap(), results.tensor(1).unwrap()));
+        }
+        found.push((own.get(w).unwrap().clone(), own.get(v).unwrap().clone()));
+    }
+    for (i, run) in found.iter().enumerate() {
+        assert!(run == &found[i % 3], "run {i} differs");
+    }
+}

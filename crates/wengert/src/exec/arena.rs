@@ -78,12 +78,9 @@ impl Block {
     }
 
     /// The first bytes, to be handed out by the word without further checks: none, if they are not there.
-    pub(super) fn words_of(&self, reach: usize) -> Words {
-        assert!(
-            reach <= self.bytes && self.base.addr().is_multiple_of(ALIGN),
-            "a plan that leaves its arena"
-        );
-        Words { base: self.base }
+    pub(super) fn words_of(&self, reach: usize) -> Option<Words> {
+        let there = reach <= self.bytes && self.base.addr().is_multiple_of(ALIGN);
+        there.then_some(Words { base: self.base })
     }
 
     /// A part of known type for writing; empty if it does not lie inside.

@@ -83,7 +83,7 @@ impl Memory<'_> {
         let (start, end) = (bound(panel), bound(panel + 1));
         for pass in &self.plan.passes[stage.passes.clone()] {
             if let (Some(lines), None) = (&pass.lines, self.clock) {
-                self.lines(&self.plan.lines[lines.clone()]);
+                self.lines(&self.plan.lines[lines.clone()]).map_err(|kind| (pass.steps.start, kind))?;
                 continue;
             }
             let mut at = start;
@@ -105,8 +105,9 @@ impl Memory<'_> {
     }
 
     /// Applies functions to small arrays.
-    fn lines(&self, lines: &[Line]) {
-        let memory = self.blocks[0].words_of(self.plan.reach);
+    fn lines(&self, lines: &[Line]) -> Result<(), ErrorKind> {
+        let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
+        let memory = self.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
         for line in lines {
             let Function { applied, double, .. } = &self.plan.functions[line.function as usize];
             // SAFETY: as for steps: what a plan has alive at the same time does not overlap, and lines are
@@ -121,6 +122,7 @@ impl Memory<'_> {
                 }
             }
         }
+        Ok(())
     }
 
     /// Where the part of a slot that a tile works on lies: its block, byte and number of elements.

@@ -111,6 +111,7 @@ impl Graph {
             tape,
             first: vec![NONE; tape.rows().len()],
             fills: HashMap::new(),
+            filled: HashMap::new(),
             states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
             graph: Self {
                 arrays: Vec::new(),
@@ -210,6 +211,8 @@ struct Builder<'a> {
     first: Vec<u32>,
     /// The constant of each number and element type.
     fills: HashMap<(u64, DType), usize>,
+    /// The array of each number and type.
+    filled: HashMap<(u64, TensorType), u32>,
     /// The position of each state, by that in its store, among those of the tape.
     states: HashMap<usize, usize>,
     graph: Graph,
@@ -285,7 +288,10 @@ impl Builder<'_> {
         }
         let mut prepared = None;
         if let Some(layout) = kernel.and_then(|k| k.prepared(&types)) {
-            let words = crate::shape::Shape::new(&[layout.bytes.div_ceil(8)])?;
+            if layout.operand >= types.len() || !layout.bytes.is_multiple_of(8 * layout.pieces.max(1)) {
+                return Err(blame(ErrorKind::Malformed(format!("a layout that cannot be: {layout:?}"))));
+            }
+            let words = crate::shape::Shape::new(&[layout.bytes / 8])?;
             let maker = Some(self.graph.nodes.len() as u32);
             let array = self.array(TensorType::new(DType::I64, words), None, maker)?;
             self.graph.nodes.push(Node {
@@ -338,6 +344,10 @@ impl Builder<'_> {
                 Place::Constant(constant)
             }
             Leaf::Fill(value) => {
+                if let Some(&known) = self.filled.get(&(value.to_bits(), ty)) {
+                    return Ok(known);
+                }
+                self.filled.insert((value.to_bits(), ty), self.graph.arrays.len() as u32);
                 let at = *self.fills.entry((value.to_bits(), ty.dtype)).or_insert(constant);
                 if at == constant {
                     self.graph.constants.push(Constant::Fill { value: *value, dtype: ty.dtype, len: 0 });

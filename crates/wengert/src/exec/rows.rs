@@ -103,6 +103,9 @@ impl Plan {
         plan.commits =
             tape.updates().iter().map(|(s, v)| Ok((state(s), stage(v)?))).collect::<Result<_>>()?;
         // Aligned as the others' memory is.
+        if rows.prepared.max(plan.scratch) > isize::MAX as usize / 4 {
+            return Err(ErrorKind::Memory { bytes: rows.prepared.max(plan.scratch) }.into());
+        }
         let spans = [top, rows.prepared + plan.scratch].map(|bytes| (Span { first: 0, last: 0, bytes }, ()));
         let (offsets, _) = arrange(&spans)?;
         plan.arena = offsets[1].1;

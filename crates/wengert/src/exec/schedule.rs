@@ -44,7 +44,8 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
             let operands = node.reads().filter_map(after).max().unwrap_or(0);
             operands.max(node.prepared.and_then(maker).map_or(0, |(round, _)| round + 1))
         };
-        let mut best = (round(default_units(node, graph)), default_units(node, graph));
+        let units = default_units(node, graph);
+        let mut best = (round(units), units);
         for (_, source) in node.reads() {
             if let Some((_, units)) = maker(source.array)
                 && node.blocks > 0
@@ -97,11 +98,13 @@ fn fetch(graph: &mut Graph, group: &mut Group) {
     }
     let mut often: Vec<_> = uses.into_iter().filter(|(_, uses)| uses.len() > 1).collect();
     often.sort_unstable();
+    let mut copies = Vec::with_capacity(often.len());
     for (array, uses) in often {
         let (node, copy) = graph.copy(array, uses[0].0);
         uses.iter().for_each(|&(n, o)| graph.nodes[n].operands[o].array = copy);
-        group.nodes.insert(0, node);
+        copies.push(node);
     }
+    group.nodes.splice(0..0, copies);
 }
 
 /// Moves nodes that make more than they read to the first node that reads what they make, if that reads it

@@ -230,7 +230,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
         let (whole, plain, packed) = match b {
             Right::Packed(b) => (0, b, b),
             Right::Plain(b) => {
-                let whole = if p.m <= FEW && p.b.columns == 1 { p.n / width * width } else { 0 };
+                let whole = if p.m <= FEW && p.b.columns == 1 { n / width * width } else { 0 };
                 let rest = b.get(whole * p.b.columns..).unwrap_or(&[]);
                 Pack { p, n: p.n - whole, b: rest, out: right }.run::<V>();
                 (whole, b, &*right)
@@ -273,10 +273,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                     let (b, b_row) = if column < whole {
                         (&plain[k0 * p.b.rows + column..], p.b.rows)
                     } else {
-                        {
-                            let width = columns.next_multiple_of(V::LANES);
-                            (&packed[p.k * (column - whole) + k0 * width..], width)
-                        }
+                        let width = columns.next_multiple_of(V::LANES);
+                        (&packed[p.k * (column - whole) + k0 * width..], width)
                     };
                     let mut i = 0;
                     while i < m {
@@ -428,8 +426,11 @@ mod tests {
                 for n in sizes {
                     for k in [0, 1, 7, 16, 130, 300] {
                         for layout in 0..4 {
-                            check::<f64>(level, m, n, k, layout & 1 == 1, layout & 2 == 2);
-                            check::<f32>(level, m, n, k, layout & 1 == 1, layout & 2 == 2);
+                            // A part of a product may have few rows where the whole has many.
+                            for narrow in [m > FEW, true] {
+                                check::<f64>(level, (m, n, k), (layout & 1 == 1, layout & 2 == 2), narrow);
+                                check::<f32>(level, (m, n, k), (layout & 1 == 1, layout & 2 == 2), narrow);
+                            }
                         }
                     }
                 }
@@ -437,7 +438,7 @@ mod tests {
         }
     }
 
-    fn check<T: Real>(level: Level, m: usize, n: usize, k: usize, ta: bool, tb: bool) {
+    fn check<T: Real>(level: Level, (m, n, k): (usize, usize, usize), (ta, tb): (bool, bool), narrow: bool) {
         let number = |i: usize, j: usize| T::from_f64(((i * 7 + j * 3) % 5) as f64 - 2.0);
         let fill = |rows: usize, columns: usize, transposed: bool| -> (Vec<T>, Strides) {
             let strides = if transposed {
@@ -452,7 +453,7 @@ mod tests {
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
-        let p = Product { m, n, k, a: sa, b: sb, c: n, accumulate: true, narrow: m > FEW };
+        let p = Product { m, n, k, a: sa, b: sb, c: n, accumulate: true, narrow };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
         pack(level, &p, n, &b, &mut packed).unwrap();

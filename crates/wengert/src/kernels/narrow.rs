@@ -8,7 +8,7 @@ use super::gemm::{Strides, Tile};
 use super::simd::{Real, Vector};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
-pub(super) const STRIP: usize = 128;
+const STRIP: usize = 128;
 /// Rows of `A`'s columns that are read in turn: as many streams as a processor follows.
 const STREAMS: usize = 32;
 /// The most columns that are computed this way: more are faster as registers of columns.
