@@ -12,6 +12,7 @@ mod random;
 pub(crate) mod reduce;
 mod registry;
 mod select;
+mod slice;
 mod softmax;
 
 pub use reduce::Axes;
@@ -46,16 +47,16 @@ impl Registry {
         r.custom::<math::SinCos>();
         r.elementwise(math::Sqrt);
         r.elementwise(math::Tanh);
-        r.linear::<movement::AddSlice>();
         r.linear::<movement::Broadcast>();
         r.linear::<movement::Permute>();
         r.linear::<movement::Reshape>();
-        r.linear::<movement::Slice>();
         r.discrete::<random::Uniform>();
         r.discrete::<reduce::ArgMax>();
         r.custom::<reduce::Max>();
         r.linear::<reduce::Sum>();
         r.linear::<select::Select>();
+        r.linear::<slice::AddSlice>();
+        r.linear::<slice::Slice>();
         r.custom::<softmax::LogSoftmax>();
         r
     }

@@ -1,18 +1,16 @@
-//! Moving elements without changing them: reshape, permute, broadcast, slice, and adding into a
-//! slice.
+//! Moving elements without changing them: reshape, permute, broadcast.
 
-use crate::dtype::{Native, with_dtype, with_float};
+use crate::dtype::{Native, with_dtype};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
-    operands,
+    Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
 };
 use crate::kernels::copy::{self, Walk};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
 
 /// Copies the blocks of a call (slabs of the result's first axis) from operand 0.
-fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Fault> {
+pub(super) fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Fault> {
     fn run<T: Native>(call: &mut Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
         let (mut dims, mut offset) = (call.results[0].ty.shape, offset);
         if dims.rank() > 0 {
@@ -44,7 +42,7 @@ fn slab_by_slab(offset: isize, strides: &[isize], dims: Shape, from: Shape) -> b
 }
 
 /// The same for an op that copies along strides.
-fn cut_by_slabs(op: &dyn Linear, operands: &[TensorType]) -> bool {
+pub(super) fn cut_by_slabs(op: &dyn Linear, operands: &[TensorType]) -> bool {
     let Some(x) = operands.first() else { return false };
     match (op.index_map(x), op.infer(operands).ok().and_then(|r| r.first().copied())) {
         (Some(IndexMap::Strided { offset, strides }), Some(y)) => {
@@ -54,7 +52,8 @@ fn cut_by_slabs(op: &dyn Linear, operands: &[TensorType]) -> bool {
     }
 }
 
-fn slabs(results: &[TensorType]) -> usize {
+/// As many blocks as the first result has slabs.
+pub(super) fn slabs(results: &[TensorType]) -> usize {
     results.first().and_then(|r| r.shape.first().copied()).unwrap_or(1)
 }
 
@@ -274,207 +273,6 @@ impl Registered for Broadcast {
     }
 }
 
-/// Where a slice begins and how it steps along one axis.
-#[derive(Clone, Copy, PartialEq)]
-struct Stride {
-    start: usize,
-    step: isize,
-    size: usize,
-}
-
-/// A rectangular part of an array, in steps that may be negative.
-#[derive(Clone)]
-struct Window(Vec<Stride>);
-impl Window {
-    fn attrs(&self) -> Attrs {
-        let column = |f: fn(&Stride) -> i64| Attr::Ints(self.0.iter().map(f).collect());
-        Attrs::new()
-            .with("starts", column(|s| s.start as i64))
-            .with("steps", column(|s| s.step as i64))
-            .with("sizes", column(|s| s.size as i64))
-    }
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let (starts, steps, sizes) = (attrs.sizes("starts")?, attrs.ints("steps")?, attrs.sizes("sizes")?);
-        if starts.len() != steps.len() || starts.len() != sizes.len() {
-            return Err(ErrorKind::Malformed("a slice needs as many starts as steps and sizes".into()));
-        }
-        let rows = starts.into_iter().zip(steps).zip(sizes);
-        Ok(Self(rows.map(|((start, step), size)| Stride { start, step: step as isize, size }).collect()))
-    }
-    /// The shape of the part, if it lies inside.
-    fn shape(&self, of: Shape) -> Result<Shape, ErrorKind> {
-        let inside = self.0.len() == of.rank()
-            && self.0.iter().zip(of.iter()).all(|(s, &dim)| {
-                let steps = isize::try_from(s.size.saturating_sub(1)).ok();
-                let reach = steps.and_then(|n| n.checked_mul(if n > 0 { s.step } else { 0 }));
-                let last = reach.and_then(|r| r.checked_add_unsigned(s.start));
-                let first = s.start <= dim;
-                first && (s.size == 0 || last.is_some_and(|l| s.start < dim && l >= 0 && (l as usize) < dim))
-            });
-        if !inside {
-            return Err(ErrorKind::Shape(format!("the slice {} leaves {of}", self.attrs())));
-        }
-        Shape::new(&self.0.iter().map(|s| s.size).collect::<Vec<_>>())
-    }
-    fn walk(&self, of: Shape) -> (isize, [isize; MAX_RANK]) {
-        let from = of.strides();
-        let mut strides = [0; MAX_RANK];
-        let mut offset = 0;
-        for (axis, s) in self.0.iter().enumerate() {
-            // One element makes no step, whatever the step is.
-            strides[axis] = if s.size > 1 { from[axis] * s.step } else { 0 };
-            offset += from[axis] * s.start as isize;
-        }
-        (offset, strides)
-    }
-    /// Whether all of the first axis is taken as it is.
-    fn slabs(&self, of: Shape) -> bool {
-        let whole = |s: &Stride| of.first() == Some(&s.size) && s.start == 0 && s.step == 1;
-        self.0.first().is_some_and(whole)
-    }
-    fn batched(&self, size: usize) -> Self {
-        let whole = Stride { start: 0, step: 1, size };
-        Self(std::iter::once(whole).chain(self.0.iter().copied()).collect())
-    }
-    fn sample(s: &mut Sampler) -> (Self, Shape) {
-        let rank = 1 + s.below(3);
-        let of = s.shape_of(rank, 1);
-        let window = of.iter().map(|&dim| {
-            let start = s.below(dim);
-            let step: isize = [1, 1, 2, -1, -2][s.below(5)];
-            let room = if step > 0 { dim - 1 - start } else { start } / step.unsigned_abs();
-            Stride { start, step, size: s.below(room + 2) }
-        });
-        (Self(window.collect()), of)
-    }
-}
-
-/// A part of an array.
-pub(crate) struct Slice(Window);
-impl Kernel for Slice {
-    fn name(&self) -> &'static str {
-        "slice"
-    }
-    fn attrs(&self) -> Attrs {
-        self.0.attrs()
-    }
-    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        one(x.dtype, self.0.shape(x.shape)?)
-    }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        slabs(results)
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        cut_by_slabs(self, operands)
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let map = self.index_map(call.operands[0].ty);
-        copy_blocks(call, map)
-    }
-}
-impl Linear for Slice {
-    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
-        let (offset, strides) = self.0.walk(x.shape);
-        Some(IndexMap::Strided { offset, strides })
-    }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        match cts[0] {
-            Some(part) => {
-                Contribution::Placed { op: Op::linear(AddSlice(self.0.clone())), part, place: None }
-            }
-            None => Contribution::Whole(x[0].fill(0.0)),
-        }
-    }
-    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::linear(Self(self.0.batched(x[0].dim(0)))))].into_iter().collect()
-    }
-}
-impl Registered for Slice {
-    const NAME: &'static str = "slice";
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Window::load(attrs).map(Self)
-    }
-    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (window, of) = Window::sample(s);
-        (Self(window), vec![Spec::float(of, Domain::All)])
-    }
-}
-
-/// An array with another added to a part of it.
-pub(crate) struct AddSlice(Window);
-impl Kernel for AddSlice {
-    fn name(&self) -> &'static str {
-        "add_slice"
-    }
-    fn attrs(&self) -> Attrs {
-        self.0.attrs()
-    }
-    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [acc, part] = operands(types)?;
-        if !acc.dtype.is_float() || acc.dtype != part.dtype {
-            return Err(ErrorKind::DType(format!("{acc} and {part} are not of one float type")));
-        }
-        let shape = self.0.shape(acc.shape)?;
-        if part.shape != shape {
-            return Err(ErrorKind::Shape(format!("the slice is {shape}, its part {}", part.shape)));
-        }
-        one(acc.dtype, acc.shape)
-    }
-    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        operands.first().filter(|acc| self.0.slabs(acc.shape)).map_or(1, |acc| acc.shape[0])
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        operands.first().is_some_and(|acc| self.0.slabs(acc.shape))
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let acc = call.operands[0].ty.shape;
-        let (offset, strides) = self.0.walk(acc);
-        let mut dims = call.operands[1].ty.shape;
-        if self.0.slabs(acc) {
-            dims = dims.with(0, call.blocks.len());
-        }
-        with_float!(call.operands[0].ty.dtype, T => {
-            let part = call.operands[1].elements::<T>()?;
-            let (acc, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(acc);
-            copy::scatter_add(out, part, Walk { dims: &dims, offset, strides: &strides });
-            Ok(())
-        })
-    }
-}
-impl Linear for AddSlice {
-    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(match cts[0] {
-            None => x[i].fill(0.0),
-            Some(ct) if i == 0 => ct,
-            Some(ct) => ct.apply(Op::linear(Slice(self.0.clone()))),
-        })
-    }
-    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let x = batch_all(x, batched);
-        let op = Op::linear(Self(self.0.batched(x[0].dim(0))));
-        x[0].recorder().emit(op, &x)
-    }
-}
-impl Registered for AddSlice {
-    const NAME: &'static str = "add_slice";
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Window::load(attrs).map(Self)
-    }
-    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (window, of) = Window::sample(s);
-        let part = window.shape(of).unwrap_or(of);
-        (Self(window), vec![Spec::float(of, Domain::All), Spec::float(part, Domain::All)])
-    }
-}
-
 /// Gives every operand of a batched rule the batch axis, by repeating those that lack it.
 pub(crate) fn batch_all<'t>(operands: &[Var<'t>], batched: &[bool]) -> Vec<Var<'t>> {
     let size = operands.iter().zip(batched).find(|(_, b)| **b).map_or(1, |(v, _)| v.dim(0));
@@ -573,45 +371,5 @@ impl<'t> Var<'t> {
     pub fn t(self) -> Var<'t> {
         let order: Vec<usize> = (0..self.rank()).rev().collect();
         self.permute(&order)
-    }
-
-    /// The elements `range` of an axis.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![1.0, 2.0, 3.0]);
-    /// assert_eq!(x.slice(0, 1..3).value()?.as_slice::<f64>()?, &[2.0, 3.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
-        if range.start > range.end {
-            return self
-                .recorder()
-                .fail(ErrorKind::Shape(format!("{range:?} ends before it starts")), "slice");
-        }
-        self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
-    }
-
-    /// `size` elements of an axis, from `start` on in steps that may be negative.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![1.0, 2.0, 3.0]);
-    /// assert_eq!(x.slice_step(0, 2, -2, 2).value()?.as_slice::<f64>()?, &[3.0, 1.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn slice_step(self, axis: usize, start: usize, step: isize, size: usize) -> Var<'t> {
-        let shape = self.shape();
-        if axis >= shape.rank() {
-            let kind = ErrorKind::Shape(format!("there is no axis {axis} in {shape}"));
-            return self.recorder().fail(kind, "slice");
-        }
-        let mut window: Vec<Stride> = shape.iter().map(|&size| Stride { start: 0, step: 1, size }).collect();
-        window[axis] = Stride { start, step, size };
-        self.apply(Op::linear(Slice(Window(window))))
     }
 }
