@@ -3,15 +3,15 @@
     python3 functions.py coefficients     # prints the arrays that math.rs holds
     python3 functions.py table            # writes functions.csv beside this file
 
-Needs mpmath. Polynomials are Chebyshev fits at 60 digits, close to the best uniform ones; the table holds
-function values correctly rounded from 60 digits.
+Needs mpmath. Polynomials are Chebyshev fits at 60 digits, close to the best uniform ones, one of them a fit with a
+weight; the table holds function values correctly rounded from 60 digits.
 """
 import random
 import struct
 import sys
 from pathlib import Path
 
-from mpmath import chebyfit, cos, exp, log, mp, mpf, pi, polyval, sin, sqrt, tanh, taylor
+from mpmath import chebyfit, cos, erf, erfc, exp, log, lu_solve, matrix, mp, mpf, pi, polyval, sin, sqrt, tanh, taylor
 
 mp.dps = 60
 
@@ -27,6 +27,16 @@ def series(f, skip, step, low, high, terms):
     t = taylor(f, 0, skip + step * 40)
     rest = [t[skip + step * i] for i in range(40)]
     return fit(lambda z: polyval(rest[::-1], z), low, high, terms)
+
+
+def weighted(f, weight, low, high, terms):
+    """The same with the error times a weight, by least squares at Chebyshev's nodes."""
+    low, high = mpf(low), mpf(high)
+    nodes = [(low + high - (high - low) * cos(pi * (i + mpf("0.5")) / (4 * terms))) / 2 for i in range(4 * terms)]
+    powers = matrix([[weight(x) * x**k for k in range(terms)] for x in nodes])
+    best = list(lu_solve(powers, matrix([weight(x) * f(x) for x in nodes])))
+    between = [low + (high - low) * i / 1000 for i in range(1001)]
+    return best, max(abs(weight(x) * (polyval(best[::-1], x) - f(x))) for x in between)
 
 
 def round32(x):
@@ -45,6 +55,10 @@ def coefficients():
         "SIN": ({64: 7, 32: 4}, lambda n: series(sin, 3, 2, 0, quarter, n)),
         "COS": ({64: 7, 32: 4}, lambda n: series(cos, 4, 2, 0, quarter, n)),
         "TANH": ({64: 13, 32: 7}, lambda n: series(tanh, 3, 2, 0, third, n)),
+        # erf(x) = x + x R(x²) up to 1
+        "ERF": ({64: 12, 32: 7}, lambda n: series(lambda x: erf(x) - x, 1, 2, 0, 1, n)),
+        # erf(x) = 1 − exp(−R(x)) from there to where it rounds to 1: an error of R counts erfc(x) times
+        "ERFC": ({64: 18, 32: 7}, lambda n: weighted(lambda x: -log(erfc(x)), erfc, 1, {18: 6, 7: 4}[n], n)),
     }
     for name, (terms, make) in lists.items():
         for bits, count in terms.items():
@@ -73,6 +87,8 @@ def table():
                 + [float(pi / 2 * k) for k in range(-50, 51)] + [tiny(0) for _ in range(50)]),
         "tanh": (tanh, [spread(-12, 12) for _ in range(300)] + [tiny(0) for _ in range(100)]),
         "sigmoid": (lambda x: 1 / (1 + exp(-x)), [spread(-80, 80) for _ in range(300)] + [tiny(0) for _ in range(50)]),
+        "erf": (erf, [spread(-6.5, 6.5) for _ in range(300)] + [spread(0.8, 1.2) for _ in range(100)]
+                + [tiny(0) for _ in range(100)] + [2.0 ** spread(-140, -40) for _ in range(50)]),
     }
     lines = ["function,bits,argument,value"]
     for name, (f, arguments) in wanted.items():

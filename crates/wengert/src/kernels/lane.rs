@@ -2,6 +2,7 @@
 
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
+use super::math::Functions;
 use super::simd::Vector;
 
 /// One lane of floating-point numbers. Elementwise ops write their function once over this
@@ -44,6 +45,8 @@ pub trait Lane:
     fn cos(self) -> Self;
     /// The hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// The error function, `2/√π ∫ e^{−t²} dt` from 0 to `x`.
+    fn erf(self) -> Self;
 }
 
 macro_rules! scalar_lane {
@@ -97,6 +100,11 @@ macro_rules! scalar_lane {
             #[inline(always)]
             fn tanh(self) -> Self {
                 <$T>::tanh(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                // The standard library has none.
+                <$T as Functions>::erf(self)
             }
         }
         impl Vector for $T {

@@ -176,6 +176,10 @@ macro_rules! register {
             fn tanh(self) -> Self {
                 <$T as Functions>::tanh(self)
             }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                <$T as Functions>::erf(self)
+            }
         }
         impl Vector for $V {
             type Scalar = $T;

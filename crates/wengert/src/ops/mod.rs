@@ -6,7 +6,7 @@ mod cast;
 pub(crate) mod contract;
 mod discrete;
 pub(crate) mod index;
-mod math;
+pub(crate) mod math;
 pub(crate) mod movement;
 mod random;
 pub(crate) mod reduce;
