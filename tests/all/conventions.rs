@@ -36,6 +36,9 @@ fn kinks() {
     same(&gradient(zero.sqrt(), zero), &[INF, 0.25]);
     same(&value(zero.ln()), &[-INF, 4f64.ln()]);
     same(&gradient(zero.ln(), zero), &[INF, 0.25]);
+    let far = t.constant(array![-INF, INF, NAN]);
+    same(&value(far.erf()), &[-1.0, 1.0, NAN]);
+    same(&gradient(far.erf(), far), &[0.0, 0.0, NAN]);
     // A NaN cotangent does not cross a closed gate.
     let ct = t.vjp(&[(x.relu(), t.constant(array![NAN, NAN, 1.0, 1.0]))], &[x]);
     same(&value(ct[0]), &[0.0, 0.0, 1.0, 0.0]);

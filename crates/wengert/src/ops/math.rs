@@ -1,5 +1,7 @@
 //! Functions of one number.
 
+use std::f64::consts::FRAC_2_SQRT_PI;
+
 use smallvec::{SmallVec, smallvec};
 
 use crate::dtype::with_float;
@@ -100,6 +102,19 @@ unary! {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     Tanh, tanh, Domain::All, |x| x.tanh(), |_x, y| Partial::Factor(1.0 - y * y)
+}
+unary! {
+    /// The error function, elementwise: `2/√π ∫ e^{−t²} dt` from 0 to `x` (Abramowitz & Stegun, 7.1.1), odd and
+    /// between −1 and 1.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).erf().value()?.item()?, 0.0);
+    /// // A normal number is within one standard deviation with probability erf(√½).
+    /// assert!((t.constant(0.5).sqrt().erf().value()?.item()? - 0.682_689_492_137).abs() < 1e-12);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    Erf, erf, Domain::All, |x| x.erf(), |x, _y| Partial::Factor((-(x * x)).exp() * FRAC_2_SQRT_PI)
 }
 unary! {
     /// The logistic function `1 / (1 + e⁻ˣ)`, elementwise, without overflow on either side.

@@ -39,6 +39,7 @@ impl Registry {
         r.linear::<index::ScatterAdd>();
         r.elementwise(math::Abs);
         r.elementwise(math::Cos);
+        r.elementwise(math::Erf);
         r.elementwise(math::Exp);
         r.elementwise(math::Ln);
         r.elementwise(math::Relu);
