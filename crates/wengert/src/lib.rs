@@ -8,7 +8,7 @@ mod error;
 mod exec;
 mod gradients;
 pub mod ir;
-#[allow(unsafe_code)] // a prefetch
+#[allow(unsafe_code)] // registers, and prefetching
 mod kernels;
 mod ops;
 mod program;

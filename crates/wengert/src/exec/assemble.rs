@@ -13,7 +13,7 @@ use super::schedule::{Rounds, SECOND_CACHE, schedule};
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ir::{Op, Tape};
-use crate::kernels::Level;
+use crate::kernels::{Level, Own};
 
 /// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
 const TILE: usize = 12 << 10;
@@ -30,7 +30,9 @@ impl Plan {
         let uses = Uses::new(&graph, &rounds, &mut plan);
         let kept = graph.outputs.iter().chain(commits.iter().map(|(_, a)| a));
         let places = uses.places(&graph, kept.copied(), &mut plan)?;
-        let slot = |a: &Array| Slot::new(places[a.root as usize], a.ty);
+        // An operand that is read where it lies may have more elements than its row sees, or fewer.
+        let len = |a: &Array| graph.arrays[a.root as usize].ty.shape.elements();
+        let slot = |a: &Array| Slot { place: places[a.root as usize], ty: a.ty, len: len(a) };
         plan.slots = graph.arrays.iter().map(slot).collect();
         plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize]).collect();
         plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize])).collect();
@@ -172,7 +174,7 @@ fn line(
     let function = match known.entry((op.clone(), ty.dtype)) {
         Entry::Occupied(known) => *known.get(),
         Entry::Vacant(new) => {
-            let (applied, double) = (function.applied(level)?, ty.dtype == DType::F64);
+            let (applied, double) = (function.applied(level, Own)?, ty.dtype == DType::F64);
             functions.push(Function { applied, double, _op: function.clone() });
             *new.insert(functions.len() as u32 - 1)
         }

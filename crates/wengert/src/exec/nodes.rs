@@ -27,6 +27,8 @@ pub(super) struct Array {
 pub(super) struct Source {
     pub(super) array: u32,
     pub(super) strides: Option<Strides>,
+    /// Whether each block of the node reads only the part in its own place.
+    pub(super) cut: bool,
 }
 
 /// One thing to do.
@@ -49,7 +51,7 @@ impl Node {
         Self {
             action: Action::Copy,
             row,
-            operands: std::iter::once(Source { array: from, strides: None }).collect(),
+            operands: std::iter::once(Source { array: from, strides: None, cut: true }).collect(),
             results: std::iter::once(to).collect(),
             prepared: None,
             blocks: ty.shape.elements(),
@@ -66,25 +68,13 @@ impl Node {
         if units == 1 {
             return true;
         }
-        let own = match &self.action {
-            Action::Compute(op) => {
-                let types = self.types(arrays);
-                source.strides.is_none() && op.kernel().is_some_and(|k| k.cut(o, &types))
-            }
-            Action::Copy => true,
-            Action::Prepare(..) | Action::Guard { .. } => false,
-        };
-        own && self.blocks.is_multiple_of(units) && elements.is_multiple_of(units)
+        source.cut && self.blocks.is_multiple_of(units) && elements.is_multiple_of(units)
     }
 
     /// The operands that the node reads: all, but for those of which a layout is not made.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
         let only = if let Action::Prepare(_, operand) = self.action { Some(operand) } else { None };
         self.operands.iter().enumerate().filter(move |(o, _)| only.is_none_or(|only| only == *o))
-    }
-
-    fn types(&self, arrays: &[Array]) -> SmallVec<[TensorType; 3]> {
-        self.operands.iter().map(|s| arrays[s.array as usize].ty).collect()
     }
 }
 
@@ -167,10 +157,16 @@ fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
     let row = &tape.rows()[value.row as usize];
     let Op::Linear(op) = &row.op else { return None };
     let from = *row.operands.first()?;
-    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&tape.ty(from)?) else { return None };
+    let before = tape.ty(from)?;
+    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
+    if row.results.len() != 1 || before.dtype != row.results[0].dtype {
+        return None;
+    }
     let mut forward = Strides::default();
-    for (to, stride) in forward.iter_mut().zip(strides) {
-        *to = usize::try_from(stride).ok()?;
+    for (axis, (to, stride)) in forward.iter_mut().zip(strides).enumerate() {
+        // A repeated element is no place of its own: kernels step from one place to the next.
+        let repeats = stride == 0 && row.results[0].shape.get(axis).is_some_and(|&size| size > 1);
+        *to = usize::try_from(stride).ok().filter(|_| !repeats)?;
     }
     Some((from, forward))
 }
@@ -182,7 +178,8 @@ fn renames(tape: &Tape, index: usize) -> Option<Value> {
     let (from, ty) = (*row.operands.first()?, row.results.first()?);
     let before = tape.ty(from)?;
     let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
-    let same = before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();
+    let same =
+        row.results.len() == 1 && before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();
     let own = ty.shape.strides();
     (same && (0..ty.shape.rank()).all(|a| ty.shape[a] == 1 || strides[a] == own[a])).then_some(from)
 }
@@ -233,9 +230,9 @@ impl Builder<'_> {
     }
 
     /// Another type for the memory of a value.
-    fn alias(&mut self, value: &Value, ty: TensorType) -> u32 {
+    fn alias(&mut self, value: &Value, ty: Option<TensorType>) -> u32 {
         let old = self.graph.arrays[self.of(value) as usize];
-        self.graph.arrays.push(Array { ty, ..old });
+        self.graph.arrays.push(Array { ty: ty.unwrap_or(old.ty), ..old });
         self.graph.arrays.len() as u32 - 1
     }
 
@@ -250,25 +247,24 @@ impl Builder<'_> {
             return Ok(());
         }
         if let Some(from) = renames(self.tape, index) {
-            self.first[index] = self.alias(&from, row.results[0]);
+            self.first[index] = self.alias(&from, row.results.first().copied());
             return Ok(());
         }
         let mut operands = SmallVec::new();
         for (o, value) in row.operands.iter().enumerate() {
             operands.push(match views.get(&(index as u32, o as u32)) {
                 Some((from, strides)) => {
-                    let ty = self.tape.ty(*value).unwrap_or(row.results[0]);
-                    let array = self.alias(from, ty);
-                    Source { array, strides: Some(*strides) }
+                    let array = self.alias(from, self.tape.ty(*value));
+                    Source { array, strides: Some(*strides), cut: false }
                 }
-                None => Source { array: self.of(value), strides: None },
+                None => Source { array: self.of(value), strides: None, cut: false },
             });
         }
         self.node(index, operands)
     }
 
     /// The node of a row, and of the layout that it wants.
-    fn node(&mut self, index: usize, operands: SmallVec<[Source; 3]>) -> Result<()> {
+    fn node(&mut self, index: usize, mut operands: SmallVec<[Source; 3]>) -> Result<()> {
         let row = &self.tape.rows()[index];
         let blame = |kind| Error::at(kind, row.op.name(), self.tape.site(&row.origin));
         // The types as the row sees them, whatever way the operands are read.
@@ -288,7 +284,9 @@ impl Builder<'_> {
         }
         let mut prepared = None;
         if let Some(layout) = kernel.and_then(|k| k.prepared(&types)) {
-            if layout.operand >= types.len() || !layout.bytes.is_multiple_of(8 * layout.pieces.max(1)) {
+            if layout.operand >= types.len()
+                || !layout.bytes.is_multiple_of(layout.pieces.max(1).saturating_mul(8))
+            {
                 return Err(blame(ErrorKind::Malformed(format!("a layout that cannot be: {layout:?}"))));
             }
             let words = crate::shape::Shape::new(&[layout.bytes / 8])?;
@@ -306,6 +304,9 @@ impl Builder<'_> {
                 infallible: true,
             });
             prepared = Some(array);
+        }
+        for (o, source) in operands.iter_mut().enumerate() {
+            source.cut = source.strides.is_none() && kernel.is_some_and(|k| k.cut(o, &types));
         }
         let maker = Some(self.graph.nodes.len() as u32);
         let mut results = SmallVec::new();

@@ -102,6 +102,7 @@ impl Plan {
         plan.outputs = tape.outputs().iter().map(&mut stage).collect::<Result<_>>()?;
         plan.commits =
             tape.updates().iter().map(|(s, v)| Ok((state(s), stage(v)?))).collect::<Result<_>>()?;
+        plan.scratch = plan.scratch.next_multiple_of(WORD);
         // Aligned as the others' memory is.
         if rows.prepared.max(plan.scratch) > isize::MAX as usize / 4 {
             return Err(ErrorKind::Memory { bytes: rows.prepared.max(plan.scratch) }.into());

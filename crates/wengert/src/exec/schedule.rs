@@ -34,6 +34,8 @@ pub(super) type Rounds = Vec<Vec<Group>>;
 /// unit, if they are cut as it is, and one after that of the operands that it must see whole.
 pub(super) fn schedule(graph: &mut Graph) -> Rounds {
     let mut homes: Vec<(usize, usize)> = Vec::with_capacity(graph.nodes.len());
+    // What a guard protects may fail where the guard does.
+    let mut guarded = 0;
     for node in &graph.nodes {
         let maker = |array: u32| graph.arrays[array as usize].maker.map(|m| homes[m as usize]);
         let round = |units: usize| {
@@ -42,6 +44,7 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
                 Some(if cut == units && node.cuts(o, units, &graph.arrays) { round } else { round + 1 })
             };
             let operands = node.reads().filter_map(after).max().unwrap_or(0);
+            let operands = if node.infallible { operands } else { operands.max(guarded) };
             operands.max(node.prepared.and_then(maker).map_or(0, |(round, _)| round + 1))
         };
         let units = default_units(node, graph);
@@ -50,10 +53,15 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
             if let Some((_, units)) = maker(source.array)
                 && node.blocks > 0
                 && node.blocks.is_multiple_of(units)
+                // A whole array waits for nobody, but nobody shares it either.
+                && (units > 1 || node.work < PANEL)
                 && round(units) < best.0
             {
                 best = (round(units), units);
             }
+        }
+        if matches!(node.action, Action::Guard { .. }) {
+            guarded = best.0 + 1;
         }
         homes.push(best);
     }
@@ -195,7 +203,10 @@ fn merge(rounds: Rounds) -> Rounds {
         let small = |round: &[Group]| round.iter().all(|g| g.panels == 1);
         match merged.last_mut() {
             Some(last) if small(last) && small(&round) => {
-                let nodes = last.drain(..).chain(round).flat_map(|g| g.nodes).collect();
+                let mut groups = last.drain(..).chain(round);
+                // The first one grows, so that a long chain is not copied again and again.
+                let mut nodes = groups.next().map_or_else(Vec::new, |g| g.nodes);
+                nodes.extend(groups.flat_map(|g| g.nodes));
                 last.push(Group { units: 1, panels: 1, nodes });
             }
             _ => merged.push(round),

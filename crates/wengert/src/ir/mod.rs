@@ -10,7 +10,6 @@ mod tape;
 mod var;
 mod verify;
 
-pub use crate::kernels::Applied;
 pub use attrs::{Attr, Attrs};
 pub use kernel::{Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides};
 pub(crate) use kernel::{eval_whole, one, operands};

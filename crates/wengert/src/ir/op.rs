@@ -11,7 +11,7 @@ use super::kernel::{Call, Kernel, ResultTypes, arity};
 use super::var::Var;
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Fault};
-use crate::kernels::{Applied, Lane, Level, Map, Real, map};
+use crate::kernels::{Applied, Lane, Level, Map, Own, Real, map};
 use crate::shape::{MAX_RANK, TensorType};
 use crate::tensor::Tensor;
 
@@ -115,7 +115,8 @@ pub trait ElementwiseOp: Kernel {
 
     /// The function itself, to be applied to small arrays at the cost of little more than the arithmetic;
     /// `None` where only [`Kernel::eval`] can.
-    fn applied(&self, _level: Level) -> Option<Applied> {
+    #[doc(hidden)] // only the ops of `Op::elementwise` have it: nobody else can name its arguments
+    fn applied(&self, _level: Level, _: Own) -> Option<Applied> {
         None
     }
 }
@@ -192,7 +193,7 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     fn commutative(&self) -> bool {
         self.0.commutative()
     }
-    fn applied(&self, level: Level) -> Option<Applied> {
+    fn applied(&self, level: Level, _: Own) -> Option<Applied> {
         Applied::new(level, &self.0)
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {

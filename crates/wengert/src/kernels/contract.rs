@@ -6,9 +6,12 @@ use super::gemm::{self, FEW, Product, Right, Strides, gemm};
 use super::simd::{Level, Real};
 use crate::error::Fault;
 
-/// One label of a contraction: its size and its stride in each array (`None` where absent).
+/// One label of a contraction, or several that lie behind one another: size and stride in each array
+/// (`None` where absent).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Axis {
+    /// The labels, a byte each, the innermost lowest.
+    pub(crate) labels: u128,
     pub(crate) size: usize,
     /// Its size in the whole result, of which this call may compute a part. Choices are made by this,
     /// so that a part has the bits of the whole.
@@ -29,12 +32,12 @@ pub(crate) struct Loops {
     n: Axis,
     k: Axis,
     /// The other axes, each a loop around the product.
-    outer: SmallVec<[Axis; 4]>,
+    outer: SmallVec<[Axis; MAX_LABELS]>,
     /// Whether the second operand is the left matrix.
     swapped: bool,
 }
 
-const UNIT: Axis = Axis { size: 1, full: 1, lhs: None, rhs: None, out: None };
+const UNIT: Axis = Axis { labels: 0, size: 1, full: 1, lhs: None, rhs: None, out: None };
 
 impl Loops {
     pub(crate) fn new(axes: &[Axis]) -> Self {
@@ -53,7 +56,7 @@ impl Loops {
         let n = columns.map_or(UNIT, |i| axes.remove(i));
         let m = take(&mut axes, |a| a.rhs.is_none());
         let k = take(&mut axes, |a| a.out.is_none());
-        Self { m, n, k, outer: axes.into_iter().collect(), swapped }
+        Self { m, n, k, outer: axes, swapped }
     }
 
     fn product(&self, accumulate: bool) -> Product {
@@ -71,15 +74,19 @@ impl Loops {
         }
     }
 
-    /// Whether two ways to lay out the operands give the same bits: the same sums in the same order.
+    /// Whether two ways to lay out the operands give the same bits: the same loops, and the same kernel.
     pub(crate) fn same_bits(&self, other: &Self) -> bool {
-        let sums = |l: &Self| {
-            let outer = l.outer.iter().filter(|a| a.out.is_none()).map(|a| a.full);
-            std::iter::once(l.k.full).chain(outer).collect::<SmallVec<[usize; 4]>>()
+        let labels = |l: &Self| {
+            [&l.m, &l.n, &l.k].into_iter().chain(&l.outer).map(|a| a.labels).collect::<SmallVec<[u128; 8]>>()
         };
-        // The last few columns are summed in another order along rows of the left matrix than across them.
-        let along = |l: &Self| l.m.full > FEW && l.k.lhs == Some(1);
-        sums(self) == sums(other) && self.kernel() == other.kernel() && along(self) == along(other)
+        // A few last columns are summed in an order of their own, which depends on how the left matrix lies.
+        let narrow = |l: &Self| match (l.m.lhs, l.k.lhs) {
+            _ if l.m.full <= FEW => 0,
+            (_, Some(1)) => 1,
+            (Some(1), _) => 2,
+            _ => 3,
+        };
+        labels(self) == labels(other) && self.swapped == other.swapped && narrow(self) == narrow(other)
     }
 
     /// How each product is computed.
@@ -118,7 +125,7 @@ impl Loops {
         let p = self.product(false);
         let (start, end) = (pieces.start * gemm::piece::<T>(), (pieces.end * gemm::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
-        gemm::pack(level, &p, end.saturating_sub(start), from, out)
+        gemm::pack(level, &p, (start, end.saturating_sub(start)), from, out)
     }
 
     /// Elements of scratch of a call.
@@ -224,6 +231,8 @@ fn fuse(axes: &mut SmallVec<[Axis; MAX_LABELS]>) {
                 && follows(a.out, b.out, b.size)
         });
         if let Some(j) = partner {
+            let bytes = (u128::BITS - axes[j].labels.leading_zeros()).next_multiple_of(8);
+            axes[j].labels |= a.labels << bytes;
             axes[j].size *= a.size;
             axes[j].full *= a.full;
             axes.remove(i);

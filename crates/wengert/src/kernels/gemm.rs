@@ -102,13 +102,13 @@ fn blocks(total: usize, most: usize) -> (usize, usize) {
     (count, total.div_ceil(count))
 }
 
-/// Packs the `B` of a product, or `n` of its columns from a multiple of [`piece`] on, into panels: for each
+/// Packs `n` columns of the `B` of a product, from `start`, a multiple of [`piece`], on, into panels: for each
 /// two vectors of columns all `k` rows, one behind the other, with zeros for what is missing of the last
 /// vector; behind them the last few columns, if they are computed by themselves.
 pub(crate) fn pack<T: Real>(
     level: Level,
     p: &Product,
-    n: usize,
+    (start, n): (usize, usize),
     b: &[T],
     out: &mut [T],
 ) -> Result<(), Fault> {
@@ -116,7 +116,7 @@ pub(crate) fn pack<T: Real>(
         return Err(OUTSIDE);
     }
     if p.k > 0 {
-        level.run(Pack { p, n, b, out });
+        level.run(Pack { p, start, n, b, out });
     }
     Ok(())
 }
@@ -125,6 +125,8 @@ const OUTSIDE: Fault = Fault::Custom("a matrix that leaves its array");
 
 struct Pack<'a, T> {
     p: &'a Product,
+    /// The columns to pack: the first of them in the product, and how many.
+    start: usize,
     n: usize,
     b: &'a [T],
     out: &'a mut [T],
@@ -134,8 +136,8 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { p: &Product { k, b: strides, .. }, b, out, .. } = self;
-        let narrow = self.p.narrow_columns::<V>();
-        let n = if self.n % V::LANES == narrow % V::LANES { self.n.saturating_sub(narrow) } else { self.n };
+        let wide = self.p.n - self.p.narrow_columns::<V>();
+        let n = wide.saturating_sub(self.start).min(self.n);
         let (mut out, last) = out.split_at_mut(k * n.next_multiple_of(V::LANES));
         for (j, to) in (n..self.n).zip(last.chunks_exact_mut(k.max(1))) {
             let from = b[j * strides.columns..].iter().step_by(strides.rows.max(1));
@@ -232,7 +234,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
             Right::Plain(b) => {
                 let whole = if p.m <= FEW && p.b.columns == 1 { n / width * width } else { 0 };
                 let rest = b.get(whole * p.b.columns..).unwrap_or(&[]);
-                Pack { p, n: p.n - whole, b: rest, out: right }.run::<V>();
+                Pack { p, start: whole, n: p.n - whole, b: rest, out: right }.run::<V>();
                 (whole, b, &*right)
             }
         };
@@ -456,7 +458,7 @@ mod tests {
         let p = Product { m, n, k, a: sa, b: sb, c: n, accumulate: true, narrow };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
-        pack(level, &p, n, &b, &mut packed).unwrap();
+        pack(level, &p, (0, n), &b, &mut packed).unwrap();
         for right in [Right::Plain(&b[..]), Right::Packed(&packed[..])] {
             let mut c = vec![T::from_f64(3.0); m * n];
             gemm(level, &p, &a, right, &mut c, &mut scratch).unwrap();

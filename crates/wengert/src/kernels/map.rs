@@ -75,6 +75,9 @@ unsafe fn each<V: Vector, F: Map<N>, const N: usize>(
     }
 }
 
+/// What only this crate can hand out: a method that takes it cannot be written anew elsewhere.
+pub struct Own;
+
 /// A function compiled for one level, behind plain pointers.
 pub struct Applied {
     function: *const (),

@@ -1,4 +1,4 @@
-//! Functions of vectors, within two units in the last place: for levels with a fused multiply-add. The others
+//! Functions of vectors, within one unit in the last place: for levels with a fused multiply-add. The others
 //! take theirs from the standard library, and from here what it does not have.
 //!
 //! The arguments are reduced as W. J. Cody and W. Waite do ("Software manual for the elementary
@@ -83,21 +83,15 @@ pub(super) trait Functions: Real {
     /// The sine of radians.
     #[inline(always)]
     fn sin<V: Bits<Scalar = Self>>(x: V) -> V {
-        if V::any(x.abs().gt(V::splat(Self::ANGLE))) {
-            return lane_by_lane(x, <Self as Lane>::sin);
-        }
         let (n, r) = reduce(x);
-        circular(n, r, x)
+        far(x, circular(n, r, x), <Self as Lane>::sin)
     }
 
     /// The cosine of radians.
     #[inline(always)]
     fn cos<V: Bits<Scalar = Self>>(x: V) -> V {
-        if V::any(x.abs().gt(V::splat(Self::ANGLE))) {
-            return lane_by_lane(x, <Self as Lane>::cos);
-        }
         let (n, r) = reduce(x);
-        circular(n + V::splat(1.0), r, r)
+        far(x, circular(n + V::splat(1.0), r, r), <Self as Lane>::cos)
     }
 
     /// The hyperbolic tangent.
@@ -167,6 +161,13 @@ where
     let y = V::select(n.bit(1), -y, y);
     let nothing = V::select(r.gt(V::splat(0.0)), y, V::select(r.lt(V::splat(0.0)), y, r.copysign(zero)));
     V::select(n.bit(0), y, V::select(r.is_nan(), r, nothing))
+}
+
+/// `y`, but for angles too far away to be reduced, whose lanes get the function of scalars `f`.
+#[inline(always)]
+fn far<V: Bits<Scalar = T>, T: Functions>(x: V, y: V, f: fn(T) -> T) -> V {
+    let far = x.abs().gt(V::splat(T::ANGLE));
+    if V::any(far) { V::select(far, lane_by_lane(x, f), y) } else { y }
 }
 
 /// A function of scalars, lane by lane: for the rare arguments that the fast path leaves out.

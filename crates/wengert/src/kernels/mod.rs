@@ -19,8 +19,7 @@ mod simd;
 mod x86;
 
 pub use lane::Lane;
-pub use map::Applied;
-pub(crate) use map::{Map, map};
+pub(crate) use map::{Applied, Map, Own, map};
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};
 pub use simd::Level;
 pub(crate) use simd::Real;

@@ -23,7 +23,8 @@ pub(super) const SCRATCH: usize = MOST * STRIP + STREAMS * WIDEST;
 pub(super) fn columns(n: usize, lanes: usize, a: Strides) -> usize {
     let rest = n % lanes;
     match (a.rows, a.columns) {
-        (_, 1) if rest <= lanes / 2 => rest,
+        // Where they fill up a pair of registers, more or less, they come at no cost.
+        (_, 1) if rest <= lanes / 2 && n.div_ceil(lanes) % 2 == 1 => rest,
         (1, _) if n <= MOST => n,
         (1, _) if rest <= lanes / 2 => rest,
         _ => 0,

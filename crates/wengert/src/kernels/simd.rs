@@ -124,7 +124,7 @@ pub(crate) trait Vector: Lane {
 
 /// `f32` and `f64`: the numbers that vectors hold.
 pub(crate) trait Real:
-    Native + Vector<Scalar = Self> + PartialOrd + bytemuck::Pod + ndarray::LinalgScalar + Registers
+    Native + Vector<Scalar = Self> + PartialOrd + bytemuck::Pod + Registers
 {
 }
 impl Real for f32 {}

@@ -190,13 +190,15 @@ impl Contract {
             let full = size(label);
             let cut = slabs.filter(|_| Some(&label) == self.out.first());
             let (lhs, rhs) = (at(&self.lhs, label).map(|i| ls[i]), at(&self.rhs, label).map(|i| rs[i]));
-            axes.push(Axis { size: cut.unwrap_or(full), full, lhs, rhs, out: Some(step) });
+            let labels = u128::from(label);
+            axes.push(Axis { labels, size: cut.unwrap_or(full), full, lhs, rhs, out: Some(step) });
             step *= full;
         }
         axes.reverse();
         for (i, &label) in self.lhs.iter().enumerate().filter(|(_, l)| !self.out.contains(l)) {
             let full = size(label);
             axes.push(Axis {
+                labels: u128::from(label),
                 size: full,
                 full,
                 lhs: Some(ls[i]),

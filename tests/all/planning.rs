@@ -1,0 +1,156 @@
+//! What a plan may get wrong and the trivial plan cannot: views, packing by pieces, order, guards, length.
+
+use wengert::check::{Function, laws};
+use wengert::{DType, ErrorKind, Program, Recorder, Sampler, Shape, States, Tensor, Var};
+
+fn numbers(dims: &[usize], seed: u64) -> Tensor {
+    let shape = Shape::new(dims).expect("few axes");
+    let mut sampler = Sampler::new(seed);
+    Tensor::new(shape, (0..shape.elements()).map(|_| sampler.unit() - 0.5).collect::<Vec<f64>>())
+        .expect("as many numbers as the shape has")
+}
+
+fn planned_is_trivial(f: &dyn Function, dims: &[&[usize]]) {
+    let inputs: Vec<Tensor> = dims.iter().zip(1..).map(|(d, seed)| numbers(d, seed)).collect();
+    laws::execution(f, &inputs).expect("the same bits");
+}
+
+#[test]
+fn products_of_sliced_and_broadcast_operands() {
+    fn front<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].slice(1, 0..10).matmul(x[1])]
+    }
+    planned_is_trivial(&front, &[&[100, 20], &[10, 5]]);
+    planned_is_trivial(&front, &[&[3, 12], &[10, 2]]);
+    fn spread<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let columns = x[1].insert_axis(1).broadcast_to([30, 7]);
+        vec![x[0].matmul(columns), (x[0] * 2.0).matmul((x[1] * 2.0).insert_axis(1).broadcast_to([30, 7]))]
+    }
+    planned_is_trivial(&spread, &[&[20, 30], &[30]]);
+    fn slope<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let g = x[0].matmul(x[1]).mean(0).sum(()).gradients([x[0], x[1]]);
+        vec![g[x[0]], g[x[1]]]
+    }
+    planned_is_trivial(&slope, &[&[64, 30], &[30, 7]]);
+}
+
+#[test]
+fn products_of_permuted_operands_of_every_layout() {
+    fn heads<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].einsum("ik,kab->iab", x[1].permute(&[1, 0, 2]))]
+    }
+    planned_is_trivial(&heads, &[&[64, 30], &[5, 30, 4]]);
+    fn inner<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].einsum("ik,akb->iab", x[1].permute(&[1, 0, 2]))]
+    }
+    planned_is_trivial(&inner, &[&[64, 30], &[30, 5, 4]]);
+    fn batches<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].permute(&[2, 0, 1]).einsum("bki,kj->bij", x[1])]
+    }
+    planned_is_trivial(&batches, &[&[40, 16, 3], &[40, 5]]);
+    fn sums<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let a = x[0].permute(&[0, 2, 3, 1]);
+        vec![a.einsum("ipqr,pqr->i", x[1]), a.einsum("ipqr,qrp->i", x[1])]
+    }
+    planned_is_trivial(&sums, &[&[30, 4, 4, 4], &[4, 4, 4]]);
+}
+
+#[test]
+fn products_of_every_number_of_columns() {
+    fn slope<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].einsum("ki,kj->ij", x[1]), x[0].matmul(x[2])]
+    }
+    for columns in (15..41).chain([63, 66]) {
+        planned_is_trivial(&slope, &[&[700, 64], &[700, columns], &[64, columns]]);
+    }
+}
+
+#[test]
+fn an_infinite_angle_does_not_change_its_neighbours() {
+    fn sine<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![x[0].sin(), x[0].cos()]
+    }
+    let mut x = numbers(&[1000, 33], 1).to_f64();
+    (x[1521], x[7000]) = (f64::INFINITY, 1e300);
+    let x = Tensor::new(Shape::new(&[1000, 33]).expect("two axes"), x).expect("as many");
+    // Not by the law, which moves numbers to other places.
+    let program =
+        Program::record(&States::new(), |t| t.outputs(sine(t, &[t.input(DType::F64, [1000, 33])]))).unwrap();
+    let once =
+        Program::record_once(&States::new(), |t| t.outputs(sine(t, &[t.input(DType::F64, [1000, 33])])))
+            .unwrap();
+    let (mut a, mut b) = (program.workspace().unwrap(), once.workspace().unwrap());
+    let found = program.evaluate(&mut a, &States::new(), (&x,)).unwrap();
+    let expected = once.evaluate(&mut b, &States::new(), (&x,)).unwrap();
+    for i in 0..2 {
+        let bits = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<u64>>();
+        assert_eq!(bits(found.slice::<f64>(i).unwrap()), bits(expected.slice::<f64>(i).unwrap()));
+    }
+}
+
+#[test]
+fn scratch_of_any_size_in_the_trivial_plan() {
+    fn sum<'t>(x: Var<'t>) -> Var<'t> {
+        (x * 2.0).sum(0)
+    }
+    fn logarithms<'t>(x: Var<'t>) -> Var<'t> {
+        x.log_softmax()
+    }
+    for f in [sum as for<'t> fn(Var<'t>) -> Var<'t>, logarithms] {
+        for rows in 1..40 {
+            let program =
+                Program::record_once(&States::new(), |t| t.outputs(f(t.input(DType::F32, [rows, 3]))))
+                    .unwrap();
+            let x = ndarray::Array2::<f32>::ones((rows, 3));
+            let mut workspace = program.workspace().unwrap();
+            program.evaluate(&mut workspace, &States::new(), (&x,)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_guard_speaks_before_the_rows_that_it_guards() {
+    let program = Program::record(&States::new(), |t| {
+        let x = t.input_with(ndarray::Array1::<f64>::ones(100_000));
+        let i = t.input_with(ndarray::arr1(&[0u32]));
+        let table = t.input_with(ndarray::arr1(&[1.0, 2.0]));
+        let picked = if x.exp().sum(()).gt(0.0).decide()? { table.gather(i) } else { table };
+        t.outputs(picked)
+    })
+    .unwrap();
+    let (x, i, table) =
+        (ndarray::Array1::from_elem(100_000, f64::NAN), ndarray::arr1(&[9u32]), ndarray::arr1(&[1.0, 2.0]));
+    let mut workspace = program.workspace().unwrap();
+    let error = program.evaluate(&mut workspace, &States::new(), (&x, &i, &table)).err().expect("a guard");
+    assert!(matches!(error.kind(), ErrorKind::Guard { .. }), "{error}");
+}
+
+#[test]
+fn a_long_chain_of_products_is_planned_in_linear_time() {
+    let program = Program::record(&States::new(), |t| {
+        let (w, mut h) = (t.input(DType::F64, [8, 8]), t.input(DType::F64, [8]));
+        for _ in 0..100_000 {
+            h = w.matmul(h);
+        }
+        t.outputs(h)
+    })
+    .unwrap();
+    let w = ndarray::Array2::<f64>::eye(8);
+    let h = ndarray::Array1::<f64>::ones(8);
+    let mut workspace = program.workspace().unwrap();
+    let found = program.evaluate(&mut workspace, &States::new(), (&w, &h)).unwrap();
+    assert_eq!(found.slice::<f64>(0).unwrap(), [1.0; 8]);
+}
+
+#[test]
+fn what_follows_a_late_scalar_is_still_cut() {
+    let program = Program::record(&States::new(), |t| {
+        let x = t.input(DType::F64, [10_000, 100]);
+        t.outputs((x - x.mean(())).tanh().sum(1))
+    })
+    .unwrap();
+    let plan = program.plan().to_string();
+    let (before, _) = plan.split_once("tanh").expect("a step");
+    let stage = before.lines().rfind(|line| line.contains("stage of")).expect("a stage");
+    assert!(!stage.contains("in 1 panel"), "{plan}");
+}
