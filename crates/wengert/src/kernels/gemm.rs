@@ -5,6 +5,7 @@
 //! that stay in registers. Every element of `C` is the sum of its products in the order of `k`, block by
 //! block, whatever is computed beside it: a part of `C` has the bits of the whole.
 
+use super::copy::prefetch;
 use super::narrow::{self, Narrow};
 use super::simd::{Level, Real, Simd, Vector};
 use crate::error::Fault;
@@ -17,6 +18,8 @@ const NV: usize = 2;
 const PANEL: usize = 32 << 10;
 /// Rows of `A` whose block of `k` stays in the second cache.
 const MC: usize = 16 * MR;
+/// How many panels ahead of its copies packing fetches.
+const AHEAD: usize = 4;
 /// The widest register, in bytes.
 const WIDEST: usize = 64;
 /// With at most this many rows `B` is read where it lies.
@@ -151,7 +154,10 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
             out = rest;
             if strides.columns == 1 {
                 for (p, to) in panel.chunks_exact_mut(width).enumerate() {
-                    let from = &b[p * strides.rows + column..][..used];
+                    let from = p * strides.rows + column;
+                    // Long rows lie too far apart for the hardware to see what is next.
+                    prefetch(b.get(from + AHEAD * width..).and_then(|b| b.get(..1)).unwrap_or(&[]));
+                    let from = &b[from..][..used];
                     if used == width {
                         to.copy_from_slice(from);
                     } else {
