@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use smallvec::SmallVec;
 use wengert::check::{check_entry, check_registry, check_sample};
 use wengert::ir::{
-    Attrs, Bilinear, Call, Contribution, Custom, Domain, ElementwiseOp, Kernel, Linear, Op, Partial,
+    Algebra, Attrs, Bilinear, Call, Contribution, Custom, Domain, ElementwiseOp, Kernel, Linear, Op, Partial,
     ResultTypes, Vars,
 };
 use wengert::{ErrorKind, Fault, Registry, Sample, Sampler, TensorType, Var};
@@ -107,8 +107,8 @@ impl ElementwiseOp for Planted<dyn ElementwiseOp> {
     fn domain(&self, i: usize) -> Domain {
         self.0.domain(i)
     }
-    fn commutative(&self) -> bool {
-        self.0.commutative()
+    fn algebra(&self) -> Algebra {
+        self.0.algebra()
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
         let i = if self.1 == Wrong::Swapped { x.len() - 1 - i } else { i };

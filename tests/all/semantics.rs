@@ -84,13 +84,13 @@ fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
         [y, picked.sum(0), g[x]]
     }
     let states = States::new();
-    let program = Program::record(&states, |t| {
-        t.outputs(outputs(t.input(DType::F32, [N, N]), t.input(DType::U32, [N * 40])))
-    })?;
+    let record =
+        |t: &Recorder| t.outputs(outputs(t.input(DType::F32, [N, N]), t.input(DType::U32, [N * 40])));
+    let (exact, full) = (Program::record_exact(&states, record)?, Program::record(&states, record)?);
     let mut sampler = wengert::Sampler::new(4);
     let x = Array2::from_shape_simple_fn((N, N), || sampler.unit() as f32 - 0.5);
     let mut index = Array1::from_iter((0..N as u32 * 40).map(|i| i * 7 % N as u32));
-    let run = |threads: usize, index: &Array1<u32>| -> Result<Vec<Tensor>> {
+    let run = |program: &Program, threads: usize, index: &Array1<u32>| -> Result<Vec<Tensor>> {
         let mut space = program.workspace_on(threads)?;
         let results = program.evaluate(&mut space, &states, (&x, index))?;
         (0..3).map(|i| results.tensor(i)).collect()
@@ -98,14 +98,18 @@ fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
     // Row by row, without panels or threads.
     let t = Recorder::default();
     let by_row = outputs(t.constant(x.clone()), t.constant(index.clone()));
+    let alone = run(&full, 1, &index)?;
     for threads in [1, 2, 3, 8] {
-        for (planned, row) in run(threads, &index)?.iter().zip(by_row) {
+        for (planned, row) in run(&exact, threads, &index)?.iter().zip(by_row) {
             assert!(planned.data().as_bytes() == row.value()?.data().as_bytes(), "{threads} threads");
+        }
+        for (planned, alone) in run(&full, threads, &index)?.iter().zip(&alone) {
+            assert!(planned.data().as_bytes() == alone.data().as_bytes(), "{threads} threads, all passes");
         }
     }
     (index[15_000], index[3]) = (N as u32, 99_999);
     for threads in [1, 2, 3, 8] {
-        let error = run(threads, &index).unwrap_err();
+        let error = run(&full, threads, &index).unwrap_err();
         let expected = ErrorKind::Fault(Fault::Index { position: 3, found: 99_999, below: N });
         assert_eq!(error.kind(), &expected, "{threads} threads");
     }

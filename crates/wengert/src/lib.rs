@@ -27,3 +27,4 @@ pub use ops::{Axes, Content, Entry, Registered, Registry, Sample, Sampler, Spec}
 pub use program::Program;
 pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};
 pub use tensor::{Bind, Tensor};
+pub use transform::{PASSES, Pass};

@@ -8,6 +8,7 @@ use crate::exec::{
 };
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Level;
+use crate::transform::optimise;
 
 /// A tape, recorded once, that runs as often as one likes. Cheap to clone, `Send + Sync`, holds
 /// no states; each thread that runs it has a [`Workspace`] of its own.
@@ -36,9 +37,20 @@ use crate::kernels::Level;
 /// ```
 #[derive(Clone)]
 pub struct Program {
+    /// As recorded, and as planned.
     tape: Arc<Tape>,
+    planned: Arc<Tape>,
     plan: Arc<Plan>,
     observed: bool,
+}
+
+/// Which passes a tape goes through before it is planned.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Passes {
+    /// None, and the plan is the trivial one.
+    None,
+    Exact,
+    All,
 }
 
 impl std::fmt::Debug for Program {
@@ -54,16 +66,33 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, false), Plan::exact, record)
+        Self::planned(Recorder::new(states, false), Passes::All, record)
     }
 
-    /// Like [`record`](Self::record), for a program that runs only a few times: planned row by row, at the
-    /// least cost. The results have the same bits.
+    /// Like [`record`](Self::record), with the bits of the rows as they were recorded, computed one by one: only
+    /// passes that are [exact](crate::Pass::exact) change the tape before it is planned.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let thrice = |t: &wengert::Recorder| t.outputs(t.input(F64, [1]) * 0.1 * 3.0);
+    /// let (any, exact) = (Program::record(&States::new(), thrice)?, Program::record_exact(&States::new(), thrice)?);
+    /// assert_eq!((any.optimised().rows().len(), exact.optimised().rows().len()), (2, 3));
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn record_exact<F>(states: &States, record: F) -> Result<Self>
+    where
+        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+    {
+        Self::planned(Recorder::new(states, false), Passes::Exact, record)
+    }
+
+    /// Like [`record_exact`](Self::record_exact), for a program that runs only a few times: planned row by row,
+    /// at the least cost. The results have the same bits.
     pub fn record_once<F>(states: &States, record: F) -> Result<Self>
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, false), Plan::rows, record)
+        Self::planned(Recorder::new(states, false), Passes::None, record)
     }
 
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
@@ -73,10 +102,11 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::with(Recorder::new(states, true), Plan::exact, record)
+        Self::planned(Recorder::new(states, true), Passes::All, record)
     }
 
-    fn with<F>(recorder: Recorder, plan: fn(&Tape, Level) -> Result<Plan>, record: F) -> Result<Self>
+    /// Records a program and plans it after these passes.
+    pub(crate) fn planned<F>(recorder: Recorder, passes: Passes, record: F) -> Result<Self>
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
@@ -90,13 +120,24 @@ impl Program {
             );
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
-        let plan = plan(&tape, Level::best())?;
-        Ok(Self { tape: Arc::new(tape), plan: Arc::new(plan), observed })
+        let tape = Arc::new(tape);
+        let planned = match passes {
+            Passes::None => tape.clone(),
+            Passes::Exact | Passes::All => Arc::new(optimise(&tape, passes == Passes::All)),
+        };
+        let plan = if passes == Passes::None { Plan::rows } else { Plan::exact };
+        let plan = Arc::new(plan(&planned, Level::best())?);
+        Ok(Self { tape, planned, plan, observed })
     }
 
-    /// The tape, without the rows that nothing depends on.
+    /// The tape as it was recorded, without the rows that nothing depends on.
     pub fn tape(&self) -> &Tape {
         &self.tape
+    }
+
+    /// The tape as it is planned: what the [passes](crate::PASSES) made of the one that was recorded.
+    pub fn optimised(&self) -> &Tape {
+        &self.planned
     }
 
     /// Whether the recording looked at a value that may differ in another run: what it did with it
@@ -121,7 +162,7 @@ impl Program {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn memory_report(&self) -> MemoryReport {
-        self.plan.memory_report(&self.tape)
+        self.plan.memory_report(&self.planned)
     }
 
     /// The plan as text: what is computed when, in what parts, and where everything lies.
@@ -134,7 +175,7 @@ impl Program {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn plan(&self) -> PlanListing {
-        PlanListing::new(&self.plan, &self.tape)
+        PlanListing::new(&self.plan, &self.planned)
     }
 
     /// Memory for runs on one thread: all that they need, unless an input is not row-major, which
@@ -188,7 +229,7 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
-        run(&self.plan, &self.tape, workspace, Store::Exclusive(states), &inputs, None)
+        run(&self.plan, &self.planned, workspace, Store::Exclusive(states), &inputs, None)
     }
 
     /// Runs the program and updates the states, and tells what each step of the plan took. Taking the time
@@ -210,7 +251,7 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Profile> {
-        profile(&self.plan, &self.tape, workspace, states, &inputs)
+        profile(&self.plan, &self.planned, workspace, states, &inputs)
     }
 
     /// Runs a program that updates no states, so that many threads may share them. An error where
@@ -221,6 +262,6 @@ impl Program {
         states: &States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
-        run(&self.plan, &self.tape, workspace, Store::Shared(states), &inputs, None)
+        run(&self.plan, &self.planned, workspace, Store::Shared(states), &inputs, None)
     }
 }

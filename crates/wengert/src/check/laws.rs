@@ -15,15 +15,17 @@
 //! ```
 
 use super::{
-    Function, broken, differ, difference, dot, execute, floats, function, moved, random_like, record, run,
+    Function, broken, differ, difference, dot, execute, floats, function, moved, random_like, record,
+    recorded, run,
 };
 use crate::dtype::{DType, Element};
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Domain, Recorder, States, Var, verify};
 use crate::ops::{Sampler, Spec};
-use crate::program::Program;
+use crate::program::Passes;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+use crate::transform::PASSES;
 
 /// `⟨u, J v⟩ = ⟨Jᵀ u, v⟩` for random `u` and `v`: forward and reverse mode are transposes.
 pub fn adjoint(f: &dyn Function, inputs: &[Tensor], seed: u64) -> Result<()> {
@@ -161,11 +163,11 @@ fn stack(tensors: &[Tensor]) -> Result<Tensor> {
     }
 }
 
-/// The tape passes its type-checker; planned, by its trivial plan and row by row it gives the same bits; so does a later
+/// The tape passes its type-checker, before and after the passes over it, which change it by rounding at most; planned exactly, by its trivial plan and row by row it gives the same bits; so does a later
 /// run in a workspace that other numbers went through; in f32 it tracks f64.
 pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
-    let program = record(f, inputs)?;
-    verify(program.tape())?;
+    optimising(f, inputs)?;
+    let program = recorded(Passes::Exact, f, inputs)?;
     let (states, mut workspace) = (States::new(), program.workspace()?);
     let others = moved(inputs, &random_like(inputs, &mut Sampler::new(1))?, 0.5)?;
     let mut runs = Vec::new();
@@ -185,7 +187,8 @@ pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     }
     let halved: Vec<Tensor> = inputs.iter().map(|x| convert(x, DType::F64, DType::F32)).collect();
     let narrow = run(f, &halved)?;
-    alike(&narrow, &trivial(f, &halved)?)?;
+    let exact = recorded(Passes::Exact, f, &halved)?;
+    alike(&execute(&exact, &halved)?, &trivial(f, &halved)?)?;
     for (o, (a, b)) in narrow.iter().zip(&runs[0]).enumerate().filter(|(_, (_, b))| b.ty().dtype.is_float()) {
         if let Some(where_) = differ(a, b, 1e-4) {
             return Err(broken(format!("output {o} in f32 is not that in f64: {where_}")));
@@ -194,12 +197,27 @@ pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     Ok(())
 }
 
+/// Every pass leaves a tape that passes its type-checker; what the program then computes is what was recorded, up
+/// to rounding.
+fn optimising(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
+    let program = record(f, inputs)?;
+    verify(program.tape())?;
+    let mut tape = program.tape().clone();
+    for pass in &PASSES {
+        tape = pass.apply(&tape);
+        verify(&tape)?;
+    }
+    let expected = trivial(f, inputs)?;
+    for (o, (a, b)) in execute(&program, inputs)?.iter().zip(&expected).enumerate() {
+        if let Some(where_) = differ(a, b, 1e-12) {
+            return Err(broken(format!("output {o} after all passes is not that before: {where_}")));
+        }
+    }
+    Ok(())
+}
+
 fn trivial(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-    let program = Program::record_once(&States::new(), |t| {
-        let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input_with(x.clone())).collect();
-        t.outputs(f(t, &x))
-    })?;
-    execute(&program, inputs)
+    execute(&recorded(Passes::None, f, inputs)?, inputs)
 }
 
 fn alike(planned: &[Tensor], trivial: &[Tensor]) -> Result<()> {

@@ -12,7 +12,7 @@ use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Domain, Recorder, States, Var};
 use crate::ops::{Sampler, Spec};
-use crate::program::Program;
+use crate::program::{Passes, Program};
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -42,7 +42,12 @@ fn run(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 }
 
 fn record(f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
-    Program::record(&States::new(), |t| {
+    recorded(Passes::All, f, inputs)
+}
+
+/// Records a function to be planned after these passes.
+fn recorded(passes: Passes, f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
+    Program::planned(Recorder::default(), passes, |t| {
         let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input(x.ty().dtype, x.shape())).collect();
         t.outputs(f(t, &x))
     })

@@ -5,7 +5,8 @@ use super::{Function, broken, differ, function};
 use crate::dtype::{DType, SliceMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{
-    Call, Contraction, IndexMap, Op, Operand, Preparation, Prepared, ResultMut, ZeroReason, eval_whole,
+    Algebra, Call, Contraction, IndexMap, Op, Operand, Preparation, Prepared, ResultMut, ZeroReason,
+    eval_whole,
 };
 use crate::kernels::Level;
 use crate::ops::{Entry, Registry, Sample, Sampler};
@@ -68,9 +69,20 @@ fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
         wrong.map_or(Ok(()), |e| Err(broken(format!("its {what} says otherwise: {e}"))))
     };
     match op {
-        Op::Elementwise(f) if f.commutative() => {
-            let swapped: Vec<Tensor> = x.iter().rev().cloned().collect();
-            claim(whole(op, &swapped)?[0].to_f64(), "commutativity")?;
+        Op::Elementwise(f) => {
+            if f.algebra().commutes() {
+                let swapped: Vec<Tensor> = x.iter().rev().cloned().collect();
+                claim(whole(op, &swapped)?[0].to_f64(), "commutativity")?;
+            }
+            let by: Option<fn(f64, f64) -> f64> = match f.algebra() {
+                Algebra::Opaque | Algebra::Commutative => None,
+                Algebra::Sum => Some(|a, b| a + b),
+                Algebra::Difference => Some(|a, b| a - b),
+                Algebra::Product => Some(|a, b| a * b),
+            };
+            if let (Some(by), [a, b]) = (by, x) {
+                claim(a.to_f64().iter().zip(b.to_f64()).map(|(&a, b)| by(a, b)).collect(), "algebra")?;
+            }
         }
         Op::Linear(f) => {
             if let Some(map) = f.index_map(&x[0].ty()) {

@@ -14,8 +14,8 @@ pub use attrs::{Attr, Attrs};
 pub use kernel::{Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides};
 pub(crate) use kernel::{eval_whole, one, operands};
 pub use op::{
-    Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise, ElementwiseOp,
-    IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,
+    Algebra, Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise,
+    ElementwiseOp, IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,
 };
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};

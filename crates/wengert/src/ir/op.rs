@@ -34,6 +34,28 @@ pub enum Domain {
     Apart(u8),
 }
 
+/// What an elementwise function is to algebra: what a pass may do with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Algebra {
+    /// Nothing is known.
+    Opaque,
+    /// `f(a, b) = f(b, a)`, bit for bit but for NaNs.
+    Commutative,
+    /// `a + b`.
+    Sum,
+    /// `a − b`.
+    Difference,
+    /// `a · b`.
+    Product,
+}
+
+impl Algebra {
+    /// Whether the operands may change places.
+    pub fn commutes(self) -> bool {
+        matches!(self, Self::Commutative | Self::Sum | Self::Product)
+    }
+}
+
 /// The derivative of an elementwise result by one operand, as a diagonal map on tangents and
 /// cotangents alike.
 #[derive(Clone, Copy, Debug)]
@@ -90,9 +112,9 @@ pub trait Elementwise<const N: usize>: Send + Sync + 'static {
         Domain::All
     }
 
-    /// Whether `f(a, b) = f(b, a)`, bit for bit but for NaNs.
-    fn commutative(&self) -> bool {
-        false
+    /// What the function is to algebra, for passes to use.
+    fn algebra(&self) -> Algebra {
+        Algebra::Opaque
     }
 
     /// The function, without `if`.
@@ -108,8 +130,8 @@ pub trait ElementwiseOp: Kernel {
     fn arity(&self) -> usize;
     /// Where operand `i` lies.
     fn domain(&self, i: usize) -> Domain;
-    /// Whether the operands may change places.
-    fn commutative(&self) -> bool;
+    /// What the function is to algebra.
+    fn algebra(&self) -> Algebra;
     /// The derivative of the result `y` by operand `i`, as rows.
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
 
@@ -190,8 +212,8 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     fn domain(&self, i: usize) -> Domain {
         self.0.domain(i)
     }
-    fn commutative(&self) -> bool {
-        self.0.commutative()
+    fn algebra(&self) -> Algebra {
+        self.0.algebra()
     }
     fn applied(&self, level: Level, _: Own) -> Option<Applied> {
         Applied::new(level, &self.0)

@@ -2,8 +2,8 @@
 
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Elementwise, IndexMap, IntoVar, Kernel, Linear, Op, Partial,
-    ResultTypes, Var, Vars, one, operands,
+    Algebra, Attr, Attrs, Call, Contribution, Domain, Elementwise, IndexMap, IntoVar, Kernel, Linear, Op,
+    Partial, ResultTypes, Var, Vars, one, operands,
 };
 use crate::kernels::{Lane, Map, map};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -15,8 +15,8 @@ impl Elementwise<2> for Add {
     fn name(&self) -> &'static str {
         "add"
     }
-    fn commutative(&self) -> bool {
-        true
+    fn algebra(&self) -> Algebra {
+        Algebra::Sum
     }
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
@@ -33,6 +33,9 @@ impl Elementwise<2> for Sub {
     fn name(&self) -> &'static str {
         "sub"
     }
+    fn algebra(&self) -> Algebra {
+        Algebra::Difference
+    }
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a - b
@@ -48,8 +51,8 @@ impl Elementwise<2> for Mul {
     fn name(&self) -> &'static str {
         "mul"
     }
-    fn commutative(&self) -> bool {
-        true
+    fn algebra(&self) -> Algebra {
+        Algebra::Product
     }
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {

@@ -2,10 +2,13 @@
 
 mod inline;
 mod jvp;
+mod optimise;
 mod vjp;
 mod vmap;
 
 pub(crate) use jvp::jvp;
+pub(crate) use optimise::optimise;
+pub use optimise::{PASSES, Pass};
 pub(crate) use vjp::vjp;
 
 use std::collections::HashSet;

@@ -1,0 +1,69 @@
+//! Rows whose operands are the same number everywhere, and rows that change nothing.
+
+use smallvec::SmallVec;
+
+use super::Rewrite;
+use crate::ir::{IndexMap, Leaf, Op, Operand, ResultMut, Row, Tape, Value, eval_whole};
+use crate::kernels::Level;
+use crate::shape::{Shape, TensorType};
+use crate::tensor::Tensor;
+
+/// A tape without the rows that can be computed now, and without those that return their operand.
+pub(super) fn fold(tape: &Tape) -> Tape {
+    let mut new = Rewrite::new(tape);
+    for row in tape.rows() {
+        let operands = new.operands(row);
+        if let Some(value) = number(&new, row, &operands) {
+            let leaf = Op::Leaf(Leaf::Fill(value));
+            new.keep(&Row { op: leaf, ..row.clone() }, SmallVec::new());
+        } else if identity(tape, row) {
+            new.rename(operands[0]);
+        } else {
+            new.keep(row, operands);
+        }
+    }
+    new.finish()
+}
+
+/// The number that all elements of a row's result are.
+fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
+    let fill = |v: &Value| if let Op::Leaf(Leaf::Fill(value)) = new.op(*v) { Some(*value) } else { None };
+    let numbers: SmallVec<[f64; 3]> = operands.iter().map(fill).collect::<Option<_>>()?;
+    let (&first, [ty]) = (numbers.first()?, row.results.as_slice()) else { return None };
+    if let Op::Linear(op) = &row.op
+        && let Some(IndexMap::Strided { .. }) = op.index_map(&new.rows[operands[0].row as usize].results[0])
+    {
+        return Some(first);
+    }
+    let kernel = row.op.kernel().filter(|k| k.pointwise() && ty.dtype.is_float())?;
+    let scalar = |ty: &TensorType| TensorType::new(ty.dtype, Shape::SCALAR);
+    let types: SmallVec<[TensorType; 3]> =
+        operands.iter().map(|v| scalar(&new.rows[v.row as usize].results[0])).collect();
+    if kernel.infer(&types).ok()?.as_slice() != [scalar(ty)] {
+        return None;
+    }
+    let tensors = types.iter().zip(&numbers).map(|(ty, &x)| Tensor::filled(*ty, x).ok());
+    let tensors: SmallVec<[Tensor; 3]> = tensors.collect::<Option<_>>()?;
+    let mut result = Tensor::filled(scalar(ty), 0.0).ok()?;
+    let x: SmallVec<[Operand<'_>; 3]> =
+        types.iter().zip(&tensors).map(|(ty, x)| Operand { ty, data: x.data(), strides: None }).collect();
+    let mut out = [ResultMut { ty: &scalar(ty), data: result.data_mut() }];
+    eval_whole(kernel, &x, &mut out, Level::best()).ok()?;
+    result.data().f64_at(0)
+}
+
+/// Whether a row returns its operand.
+fn identity(tape: &Tape, row: &Row) -> bool {
+    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), row.results.as_slice()) else {
+        return false;
+    };
+    let Some(before) = tape.ty(*from).filter(|before| before == ty) else { return false };
+    match op.index_map(&before) {
+        Some(IndexMap::Scale(factor)) => factor == 1.0,
+        Some(IndexMap::Strided { offset: 0, strides }) => {
+            let own = ty.shape.strides();
+            (0..ty.shape.rank()).all(|a| ty.shape[a] == 1 || strides[a] == own[a])
+        }
+        _ => false,
+    }
+}
