@@ -42,17 +42,11 @@ bench *ARGS:
 test-portable:
     WENGERT_SIMD=portable cargo test --package wengert --package wengert-tests --lib --test all
 
-# Whole programs in turn, ours and the book's in NumPy, with two threads each (needs NumPy; PYTHON names the interpreter)
-bench-peers PAIRS="3":
-    #!/usr/bin/env bash
-    set -euo pipefail
-    cargo build --release --quiet --package wengert-cli
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
-    for i in $(seq {{ PAIRS }}); do
-        "${PYTHON:-python3}" benches/peers/numpy_book.py --threads 2
-        target/release/wengert train --json --threads 2 --out "$work/$i"
-    done
+# Ours and NumPy, JAX and PyTorch in turn, as a table (PYTHON names an interpreter that has some of them)
+[positional-arguments]
+bench-peers *ARGS:
+    cargo build --release --quiet --package wengert-bench --package wengert-cli
+    "${PYTHON:-python3}" benches/peers/compare.py "$@"
 
 # Licences, sources and duplicate versions of dependencies (needs cargo-deny)
 deny:

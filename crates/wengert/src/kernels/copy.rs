@@ -13,14 +13,35 @@ pub(crate) struct Walk<'a> {
     pub(crate) strides: &'a [isize],
 }
 
+/// The two innermost axes of a walk: where they start in the row-major array and in the other, and for each
+/// its size and how far apart neighbours lie in the other.
+struct Sheet {
+    here: usize,
+    there: usize,
+    rows: (usize, isize),
+    columns: (usize, isize),
+}
+
+impl Sheet {
+    /// Calls `run(row-major start, other start)` for each row.
+    fn each(&self, mut run: impl FnMut(usize, usize)) {
+        for row in 0..self.rows.0 {
+            run(
+                self.here + row * self.columns.0,
+                (self.there as isize + row as isize * self.rows.1) as usize,
+            );
+        }
+    }
+}
+
 impl Walk<'_> {
-    /// Calls `run(row-major start, other start, other stride, length)` for each innermost run.
-    fn runs(&self, mut run: impl FnMut(usize, usize, isize, usize)) {
+    /// Calls `run` for all of the array, two axes at a time.
+    fn sheets(&self, mut run: impl FnMut(Sheet)) {
         if self.dims.contains(&0) {
             return;
         }
         let Some((&inner, mut outer)) = self.dims.split_last() else {
-            return run(0, self.offset as usize, 1, 1);
+            return run(Sheet { here: 0, there: self.offset as usize, rows: (1, 0), columns: (1, 1) });
         };
         let (mut inner, stride) = (inner, self.strides[outer.len()]);
         // Axes that lie behind one another here and there are one.
@@ -29,11 +50,15 @@ impl Walk<'_> {
         {
             (inner, outer) = (inner * size, rest);
         }
+        let rows = outer.split_last().map_or((1, 0), |(&size, rest)| {
+            outer = rest;
+            (size, self.strides[rest.len()])
+        });
         let mut index = [0usize; MAX_RANK];
         let (mut here, mut there) = (0usize, self.offset);
         loop {
-            run(here, there as usize, stride, inner);
-            here += inner;
+            run(Sheet { here, there: there as usize, rows, columns: (inner, stride) });
+            here += rows.0 * inner;
             let mut axis = outer.len();
             loop {
                 if axis == 0 {
@@ -54,26 +79,34 @@ impl Walk<'_> {
 
 /// `out[i] = input[walk(i)]`.
 pub(crate) fn gather<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>) {
-    walk.runs(|here, there, stride, len| {
-        let out = &mut out[here..here + len];
+    walk.sheets(|sheet| {
+        let (len, stride) = sheet.columns;
         match stride {
-            1 => out.copy_from_slice(&input[there..there + len]),
-            0 => out.fill(input[there]),
-            _ => {
-                for (i, o) in out.iter_mut().enumerate() {
+            1 => sheet.each(|here, there| {
+                out[here..here + len].copy_from_slice(&input[there..there + len]);
+            }),
+            0 => sheet.each(|here, there| {
+                let x = input[there];
+                out[here..here + len].iter_mut().for_each(|o| *o = x);
+            }),
+            _ => sheet.each(|here, there| {
+                for (i, o) in out[here..here + len].iter_mut().enumerate() {
                     *o = input[(there as isize + i as isize * stride) as usize];
                 }
-            }
+            }),
         }
     });
 }
 
 /// `out[walk(i)] += input[i]`.
 pub(crate) fn scatter_add<T: Copy + std::ops::AddAssign>(out: &mut [T], input: &[T], walk: Walk<'_>) {
-    walk.runs(|here, there, stride, len| {
-        for (i, &x) in input[here..here + len].iter().enumerate() {
-            out[(there as isize + i as isize * stride) as usize] += x;
-        }
+    walk.sheets(|sheet| {
+        let (len, stride) = sheet.columns;
+        sheet.each(|here, there| {
+            for (i, &x) in input[here..here + len].iter().enumerate() {
+                out[(there as isize + i as isize * stride) as usize] += x;
+            }
+        });
     });
 }
 

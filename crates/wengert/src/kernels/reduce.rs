@@ -20,6 +20,11 @@ where
     if inner == 0 {
         return;
     }
+    if inner == 1
+        && let Some(rows) = short(reduced)
+    {
+        return rows(out, input);
+    }
     for (i, out) in out.chunks_exact_mut(inner).enumerate() {
         let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
         if inner == 1 {
@@ -30,14 +35,44 @@ where
     }
 }
 
+/// The sums of neighbouring rows of so many numbers, compiled for that number where it is small.
+fn short<T: Copy + Default + Add<Output = T>>(reduced: usize) -> Option<fn(&mut [T], &[T])> {
+    fn rows<T: Copy + Default + Add<Output = T>, const N: usize>(out: &mut [T], x: &[T]) {
+        for (out, x) in out.iter_mut().zip(x.as_chunks::<N>().0) {
+            *out = run(x);
+        }
+    }
+    Some(match reduced {
+        2 => rows::<T, 2>,
+        3 => rows::<T, 3>,
+        4 => rows::<T, 4>,
+        5 => rows::<T, 5>,
+        6 => rows::<T, 6>,
+        7 => rows::<T, 7>,
+        8 => rows::<T, 8>,
+        9 => rows::<T, 9>,
+        10 => rows::<T, 10>,
+        12 => rows::<T, 12>,
+        16 => rows::<T, 16>,
+        _ => return None,
+    })
+}
+
+const LANES: usize = 8;
+
 /// The sum of contiguous numbers.
 fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
-    const LANES: usize = 8;
     if x.len() > LEAF * LANES {
         let runs = x.len().div_ceil(LEAF * LANES);
         let (a, b) = x.split_at(runs.div_ceil(2) * LEAF * LANES);
         return tree(a) + tree(b);
     }
+    run(x)
+}
+
+/// The sum of few numbers: those in every eighth place, then across.
+#[inline(always)]
+fn run<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
     let mut lanes = [T::default(); LANES];
     let chunks = x.chunks_exact(LANES);
     let rest = chunks.remainder();
