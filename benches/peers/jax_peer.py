@@ -1,0 +1,161 @@
+"""The workloads of wengert-bench in JAX, on the processor.
+
+Whatever repeats is one `lax.scan`: the steps between two looks at the clock, and the links of the chain,
+which unrolled would take minutes to compile. Compilation is not timed; `compile_seconds` says what it took.
+
+  pip install jax
+"""
+import os
+
+import common
+
+args = common.arguments(__doc__, "jax")
+os.environ["JAX_PLATFORMS"] = "cpu"
+if args.threads == 1:
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+import jax  # noqa: E402  (the thread count must be set before)
+import jax.numpy as jnp  # noqa: E402
+from jax import lax  # noqa: E402
+
+import forms  # noqa: E402
+
+jax.config.update("jax_enable_x64", args.dtype == "f64")
+
+
+def forward(parameters, x):
+    *hidden, (w, b) = parameters
+    for v, c in hidden:
+        x = jax.nn.relu(x @ v + c)
+    return x @ w + b
+
+
+def cross_entropy(z, labels):
+    # A mask rather than an index: its gradient is no scatter.
+    mine = (z * jax.nn.one_hot(labels, 10, dtype=z.dtype)).sum(axis=1)
+    return (jax.nn.logsumexp(z, axis=1) - mine).mean()
+
+
+def loss(parameters, x, labels):
+    return cross_entropy(forward(parameters, x), labels)
+
+
+def compiled(function, *arguments):
+    """A function without arguments that waits for its result, and what compiling it took."""
+    began = common.clock()
+    program = jax.jit(function)
+    arguments = jax.device_put(arguments)
+    jax.block_until_ready(program(*arguments))
+    return lambda: jax.block_until_ready(program(*arguments)), common.clock() - began
+
+
+def training(network):
+    initial = common.parameters(args, network)
+    train_part, test_part, load_seconds = common.mnist(args)
+    batches = common.batches(args, network, len(train_part[0]))
+    train_part, test_part = jax.device_put((train_part, test_part))
+
+    def step(state, index, images, labels):
+        parameters, speeds = state
+        # The numbers are known to be in bounds.
+        x, y = (v.at[index].get(mode="promise_in_bounds") for v in (images, labels))
+        value, changes = jax.value_and_grad(loss)(parameters, x, y)
+        if network.momentum:
+            changes = speeds = jax.tree.map(lambda v, g: network.momentum * v + g, speeds, changes)
+        return (jax.tree.map(lambda p, g: p - network.rate * g, parameters, changes), speeds), value
+
+    def steps(state, batches, images, labels):
+        return lax.scan(lambda state, index: step(state, index, images, labels), state, batches)
+
+    steps = jax.jit(steps, donate_argnums=0)
+    hits = jax.jit(lambda parameters, x, labels: (forward(parameters, x).argmax(axis=1) == labels).sum())
+
+    def start():
+        parameters = jax.tree.map(jnp.array, initial)
+        return parameters, jax.tree.map(jnp.zeros_like, parameters) if network.momentum else None
+
+    def run(start, end):
+        nonlocal state
+        state, losses = jax.block_until_ready(steps(state, batches[start:end], *train_part))
+        return losses
+
+    def accuracy(x, labels):
+        return int(hits(state[0], x, labels)) / len(labels)
+
+    # One program for each length of a piece, and one for each set of images.
+    began = common.clock()
+    for length in {end - start for start, end, _ in common.pieces(args)}:
+        state = start()
+        run(0, length)
+    for part in (train_part, test_part)[args.workload != "seed":]:
+        accuracy(*part)
+    compile_seconds = common.clock() - began
+    state = start()
+    figures = common.train(args, run, accuracy, train_part, test_part)
+    return {"load_seconds": load_seconds, "compile_seconds": compile_seconds, **figures}
+
+
+def small_ops():
+    def chain(x, a, b):
+        return lax.scan(lambda x, _: (jnp.sin(x) * a + b * x, None), x, length=forms.CHAIN)[0].sum()
+
+    call, seconds = compiled(jax.value_and_grad(chain, argnums=(0, 1, 2)), *forms.chain_inputs(args))
+    value, gradients = call()
+    errors = forms.agree_chain(args, (value, *gradients))
+    return {"compile_seconds": seconds, **errors, **common.single(args, call)}
+
+
+def hvp():
+    w, v, x, labels, load_seconds = forms.hvp_inputs(args)
+
+    def product(w, v, x, labels):
+        return jax.jvp(jax.grad(lambda w: cross_entropy(x @ w, labels)), (w,), (v,))[1]
+
+    call, seconds = compiled(product, w, v, x, labels)
+    expected = forms.hessian_product(*(a.astype("f8") for a in (w, v, x)))
+    error = forms.agree("the product", call(), expected, 1e-10 if args.dtype == "f64" else 1e-3)
+    return {"load_seconds": load_seconds, "compile_seconds": seconds, "rel_err_vs_closed_form": error,
+            **common.single(args, call)}
+
+
+def posterior(parameters, x):
+    alphas, means, icf = parameters
+    d, k, n = forms.D, forms.K, forms.N
+    logs, lower = icf[:, :d], icf[:, d:]
+    diagonal = jnp.exp(logs)
+    rows, columns = forms.gmm_lower()
+    q = jnp.zeros((k, d, d), icf.dtype).at[:, rows, columns].set(lower)
+    q = q + diagonal[:, :, None] * jnp.eye(d, dtype=icf.dtype)
+    # All components in one product.
+    away = (x @ q.reshape(k * d, d).T).reshape(n, k, d) - jnp.einsum("kij,kj->ki", q, means)
+    exponents = alphas + logs.sum(axis=1) - 0.5 * (away * away).sum(axis=2)
+    prior = 0.5 * ((diagonal * diagonal).sum() + (lower * lower).sum())
+    likelihood = jax.nn.logsumexp(exponents, axis=1).sum() - n * jax.nn.logsumexp(alphas)
+    return forms.gmm_constant() + likelihood + prior
+
+
+def gradcost(function, *arguments):
+    value, seconds = compiled(function, *arguments)
+    both, more = compiled(jax.value_and_grad(function), *arguments)
+    return value, both, seconds + more
+
+
+def gradcost_mlp():
+    parameters = common.parameters(args, common.LARGE)
+    x, labels, load_seconds = common.first_images(args, common.LARGE.batch)
+    value, both, seconds = gradcost(loss, parameters, x, labels)
+    return {"load_seconds": load_seconds, "compile_seconds": seconds, "value": float(both()[0]),
+            **common.cost(args, value, both)}
+
+
+def gradcost_gmm():
+    *parameters, x = forms.gmm_inputs(args)
+    value, both, seconds = gradcost(posterior, parameters, x)
+    checks = forms.agree_gmm(args, *both())
+    return {"compile_seconds": seconds, **checks, **common.cost(args, value, both)}
+
+
+figures = {
+    "seed": lambda: training(common.BOOK), "mlp-large": lambda: training(common.LARGE),
+    "small-ops": small_ops, "hvp": hvp, "gradcost-mlp": gradcost_mlp, "gradcost-gmm": gradcost_gmm,
+}[args.workload]()
+common.emit(args, "jax", jax.__version__, **figures)
