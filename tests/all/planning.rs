@@ -154,3 +154,46 @@ fn what_follows_a_late_scalar_is_still_cut() {
     let stage = before.lines().rfind(|line| line.contains("stage of")).expect("a stage");
     assert!(!stage.contains("in 1 panel"), "{plan}");
 }
+
+#[test]
+fn products_are_added_to_states_in_place_where_nothing_else_reads_them() {
+    fn step<'t>(t: &'t Recorder, states: &[wengert::State; 2], crossed: bool) -> [Var<'t>; 1] {
+        let (x, d) = (t.input(DType::F64, [40, 64]), t.input(DType::F64, [40, 20]));
+        let (w, v) = (t.state(states[0]), t.state(states[1]));
+        let (a, b) = (x.einsum("ki,kj->ij", d) * 0.1, x.einsum("ki,kj->ij", d.exp()));
+        // Crossed, each next value needs the other's old one.
+        t.update(w, if crossed { v - a } else { w - a });
+        t.update(v, if crossed { w + b } else { v + b });
+        [x.matmul(w).sum(())]
+    }
+    let (x, d) = (numbers(&[40, 64], 1), numbers(&[40, 20], 2));
+    for crossed in [false, true] {
+        let mut ends = Vec::new();
+        for exact in [false, true] {
+            let mut states = States::new();
+            let both = [
+                states.add("w", numbers(&[64, 20], 3)).unwrap(),
+                states.add("v", numbers(&[64, 20], 4)).unwrap(),
+            ];
+            let record = |t: &Recorder| t.outputs(step(t, &both, crossed));
+            let program = if exact {
+                Program::record_exact(&states, record).unwrap()
+            } else {
+                Program::record(&states, record).unwrap()
+            };
+            let text = program.plan().to_string();
+            assert_eq!(text.contains("added to"), !exact && !crossed, "{text}");
+            for threads in [1, 2] {
+                let mut workspace = program.workspace_on(threads).unwrap();
+                for _ in 0..3 {
+                    program.run(&mut workspace, &mut states, (&x, &d)).unwrap();
+                }
+            }
+            ends.push(both.map(|s| states.get(s).unwrap().to_f64()));
+        }
+        for (full, exact) in ends[0].iter().zip(&ends[1]) {
+            let close = full.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs()));
+            assert!(close, "crossed: {crossed}");
+        }
+    }
+}

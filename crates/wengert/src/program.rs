@@ -125,9 +125,11 @@ impl Program {
             Passes::None => tape.clone(),
             Passes::Exact | Passes::All => Arc::new(optimise(&tape, passes == Passes::All)),
         };
-        let plan = if passes == Passes::None { Plan::rows } else { Plan::exact };
-        let plan = Arc::new(plan(&planned, Level::best())?);
-        Ok(Self { tape, planned, plan, observed })
+        let plan = match passes {
+            Passes::None => Plan::rows(&planned, Level::best())?,
+            Passes::Exact | Passes::All => Plan::new(&planned, Level::best(), passes == Passes::All)?,
+        };
+        Ok(Self { tape, planned, plan: Arc::new(plan), observed })
     }
 
     /// The tape as it was recorded, without the rows that nothing depends on.

@@ -199,7 +199,7 @@ pub fn check_sample(sample: &Sample, seed: u64) -> Result<()> {
 }
 
 /// The kernel's contract: its blocks, computed one at a time into memory of any content, are the
-/// whole.
+/// whole; if it can add them to what is there, it does.
 fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
@@ -208,7 +208,7 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     if results.iter().any(|r| blocks > 0 && r.shape.elements() % blocks != 0) {
         return Err(broken(format!("{blocks} blocks do not divide {results:?}")));
     }
-    let compute = |split: bool, garbage: f64| -> Result<Vec<Tensor>> {
+    let compute = |split: bool, accumulate: bool, garbage: f64| -> Result<Vec<Tensor>> {
         let mut out: Vec<Tensor> =
             results.iter().map(|&ty| Tensor::filled(ty, garbage)).collect::<Result<_>>()?;
         let operand = |(ty, x)| Operand { ty, data: Tensor::data(x), strides: None };
@@ -250,15 +250,25 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
                 prepared: &prepared,
                 blocks: block..block + 1,
                 level,
+                accumulate,
             };
             kernel.eval(call).map_err(ErrorKind::Fault)?;
         }
         Ok(out)
     };
-    let (whole, split) = (compute(false, 1.0)?, compute(true, 77.0)?);
+    let (whole, split) = (compute(false, false, 1.0)?, compute(true, false, 77.0)?);
     for (whole, split) in whole.iter().zip(&split) {
         if whole.data().as_bytes() != split.data().as_bytes() {
             return Err(broken(format!("block by block is {split:?}, the whole {whole:?}")));
+        }
+    }
+    if kernel.accumulates() {
+        for (whole, added) in whole.iter().zip(&compute(true, true, 3.0)?) {
+            let due =
+                Tensor::new(whole.shape(), whole.to_f64().iter().map(|x| x + 3.0).collect::<Vec<f64>>())?;
+            if let Some(where_) = differ(added, &due, 1e-12) {
+                return Err(broken(format!("added to threes it is not three more: {where_}")));
+            }
         }
     }
     Ok(())

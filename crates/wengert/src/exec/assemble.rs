@@ -12,7 +12,7 @@ use super::plan::{
 use super::schedule::{Rounds, SECOND_CACHE, schedule};
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::ir::{Op, Tape};
+use crate::ir::{Algebra, Kernel, Op, Tape};
 use crate::kernels::{Level, Own};
 
 /// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
@@ -21,12 +21,13 @@ const TILE: usize = 12 << 10;
 const ALIKE: usize = 6;
 
 impl Plan {
-    /// A plan of a tape that keeps every bit of its trivial one.
-    pub(crate) fn exact(tape: &Tape, level: Level) -> Result<Self> {
+    /// A plan of a tape that keeps every bit of its trivial one; or, where `rounding` is allowed, adds products
+    /// to states in another order.
+    pub(crate) fn new(tape: &Tape, level: Level, rounding: bool) -> Result<Self> {
         let mut graph = Graph::new(tape)?;
         let mut rounds = schedule(&mut graph);
         let mut plan = Self::empty(level, tape.inputs(), tape.states());
-        let commits = store(&mut graph, &mut rounds, &mut plan.stored);
+        let commits = store(&mut graph, &mut rounds, rounding, &mut plan.stored);
         let uses = Uses::new(&graph, &rounds, &mut plan);
         let kept = graph.outputs.iter().chain(commits.iter().map(|(_, a)| a));
         let places = uses.places(&graph, kept.copied(), &mut plan)?;
@@ -47,7 +48,12 @@ impl Plan {
 
 /// Adds nodes that write next values into their states where that is safe: nothing that runs later, or
 /// beside it, reads the old value or can fail. Returns the others, to be copied at the end.
-fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec<(usize, u32)> {
+fn store(
+    graph: &mut Graph,
+    rounds: &mut Rounds,
+    rounding: bool,
+    stored: &mut Vec<usize>,
+) -> Vec<(usize, u32)> {
     let mut homes = vec![(0, 0); graph.nodes.len()];
     for (r, round) in rounds.iter().enumerate() {
         for (g, group) in round.iter().enumerate() {
@@ -69,7 +75,13 @@ fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec
     failing.sort_unstable();
     failing.dedup();
     readers.sort_unstable();
-    let mut commits = Vec::new();
+    let mut uses = vec![0u32; graph.arrays.len()];
+    let read = graph.nodes.iter().flat_map(|n| n.operands.iter().map(|s| s.array));
+    let kept = graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a)).copied();
+    for array in read.chain(kept) {
+        uses[graph.arrays[array as usize].root as usize] += 1;
+    }
+    let (mut commits, mut added) = (Vec::new(), Vec::new());
     for (state, array) in graph.updates.clone() {
         let Array { ty, maker, .. } = graph.arrays[array as usize];
         let Some(maker) = maker else { continue };
@@ -89,11 +101,49 @@ fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec
         }
         let to = graph.arrays.len() as u32;
         graph.arrays.push(Array { ty, root: to, leaf: Some(Place::State(state)), maker: None });
-        rounds[r][g].nodes.push(graph.nodes.len());
-        graph.nodes.push(Node::copy(graph.nodes[maker as usize].row, array, to, ty));
+        let sum = maker as usize;
         stored.push(state);
+        if rounding
+            && let Some(product) = addend(graph, &uses, sum, state)
+            && homes[product] == (r, g)
+        {
+            let node = &mut graph.nodes[product];
+            (node.accumulate, node.results) = (true, std::iter::once(to).collect());
+            rounds[r][g].nodes.retain(|&n| n != sum && n != product);
+            added.push(((r, g), product));
+        } else {
+            rounds[r][g].nodes.push(graph.nodes.len());
+            graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
+        }
+    }
+    // Products read no state, but they write some: after all reading, and before the copies, which read none.
+    for ((r, g), product) in added {
+        let nodes = &mut rounds[r][g].nodes;
+        let copies =
+            |&&n: &&usize| graph.nodes[n].results.iter().any(|&a| graph.arrays[a as usize].leaf.is_some());
+        let at = nodes.len() - nodes.iter().rev().take_while(copies).count();
+        nodes.insert(at, product);
     }
     commits
+}
+
+/// The product that a node adds to a state, if nothing else reads either of them and the product no state.
+fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize> {
+    let node = &graph.nodes[sum];
+    let Action::Compute(Op::Elementwise(f)) = &node.action else { return None };
+    let old = |s: &Source| graph.arrays[s.array as usize].leaf == Some(Place::State(state));
+    let other = match node.operands.as_slice() {
+        [a, b] if old(a) => b,
+        [a, b] if old(b) => a,
+        _ => return None,
+    };
+    let Array { root, maker, .. } = graph.arrays[other.array as usize];
+    let product = maker.filter(|_| f.algebra() == Algebra::Sum && root == other.array)? as usize;
+    let Action::Compute(op) = &graph.nodes[product].action else { return None };
+    let read = graph.nodes[product].operands.iter().map(|s| graph.arrays[s.array as usize].leaf);
+    let states = read.into_iter().any(|leaf| matches!(leaf, Some(Place::State(_))));
+    let once = uses[other.array as usize] == 1 && uses[node.results[0] as usize] == 1;
+    (once && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)
 }
 
 /// Splits the passes of stages that the first thread runs alone, array by array, into those whose steps can
@@ -340,6 +390,7 @@ impl Uses {
                 prepared: node.prepared,
                 blocks: node.blocks / units,
                 scratch: node.scratch,
+                accumulate: node.accumulate,
                 action: node.action,
             });
         }

@@ -228,9 +228,17 @@ impl Memory<'_> {
                 // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
                 let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
+                let accumulate = step.accumulate;
                 let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
-                let call =
-                    Call { operands: &operands, results: &mut results, scratch, prepared, blocks, level };
+                let call = Call {
+                    operands: &operands,
+                    results: &mut results,
+                    scratch,
+                    prepared,
+                    blocks,
+                    level,
+                    accumulate,
+                };
                 kernel.eval(call).map_err(ErrorKind::Fault)
             }
             Action::Prepare(op, _) => {

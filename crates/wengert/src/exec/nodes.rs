@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub(super) work: usize,
     pub(super) scratch: usize,
     pub(super) infallible: bool,
+    /// Whether the results are added to what is there.
+    pub(super) accumulate: bool,
 }
 
 impl Node {
@@ -58,6 +60,7 @@ impl Node {
             work: ty.shape.elements(),
             scratch: 0,
             infallible: true,
+            accumulate: false,
         }
     }
 
@@ -302,6 +305,7 @@ impl Builder<'_> {
                 work: layout.bytes,
                 scratch: 0,
                 infallible: true,
+                accumulate: false,
             });
             prepared = Some(array);
         }
@@ -331,6 +335,7 @@ impl Builder<'_> {
             work,
             scratch,
             infallible,
+            accumulate: false,
         });
         Ok(())
     }

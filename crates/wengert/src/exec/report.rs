@@ -136,7 +136,8 @@ impl PlanListing {
         }
         f.write_str(")")?;
         for (i, &result) in step.results.iter().enumerate() {
-            f.write_str(if i > 0 { ", " } else { " -> " })?;
+            let to = if step.accumulate { " added to " } else { " -> " };
+            f.write_str(if i > 0 { ", " } else { to })?;
             self.view(f, result)?;
         }
         writeln!(f)

@@ -179,8 +179,15 @@ impl Memory<'_> {
         if row.results.iter().any(|ty| count > 0 && !ty.shape.elements().is_multiple_of(count)) {
             return Err(ErrorKind::Fault(Fault::Custom("the number of blocks does not divide the results")));
         }
-        let call =
-            Call { operands: &operands, results: &mut results, scratch, prepared, blocks: 0..count, level };
+        let call = Call {
+            operands: &operands,
+            results: &mut results,
+            scratch,
+            prepared,
+            blocks: 0..count,
+            level,
+            accumulate: false,
+        };
         kernel.eval(call).map_err(ErrorKind::Fault)
     }
 }

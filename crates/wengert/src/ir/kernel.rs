@@ -63,6 +63,8 @@ pub struct Call<'a, 'b> {
     pub blocks: Range<usize>,
     /// The instruction set to compute with.
     pub level: Level,
+    /// Whether the results hold numbers to add to; only for kernels that declare [`Kernel::accumulates`].
+    pub accumulate: bool,
 }
 
 impl<'b> Call<'_, 'b> {
@@ -164,6 +166,11 @@ pub trait Kernel: Send + Sync + 'static {
         false
     }
 
+    /// Whether [`eval`](Kernel::eval) can add to what its results hold.
+    fn accumulates(&self) -> bool {
+        false
+    }
+
     /// Whether element `i` of every result depends on element `i` of the operands alone, so that the
     /// op can be computed tile by tile. Each element is then a block of its own.
     fn pointwise(&self) -> bool {
@@ -190,7 +197,15 @@ pub(crate) fn eval_whole<'a>(
     }
     let mut scratch = vec![0; kernel.scratch(&types).div_ceil(8)];
     let blocks = 0..kernel.blocks(&types, &result_types);
-    kernel.eval(Call { operands, results, scratch: &mut scratch, prepared: &prepared, blocks, level })
+    kernel.eval(Call {
+        operands,
+        results,
+        scratch: &mut scratch,
+        prepared: &prepared,
+        blocks,
+        level,
+        accumulate: false,
+    })
 }
 
 /// The error of a wrong number of operands.

@@ -137,24 +137,25 @@ impl Loops {
         }
     }
 
-    /// `out = Σ lhs · rhs`; `packed` is what [`pack`](Self::pack) made, if anything.
+    /// `out = Σ lhs · rhs`, or `out +=` it if `add`; `packed` is what [`pack`](Self::pack) made, if anything.
     pub(crate) fn run<T: Real>(
         &self,
         level: Level,
         (lhs, rhs): (&[T], &[T]),
         packed: &[T],
+        add: bool,
         out: &mut [T],
         scratch: &mut [T],
     ) -> Result<(), Fault> {
         let (left, right) = if self.swapped { (rhs, lhs) } else { (lhs, rhs) };
         let sizes = [self.m, self.n, self.k];
-        if sizes.iter().chain(&self.outer).any(|a| a.size == 0) {
+        let empty = sizes.iter().chain(&self.outer).any(|a| a.size == 0);
+        let accumulate = add || self.outer.iter().any(|a| a.out.is_none());
+        if !add && (empty || accumulate) {
             out.fill(T::default());
-            return Ok(());
         }
-        let accumulate = self.outer.iter().any(|a| a.out.is_none());
-        if accumulate {
-            out.fill(T::default());
+        if empty {
+            return Ok(());
         }
         let (product, inner) = (self.product(accumulate), self.kernel());
         let mut index = [0usize; MAX_LABELS];

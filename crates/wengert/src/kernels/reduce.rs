@@ -35,8 +35,11 @@ where
     }
 }
 
+/// Writes the sums of neighbouring rows.
+type Rows<T> = fn(&mut [T], &[T]);
+
 /// The sums of neighbouring rows of so many numbers, compiled for that number where it is small.
-fn short<T: Copy + Default + Add<Output = T>>(reduced: usize) -> Option<fn(&mut [T], &[T])> {
+fn short<T: Copy + Default + Add<Output = T>>(reduced: usize) -> Option<Rows<T>> {
     fn rows<T: Copy + Default + Add<Output = T>, const N: usize>(out: &mut [T], x: &[T]) {
         for (out, x) in out.iter_mut().zip(x.as_chunks::<N>().0) {
             *out = run(x);

@@ -125,6 +125,9 @@ impl Kernel for Contract {
         let own = if i == 0 { &self.lhs } else { &self.rhs };
         self.out.first().is_some_and(|first| own.first() == Some(first))
     }
+    fn accumulates(&self) -> bool {
+        true
+    }
     fn infallible(&self) -> bool {
         true
     }
@@ -172,7 +175,7 @@ impl Kernel for Contract {
             let packed = bytemuck::cast_slice(call.prepared);
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            loops.run(call.level, (l, r), packed, out, scratch)
+            loops.run(call.level, (l, r), packed, call.accumulate, out, scratch)
         })
     }
 }

@@ -73,7 +73,7 @@ impl Rows {
 }
 
 /// How many rows ahead of its copies `gather` fetches.
-const AHEAD: usize = 4;
+const AHEAD: usize = 8;
 
 /// Rows of an array, picked by an index.
 pub(crate) struct Gather(Rows);
