@@ -19,6 +19,7 @@ mod conventions;
 mod datasets;
 mod golden;
 mod laws;
+mod passes;
 mod planning;
 mod semantics;
 mod tidy;

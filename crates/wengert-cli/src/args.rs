@@ -196,6 +196,9 @@ pub(crate) struct GraphArgs {
     /// Print the plan by which the tape runs, as text, instead
     #[arg(long, conflicts_with = "format")]
     pub(crate) plan: bool,
+    /// Print the tape as each pass over it leaves it, as text, instead
+    #[arg(long, conflicts_with_all = ["format", "plan"])]
+    pub(crate) passes: bool,
 }
 
 fn learning_rate(text: &str) -> Result<f64, String> {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use wengert::PASSES;
 use wengert_nn::{Sgd, Split, TwoLayerNet};
 
 use crate::Failure;
@@ -16,6 +17,17 @@ pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure
     let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
     if args.plan {
         write!(out, "{}\n{}", step.plan(), step.memory_report())?;
+        return Ok(());
+    }
+    if args.passes {
+        let mut tape = step.tape().clone();
+        write!(out, "{} rows as recorded\n{}", tape.rows().len(), tape.listing(usize::MAX))?;
+        for pass in &PASSES {
+            tape = pass.apply(&tape);
+            let kind = if pass.exact() { "exact" } else { "rounding" };
+            let (name, count) = (pass.name(), tape.rows().len());
+            write!(out, "\n{count} rows: {name} ({kind})\n{}", tape.listing(usize::MAX))?;
+        }
         return Ok(());
     }
     match args.format {

@@ -203,10 +203,15 @@ fn graph_in_both_forms() {
     assert!(listing.contains("= state W1()") && listing.contains("\n  update b2 := %"), "{listing}");
     let plan = out(&wengert(&["graph", "--plan"]));
     assert!(
-        plan.contains("stage of 100 units") && plan.contains("-> f32[784, 50] state W1 in part"),
+        plan.contains("stage of 100 units") && plan.contains("added to f32[784, 50] state W1 in part"),
         "{plan}"
     );
     assert!(plan.contains("a workspace takes"), "{plan}");
+    let passes = out(&wengert(&["graph", "--passes"]));
+    assert!(
+        passes.contains("rows as recorded\n") && passes.contains("merge equal rows (exact)\n"),
+        "{passes}"
+    );
     let dot = out(&wengert(&["graph", "--format", "dot", "--hidden", "5", "--batch", "2"]));
     assert!(dot.starts_with("digraph") && dot.contains("#ffd6d6") && dot.trim_end().ends_with('}'));
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());

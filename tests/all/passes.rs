@@ -1,0 +1,147 @@
+//! What the passes over a tape change, and what they must leave.
+
+use ndarray::array;
+use wengert::DType::{F32, F64, U8};
+use wengert::ir::{Leaf, Op, Tape, verify};
+use wengert::{PASSES, Program, Recorder, Result, States, Var};
+
+fn recorded(f: impl for<'t> Fn(&'t Recorder) -> Vec<Var<'t>>) -> Program {
+    Program::record(&States::new(), |t| t.outputs(f(t))).expect("a recording without errors")
+}
+
+/// The names of the rows that are not leaves, and the elements of their results.
+fn work(tape: &Tape) -> Vec<(&'static str, usize)> {
+    let rows = tape.rows().iter().filter(|r| !matches!(r.op, Op::Leaf(_)));
+    rows.map(|r| (r.op.name(), r.results.first().map_or(0, |ty| ty.shape.elements()))).collect()
+}
+
+fn scaled(tape: &Tape) -> usize {
+    work(tape).iter().filter(|(name, _)| *name == "scale").map(|(_, elements)| elements).sum()
+}
+
+#[test]
+fn scales_go_to_small_arrays() {
+    let program = recorded(|t| {
+        let x = t.input(U8, [100, 784]).cast(F32) * (1.0 / 255.0);
+        let (w, d) = (t.input(F32, [784, 50]), t.input(F32, [100, 50]));
+        vec![x.matmul(w).relu(), w - x.einsum("ki,kj->ij", d) * 0.1]
+    });
+    assert_eq!(scaled(program.tape()), 100 * 784 + 784 * 50);
+    assert_eq!(scaled(program.optimised()), 2 * 100 * 50, "{}", program.optimised().listing(100));
+    // What is shared by two products would be scaled twice as often further down: it stays.
+    let shared = recorded(|t| {
+        let (x, y) = (t.input(F64, [4, 1]) * 3.0, t.input(F64, [4, 50]));
+        let wide = x.broadcast_to([4, 50]);
+        vec![(wide * y).exp(), (wide * y.exp()).exp()]
+    });
+    assert_eq!(scaled(shared.optimised()), 4);
+}
+
+#[test]
+fn negations_vanish_in_differences_and_sums() {
+    let program = recorded(|t| {
+        let (x, y) = (t.input(F64, [9]), t.input(F64, [9]));
+        vec![x + -y, x - -y, -x - y, (-x) * (-y), x + x, x.sum(()) * 3.0 - x.sum(())]
+    });
+    let left = work(program.optimised());
+    let count = |name: &str| left.iter().filter(|(n, _)| *n == name).count();
+    assert_eq!((count("add"), count("sub"), count("mul"), count("sum")), (1, 1, 1, 1), "{left:?}");
+    let mut workspace = program.workspace().unwrap();
+    let (x, y) = (array![1., 2., 3., 4., 5., 6., 7., 8., 9.], array![9., 8., 7., 6., 5., 4., 3., 2., 1.]);
+    let found = program.evaluate(&mut workspace, &States::new(), (&x, &y)).unwrap();
+    let due = [&x - &y, &x + &y, -&x - &y, &x * &y, &x + &x];
+    for (i, due) in due.iter().enumerate() {
+        assert_eq!(found.slice::<f64>(i).unwrap(), due.as_slice().unwrap());
+    }
+    assert_eq!(found.scalar(5).unwrap(), 90.0);
+}
+
+#[test]
+fn only_true_identities_are_rewritten() -> Result<()> {
+    let program = recorded(|t| {
+        let x = t.input(F64, [3]);
+        vec![x * 0.0, x - x, x * 1.0, x.reshape([3]).permute(&[0]), x / x, x * 2.0 - x * 2.0]
+    });
+    let x = array![f64::INFINITY, f64::NAN, 2.0];
+    let mut workspace = program.workspace()?;
+    let found = program.evaluate(&mut workspace, &States::new(), (&x,))?;
+    for i in [0, 1, 4, 5] {
+        let y = found.slice::<f64>(i)?;
+        assert!(y[0].is_nan() && y[1].is_nan() && y[2] == f64::from(u8::from(i == 4)), "output {i}: {y:?}");
+    }
+    assert_eq!(found.slice::<f64>(2)?[..1], [f64::INFINITY]);
+    assert_eq!(found.slice::<f64>(3)?[2], 2.0);
+    Ok(())
+}
+
+#[test]
+fn factors_outside_the_range_of_a_type_are_not_gathered() -> Result<()> {
+    let program = recorded(|t| {
+        let x = t.input(F32, [1]);
+        vec![(x * 1e-30) * (x * 1e-30), (x * 1e-25) * 1e25 * 1e25, (x * 1e30 - x * 1e30).exp()]
+    });
+    let mut workspace = program.workspace()?;
+    let found = program.evaluate(&mut workspace, &States::new(), (&array![1e22f32],))?;
+    // The product of the numbers themselves would be infinite.
+    assert!((found.scalar(0)? * 1e16 - 1.0).abs() < 1e-5, "{}", found.scalar(0)?);
+    assert!(found.scalar(1)?.is_infinite());
+    assert!(found.scalar(2)?.is_nan());
+    Ok(())
+}
+
+#[test]
+fn equal_rows_are_one_and_guards_all_stay() -> Result<()> {
+    let program = Program::record(&States::new(), |t| {
+        let (x, y) = (t.input_with(array![1.0, 2.0]), t.input_with(array![3.0, 4.0]));
+        let (a, b) = (x * y, y * x);
+        // The same number in other shapes, and the same op with other data.
+        let others = [t.full(F64, [2], 7.0) + x, t.full(F64, [], 7.0) + x, x * 2.0 + y, x * 3.0 + y];
+        let positive = a.sum(()).gt(0.0).decide()? && b.sum(()).gt(0.0).decide()?;
+        assert!(positive);
+        t.outputs([a, b, x - y, y - x].into_iter().chain(others))
+    })?;
+    let left = work(program.optimised());
+    let count = |name: &str| left.iter().filter(|(n, _)| *n == name).count();
+    assert_eq!((count("mul"), count("sub"), count("sum"), count("guard")), (1, 2, 1, 2), "{left:?}");
+    let mut workspace = program.workspace()?;
+    let found = program.evaluate(&mut workspace, &States::new(), (&array![1.0, 2.0], &array![3.0, 4.0]))?;
+    assert_eq!(found.slice::<f64>(0)?, found.slice::<f64>(1)?);
+    assert_eq!(found.slice::<f64>(3)?, [2.0, 2.0]);
+    Ok(())
+}
+
+#[test]
+fn what_is_known_is_computed_once() {
+    let program = recorded(|t| {
+        let x = t.input(F32, [2, 3]);
+        let half = t.full(F32, [], 0.25).sqrt().broadcast_to([3]).reshape([1, 3]);
+        vec![x + half, x * half.exp()]
+    });
+    assert_eq!(work(program.optimised()), [("add", 6), ("mul", 6)], "{}", program.optimised().listing(100));
+    let fills = program.optimised().rows().iter().filter_map(|r| match r.op {
+        Op::Leaf(Leaf::Fill(x)) => Some(x),
+        _ => None,
+    });
+    // In the precision of its type.
+    let fills: Vec<f64> = fills.collect();
+    assert!(fills.len() == 2 && fills[0] == 0.5 && (fills[1] - 0.5f64.exp()).abs() < 1e-6, "{fills:?}");
+    assert_eq!(fills[1], f64::from(fills[1] as f32));
+}
+
+#[test]
+fn every_pass_leaves_a_tape_that_is_one_and_says_what_it_does() {
+    let program = recorded(|t| {
+        let (x, w) = (t.input(F64, [20, 6]), t.input(F64, [6, 4]));
+        let loss = (x.matmul(w) * 0.5).log_softmax().mean(());
+        let g = loss.gradients([w]);
+        t.jvp(&[g[w]], &[(w, w * 2.0)])
+    });
+    let mut tape = program.tape().clone();
+    for pass in &PASSES {
+        tape = pass.apply(&tape);
+        verify(&tape).unwrap();
+        assert!(!pass.name().is_empty());
+    }
+    assert_eq!(tape.listing(1000).to_string(), program.optimised().listing(1000).to_string());
+    assert!(tape.rows().len() < program.tape().rows().len());
+}
