@@ -197,3 +197,37 @@ fn products_are_added_to_states_in_place_where_nothing_else_reads_them() {
         }
     }
 }
+
+#[test]
+fn momentum_in_place_is_momentum() {
+    let (x, d) = (numbers(&[40, 64], 1), numbers(&[40, 20], 2));
+    let mut ends = Vec::new();
+    for exact in [false, true] {
+        let mut states = States::new();
+        let both = [
+            states.add("w", numbers(&[64, 20], 3)).unwrap(),
+            states.add("v", numbers(&[64, 20], 4)).unwrap(),
+        ];
+        let record = |t: &Recorder| {
+            let (x, d) = (t.input(DType::F64, [40, 64]), t.input(DType::F64, [40, 20]));
+            let (w, v) = (t.state(both[0]), t.state(both[1]));
+            let next = v * 0.9 + x.einsum("ki,kj->ij", d);
+            t.update(v, next);
+            t.update(w, w - next * 0.1);
+            t.outputs(x.matmul(w).sum(()))
+        };
+        let how = if exact { Program::record_exact } else { Program::record };
+        let program = how(&states, record).unwrap();
+        let text = program.plan().to_string();
+        let added = text.lines().any(|l| l.contains("scale(") && l.contains("added to f64[64, 20] state w"));
+        assert_eq!(added, !exact, "{text}");
+        let mut workspace = program.workspace().unwrap();
+        for _ in 0..5 {
+            program.run(&mut workspace, &mut states, (&x, &d)).unwrap();
+        }
+        ends.push(both.map(|s| states.get(s).unwrap().to_f64()));
+    }
+    for (full, exact) in ends[0].iter().zip(&ends[1]) {
+        assert!(full.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs())));
+    }
+}

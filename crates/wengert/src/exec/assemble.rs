@@ -127,7 +127,8 @@ fn store(
     commits
 }
 
-/// The product that a node adds to a state, if nothing else reads either of them and the product no state.
+/// The product that a node adds to a state, of arrays or of an array and a number, if nothing else reads either of
+/// them and the product no state.
 fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize> {
     let node = &graph.nodes[sum];
     let Action::Compute(Op::Elementwise(f)) = &node.action else { return None };

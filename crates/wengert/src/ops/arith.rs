@@ -140,11 +140,19 @@ impl Kernel for Scale {
     fn pointwise(&self) -> bool {
         true
     }
+    fn accumulates(&self) -> bool {
+        true
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let level = call.level;
+        let (level, accumulate) = (call.level, call.accumulate);
         crate::dtype::with_float!(call.operands[0].ty.dtype, T => {
             let (x, out) = call.unary::<T, T>(0)?;
-            map(level, self, [x], out)
+            if !accumulate {
+                return map(level, self, [x], out);
+            }
+            let factor = T::splat(self.factor);
+            level.loops(|| out.iter_mut().zip(x).for_each(|(o, &x)| *o += x * factor));
+            Ok(())
         })
     }
 }
