@@ -24,6 +24,7 @@ struct Sheet {
 
 impl Sheet {
     /// Calls `run(row-major start, other start)` for each row.
+    #[inline(always)]
     fn each(&self, mut run: impl FnMut(usize, usize)) {
         for row in 0..self.rows.0 {
             run(
@@ -36,6 +37,7 @@ impl Sheet {
 
 impl Walk<'_> {
     /// Calls `run` for all of the array, two axes at a time.
+    #[inline(always)]
     fn sheets(&self, mut run: impl FnMut(Sheet)) {
         if self.dims.contains(&0) {
             return;
@@ -78,6 +80,7 @@ impl Walk<'_> {
 }
 
 /// `out[i] = input[walk(i)]`.
+#[inline(always)] // compiled for the level of the caller
 pub(crate) fn gather<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>) {
     walk.sheets(|sheet| {
         let (len, stride) = sheet.columns;

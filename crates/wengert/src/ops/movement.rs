@@ -19,8 +19,9 @@ pub(super) fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Resu
             }
             dims = dims.with(0, call.blocks.len());
         }
+        let level = call.level;
         let (x, out) = call.unary::<T, T>(0)?;
-        copy::gather(out, x, Walk { dims: &dims, offset, strides });
+        level.loops(|| copy::gather(out, x, Walk { dims: &dims, offset, strides }));
         Ok(())
     }
     let Some(IndexMap::Strided { offset, strides }) = map else { return Err(Fault::Type) };
