@@ -60,13 +60,17 @@ def arguments(doc, package, without=()):
     args.iters, args.dtype = args.iters or iters, args.dtype or dtype
     for name in ("OMP", "OPENBLAS", "MKL"):
         os.environ[f"{name}_NUM_THREADS"] = str(args.threads)
-    # Some pools have as many threads as there are cores to run on, whatever they are told.
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-args.threads:])
+    pin(args.threads)
     global np
     import numpy as np
     args.type = np.float32 if args.dtype == "f32" else np.float64
     return args
+
+
+def pin(threads):
+    """Keeps this process on as many cores: some pools have a thread for each, whatever they are told."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
 def emit(args, peer, version, **figures):

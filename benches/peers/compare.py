@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-from common import ROOT, WORKLOADS, Parser, fail, positive
+from common import ROOT, WORKLOADS, Parser, fail, pin, positive
 
 HERE = pathlib.Path(__file__).parent
 RELEASE = ROOT / "target" / "release"
@@ -70,12 +70,13 @@ def contests(scale, peers, scratch):
     yield "train (book in f64) 2", {"wengert": train, "numpy book": original}
 
 
-def run(program, command, scratch):
+def run(program, command, threads, scratch):
     """The line that a program prints; none where it has no such workload."""
     if scratch in command:
         command = [*command[:-1], tempfile.mkdtemp(dir=scratch)]
     with tempfile.TemporaryFile("w+") as errors:
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT,
+                                 preexec_fn=lambda: pin(threads))
         with child.stdout:
             text = child.stdout.read()
         # Rather than `wait`, for the memory: not every program tells its own.
@@ -170,7 +171,7 @@ def main():
             for name, programs in todo.items():
                 for program, command in programs.items():
                     print(f"round {i + 1} of {args.rounds}: {name}, {program}", file=sys.stderr)
-                    line = run(program, command, scratch)
+                    line = run(program, command, int(name.split()[-1]), scratch)
                     if line is None:
                         continue
                     results[name].setdefault(program, []).append(line)

@@ -231,3 +231,55 @@ fn momentum_in_place_is_momentum() {
         assert!(full.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs())));
     }
 }
+
+#[test]
+fn what_is_added_to_is_written_once_and_only_by_runs_that_succeed() {
+    let start = numbers(&[64, 20], 3);
+    let (x, d, table) = (numbers(&[40, 64], 1), numbers(&[40, 20], 2), numbers(&[500, 70], 5));
+    fn product(t: &Recorder) -> Var<'_> {
+        t.input(DType::F64, [40, 64]).einsum("ki,kj->ij", t.input(DType::F64, [40, 20]))
+    }
+    for case in 0..3 {
+        let mut states = States::new();
+        let (w, v) = (states.add("w", start.clone()).unwrap(), states.add("v", start.clone()).unwrap());
+        let program = Program::record(&states, |t| {
+            let (p, old) = (product(t), t.state(w));
+            let picked = t.input(DType::F64, [500, 70]).gather(t.input(DType::U32, [400]));
+            let next = match case {
+                0 => old + p,
+                1 => (old.reshape([20, 64]) + p.reshape([20, 64])).reshape([64, 20]),
+                _ => old + p * 0.5,
+            };
+            t.update(old, next);
+            if case == 2 {
+                t.update(t.state(v), next);
+            }
+            t.outputs([picked.exp().sum(1).sum(()), next.sum(())].into_iter().take(if case == 0 {
+                1
+            } else {
+                2
+            }))
+        })
+        .unwrap();
+        let snapshot = states.clone();
+        let (good, mut bad) = (ndarray::Array1::<u32>::zeros(400), ndarray::Array1::<u32>::zeros(400));
+        bad[399] = 500;
+        for threads in [1, 2] {
+            let mut workspace = program.workspace_on(threads).unwrap();
+            let before = states.get(w).unwrap().to_f64();
+            assert!(program.run(&mut workspace, &mut states, (&x, &d, &table, &bad)).is_err());
+            assert_eq!(states.get(w).unwrap().to_f64(), before, "case {case}");
+            program.run(&mut workspace, &mut states, (&x, &d, &table, &good)).unwrap();
+            let factor = if case == 2 { 0.5 } else { 1.0 };
+            let (x, d) = (x.to_f64(), d.to_f64());
+            for (i, &after) in states.get(w).unwrap().to_f64().iter().enumerate() {
+                let sum: f64 = (0..40).map(|k| x[k * 64 + i / 20] * d[k * 20 + i % 20]).sum();
+                assert!((after - before[i] - factor * sum).abs() < 1e-12, "case {case}, element {i}");
+            }
+            if case == 2 {
+                assert_eq!(states.get(v).unwrap().to_f64(), states.get(w).unwrap().to_f64());
+            }
+        }
+        assert_eq!(snapshot.get(w).unwrap().to_f64(), start.to_f64());
+    }
+}

@@ -81,7 +81,7 @@ fn store(
     for array in read.chain(kept) {
         uses[graph.arrays[array as usize].root as usize] += 1;
     }
-    let (mut commits, mut added) = (Vec::new(), Vec::new());
+    let (mut commits, mut added, mut moved) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
     for (state, array) in graph.updates.clone() {
         let Array { ty, maker, .. } = graph.arrays[array as usize];
         let Some(maker) = maker else { continue };
@@ -104,12 +104,13 @@ fn store(
         let sum = maker as usize;
         stored.push(state);
         if rounding
+            && graph.nodes[sum].results.as_slice() == [array]
             && let Some(product) = addend(graph, &uses, sum, state)
             && homes[product] == (r, g)
         {
             let node = &mut graph.nodes[product];
             (node.accumulate, node.results) = (true, std::iter::once(to).collect());
-            rounds[r][g].nodes.retain(|&n| n != sum && n != product);
+            (moved[sum], moved[product]) = (true, true);
             added.push(((r, g), product));
         } else {
             rounds[r][g].nodes.push(graph.nodes.len());
@@ -117,12 +118,15 @@ fn store(
         }
     }
     // Products read no state, but they write some: after all reading, and before the copies, which read none.
-    for ((r, g), product) in added {
+    added.sort_unstable();
+    for added in added.chunk_by(|a, b| a.0 == b.0) {
+        let (r, g) = added[0].0;
         let nodes = &mut rounds[r][g].nodes;
+        nodes.retain(|&n| moved.get(n) != Some(&true));
         let copies =
             |&&n: &&usize| graph.nodes[n].results.iter().any(|&a| graph.arrays[a as usize].leaf.is_some());
         let at = nodes.len() - nodes.iter().rev().take_while(copies).count();
-        nodes.insert(at, product);
+        nodes.splice(at..at, added.iter().map(|(_, product)| *product));
     }
     commits
 }
@@ -144,7 +148,8 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize
     let read = graph.nodes[product].operands.iter().map(|s| graph.arrays[s.array as usize].leaf);
     let states = read.into_iter().any(|leaf| matches!(leaf, Some(Place::State(_))));
     let once = uses[other.array as usize] == 1 && uses[node.results[0] as usize] == 1;
-    (once && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)
+    let alone = graph.nodes[product].infallible && graph.nodes[product].results.as_slice() == [other.array];
+    (once && alone && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)
 }
 
 /// Splits the passes of stages that the first thread runs alone, array by array, into those whose steps can

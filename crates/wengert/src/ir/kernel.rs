@@ -166,7 +166,8 @@ pub trait Kernel: Send + Sync + 'static {
         false
     }
 
-    /// Whether [`eval`](Kernel::eval) can add to what its results hold.
+    /// Whether [`eval`](Kernel::eval) can add to what its results hold. Only asked of kernels that are
+    /// [infallible](Self::infallible) and have one result.
     fn accumulates(&self) -> bool {
         false
     }

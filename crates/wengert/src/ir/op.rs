@@ -494,6 +494,9 @@ impl Eq for Op {}
 impl Hash for Op {
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(self).hash(state);
+        if let Self::Leaf(Leaf::Constant(tensor)) = self {
+            Arc::as_ptr(tensor).hash(state);
+        }
         self.name().hash(state);
         self.attrs().hash(state);
     }

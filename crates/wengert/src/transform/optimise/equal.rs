@@ -38,7 +38,7 @@ pub(super) fn merge(tape: &Tape) -> Tape {
 /// The operands, in an order of their own where theirs does not matter.
 fn ordered(op: &Op, operands: &[Value]) -> SmallVec<[Value; 3]> {
     let mut operands = SmallVec::from_slice(operands);
-    if matches!(op, Op::Elementwise(f) if f.algebra().commutes()) {
+    if operands.len() == 2 && matches!(op, Op::Elementwise(f) if f.algebra().commutes()) {
         operands.sort_unstable();
     }
     operands

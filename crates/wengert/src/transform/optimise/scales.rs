@@ -4,6 +4,8 @@
 //! and multiplied only where something nonlinear wants it; then the multiplication moves up again, to the
 //! smallest array that nothing else reads. So pixels times 1/255 become a few sums times 1/255, a learning rate
 //! multiplies a batch instead of its weights, and a negation disappears in a difference.
+//!
+//! What lies between may be larger or smaller than it was recorded, by the factor that is under way.
 
 use std::collections::HashMap;
 
@@ -13,26 +15,37 @@ use super::Rewrite;
 use crate::ir::{Algebra, IndexMap, Leaf, Linear, Op, Origin, Row, Tape, Value};
 use crate::ops::arith::{Add, Scale, Sub};
 
-/// Numbers that scales are gathered into lie between this and its inverse, so that what was small or large by
-/// itself does not leave the range of its type on the way.
+/// Numbers under way lie between this and its inverse: others were probably chosen for the range of their type.
 const LARGEST: f64 = (1u64 << 30) as f64;
 
 /// A tape that multiplies fewer elements by numbers, or the same tape.
 pub(super) fn gather(tape: &Tape) -> Tape {
     let scaled = |tape: &Tape| -> usize {
-        tape.rows().iter().filter(|r| factor(tape, r).is_some()).map(|r| r.results[0].shape.elements()).sum()
+        let scales = tape.rows().iter().filter(|r| factor(tape, r).is_some());
+        scales.map(|r| r.results[0].shape.elements()).fold(0, usize::saturating_add)
     };
     let gathered = raise(&sink(tape));
     if scaled(&gathered) <= scaled(tape) { gathered } else { tape.clone() }
 }
 
-/// The number that a row multiplies by, if that is all it does.
+/// The number that a row multiplies floats by, if that is all it does.
 fn factor(tape: &Tape, row: &Row) -> Option<f64> {
-    let Op::Linear(op) = &row.op else { return None };
-    match op.index_map(&tape.ty(*row.operands.first()?)?)? {
+    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), row.results.as_slice()) else {
+        return None;
+    };
+    let before = tape.ty(*from).filter(|before| before == ty && ty.dtype.is_float())?;
+    match op.index_map(&before)? {
         IndexMap::Scale(factor) => Some(factor),
         _ => None,
     }
+}
+
+/// Whether the operands that a row is linear in and its results are floats of one type, so that a number may pass.
+fn uniform(tape: &Tape, row: &Row) -> bool {
+    let Some(dtype) = row.results.first().map(|ty| ty.dtype).filter(|d| d.is_float()) else { return false };
+    let alike = |v: &Value| tape.ty(*v).is_some_and(|ty| ty.dtype == dtype);
+    let operands = row.operands.iter().enumerate().filter(|(o, _)| row.op.differentiable_in(*o));
+    operands.map(|(_, v)| v).all(alike) && row.results.iter().all(|ty| ty.dtype == dtype)
 }
 
 fn moderate(factor: f64) -> bool {
@@ -99,6 +112,8 @@ impl Sink<'_> {
             return self.rename(bases[0], own);
         }
         match (&row.op, algebra, factors.as_slice()) {
+            _ if !uniform(self.new.from, row) => {}
+            (Op::Bilinear(op), ..) if op.contraction().is_none() => {}
             (Op::Bilinear(_), ..) | (_, Algebra::Product, _) => {
                 let product = factors.iter().product();
                 if moderate(product) {
@@ -107,7 +122,8 @@ impl Sink<'_> {
             }
             (_, Algebra::Sum | Algebra::Difference, &[a, b]) => {
                 let sign = if let Algebra::Sum = algebra { 1.0 } else { -1.0 };
-                if bases[0] == bases[1] && moderate(a + sign * b) {
+                // What cancels may be infinite, and its difference not a number.
+                if bases[0] == bases[1] && a * sign * b > 0.0 && moderate(a + sign * b) {
                     return self.rename(bases[0], a + sign * b);
                 }
                 if a.abs() == b.abs() {
@@ -162,15 +178,16 @@ fn raise(tape: &Tape) -> Tape {
     let mut uses: Vec<u32> = vec![0; tape.rows().len()];
     let ends = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
     tape.rows().iter().flat_map(|r| &r.operands).chain(ends).for_each(|v| uses[v.row as usize] += 1);
-    let mut moved: HashMap<Edge, f64> = HashMap::new();
+    let mut moved: HashMap<Edge, (f64, Origin)> = HashMap::new();
     let mut gone = vec![false; tape.rows().len()];
     for (i, row) in tape.rows().iter().enumerate() {
-        let Some(own) = factor(tape, row) else { continue };
+        let Some(own) = factor(tape, row).filter(|own| moderate(*own)) else { continue };
         let here = row.results[0].shape.elements();
         if let Some((there, edge)) = smallest(tape, &uses, row.operands[0])
             && there < here
         {
-            *moved.entry(edge).or_insert(1.0) *= own;
+            // What lies on the way is read once, so no other number comes to the same edge.
+            moved.insert(edge, (own, row.origin));
             gone[i] = true;
         }
     }
@@ -182,13 +199,13 @@ fn raise(tape: &Tape) -> Tape {
             continue;
         }
         for (o, operand) in operands.iter_mut().enumerate() {
-            if let Some(&own) = moved.get(&(i as u32, o)) {
+            if let Some(&(own, origin)) = moved.get(&(i as u32, o)) {
                 let ty = new.rows[operand.row as usize].results[operand.result as usize];
                 let scaled = Row {
                     op: scale(own),
                     operands: std::iter::once(*operand).collect(),
                     results: std::iter::once(ty).collect(),
-                    origin: row.origin,
+                    origin,
                 };
                 *operand = Value { row: new.push(scaled), result: 0 };
             }
@@ -204,14 +221,12 @@ fn smallest(tape: &Tape, uses: &[u32], of: Value) -> Option<(usize, Edge)> {
     let mut open: SmallVec<[Value; 8]> = std::iter::once(of).collect();
     while let Some(value) = open.pop() {
         let row = &tape.rows()[value.row as usize];
-        if uses[value.row as usize] != 1 || row.results.len() != 1 || factor(tape, row).is_some() {
+        if uses[value.row as usize] != 1 || !uniform(tape, row) || factor(tape, row).is_some() {
             continue;
         }
         for o in 0..row.operands.len() {
             let operand = row.operands[o];
-            let Some(ty) = tape.ty(operand).filter(|ty| ty.dtype.is_float() && alone(row, o)) else {
-                continue;
-            };
+            let Some(ty) = tape.ty(operand).filter(|_| alone(row, o)) else { continue };
             let size = ty.shape.elements();
             if best.is_none_or(|(least, _)| size < least) {
                 best = Some((size, (value.row, o)));
@@ -225,9 +240,9 @@ fn smallest(tape: &Tape, uses: &[u32], of: Value) -> Option<(usize, Edge)> {
 /// Whether scaling operand `o` alone scales the results of a row.
 fn alone(row: &Row, o: usize) -> bool {
     match &row.op {
-        Op::Bilinear(_) => true,
+        Op::Bilinear(op) => op.contraction().is_some(),
         Op::Elementwise(f) => matches!(f.algebra(), Algebra::Product),
-        Op::Linear(op) => {
+        Op::Linear(op) if row.results.len() == 1 => {
             op.linear_in(o) && (0..row.operands.len()).filter(|&p| op.linear_in(p)).count() == 1
         }
         _ => false,
