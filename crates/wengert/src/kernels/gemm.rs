@@ -20,6 +20,8 @@ const PANEL: usize = 32 << 10;
 const MC: usize = 16 * MR;
 /// How many panels ahead of its copies packing fetches.
 const AHEAD: usize = 4;
+/// Steps along `k` between two looks at where it ends.
+const UNROLLED: usize = 4;
 /// The widest register, in bytes.
 const WIDEST: usize = 64;
 /// With at most this many rows `B` is read where it lies.
@@ -375,25 +377,47 @@ impl<T: Real> Tile<T> {
         }
     }
 
+    /// Adds the products of column `p` of `A` and row `p` of `B`.
+    ///
+    /// # Safety
+    /// As for [`rows`](Self::rows), with `M` rows; `p` is below `k`.
+    #[inline(always)]
+    unsafe fn step<V: Vector<Scalar = T>, const M: usize, const N: usize>(
+        &self,
+        p: usize,
+        sums: &mut [[V; N]; M],
+    ) {
+        let mut b = [V::all(T::default()); N];
+        for (v, b) in b.iter_mut().enumerate() {
+            // SAFETY: the caller promises `k` rows of `N` vectors.
+            *b = unsafe { V::load(self.b.add(p * self.b_row + v * V::LANES)) };
+        }
+        for (i, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller promises `M` rows of `k` elements.
+            let a = V::all(unsafe { *self.a.add(i * self.a_row + p * self.a_column) });
+            for (sum, &b) in sums.iter_mut().zip(&b) {
+                *sum = a.mul_add(b, *sum);
+            }
+        }
+    }
+
     /// # Safety
     /// As for [`rows`](Self::rows), with `M` rows.
     #[inline(always)]
     unsafe fn compute<V: Vector<Scalar = T>, const M: usize, const N: usize>(&self) {
         let zero = V::all(T::default());
         let mut sums = [[zero; N]; M];
-        for p in 0..self.k {
-            let mut b = [zero; N];
-            for (v, b) in b.iter_mut().enumerate() {
-                // SAFETY: the caller promises `k` rows of `N` vectors.
-                *b = unsafe { V::load(self.b.add(p * self.b_row + v * V::LANES)) };
+        // Counting takes a share of the processor that another thread on the same core may want.
+        let whole = self.k / UNROLLED * UNROLLED;
+        for p in (0..whole).step_by(UNROLLED) {
+            for q in 0..UNROLLED {
+                // SAFETY: passed on from the caller.
+                unsafe { self.step(p + q, &mut sums) };
             }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: the caller promises `M` rows of `k` elements.
-                let a = V::all(unsafe { *self.a.add(i * self.a_row + p * self.a_column) });
-                for (sum, &b) in sums.iter_mut().zip(&b) {
-                    *sum = a.mul_add(b, *sum);
-                }
-            }
+        }
+        for p in whole..self.k {
+            // SAFETY: as above.
+            unsafe { self.step(p, &mut sums) };
         }
         for (i, sums) in sums.iter().enumerate() {
             // SAFETY: the caller promises `M` rows of `columns` elements.
