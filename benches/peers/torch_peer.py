@@ -3,7 +3,7 @@
 Gradients come from `torch.autograd.grad` and are added to the weights in place, all arrays in one call: the
 least that an eager step can do. Weights are [outputs, inputs], as `torch.nn.Linear` keeps them.
 
-  pip install torch --index-url https://download.pytorch.org/whl/cpu
+  pip install torch
 """
 import common
 

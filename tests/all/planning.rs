@@ -155,6 +155,14 @@ fn what_follows_a_late_scalar_is_still_cut() {
     assert!(!stage.contains("in 1 panel"), "{plan}");
 }
 
+/// Two states of one shape.
+fn weights() -> (States, [wengert::State; 2]) {
+    let mut states = States::new();
+    let w = states.add("w", numbers(&[64, 20], 3)).unwrap();
+    let v = states.add("v", numbers(&[64, 20], 4)).unwrap();
+    (states, [w, v])
+}
+
 #[test]
 fn products_are_added_to_states_in_place_where_nothing_else_reads_them() {
     fn step<'t>(t: &'t Recorder, states: &[wengert::State; 2], crossed: bool) -> [Var<'t>; 1] {
@@ -170,11 +178,7 @@ fn products_are_added_to_states_in_place_where_nothing_else_reads_them() {
     for crossed in [false, true] {
         let mut ends = Vec::new();
         for exact in [false, true] {
-            let mut states = States::new();
-            let both = [
-                states.add("w", numbers(&[64, 20], 3)).unwrap(),
-                states.add("v", numbers(&[64, 20], 4)).unwrap(),
-            ];
+            let (mut states, both) = weights();
             let record = |t: &Recorder| t.outputs(step(t, &both, crossed));
             let program = if exact {
                 Program::record_exact(&states, record).unwrap()
@@ -203,11 +207,7 @@ fn momentum_in_place_is_momentum() {
     let (x, d) = (numbers(&[40, 64], 1), numbers(&[40, 20], 2));
     let mut ends = Vec::new();
     for exact in [false, true] {
-        let mut states = States::new();
-        let both = [
-            states.add("w", numbers(&[64, 20], 3)).unwrap(),
-            states.add("v", numbers(&[64, 20], 4)).unwrap(),
-        ];
+        let (mut states, both) = weights();
         let record = |t: &Recorder| {
             let (x, d) = (t.input(DType::F64, [40, 64]), t.input(DType::F64, [40, 20]));
             let (w, v) = (t.state(both[0]), t.state(both[1]));
@@ -282,4 +282,43 @@ fn what_is_added_to_is_written_once_and_only_by_runs_that_succeed() {
         }
         assert_eq!(snapshot.get(w).unwrap().to_f64(), start.to_f64());
     }
+}
+
+#[test]
+fn the_models_of_the_benchmark_keep_the_law() {
+    fn network<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let (mut h, layers) = (x[0] * (1.0 / 255.0), &x[1..]);
+        for (i, layer) in layers.chunks_exact(2).enumerate() {
+            h = h.matmul(layer[0]) + layer[1];
+            h = if 2 * i + 2 < layers.len() { h.relu() } else { h };
+        }
+        let labels = t.constant(ndarray::Array1::from_shape_fn(60, |i| (i % 10) as u32));
+        let loss = h.cross_entropy(labels);
+        let g = loss.gradients(layers.iter().copied());
+        std::iter::once(loss).chain(layers.iter().map(|&w| w - g[w] * 0.1)).collect()
+    }
+    planned_is_trivial(&network, &[&[60, 40], &[40, 50], &[50], &[50, 10], &[10]]);
+    planned_is_trivial(&network, &[&[60, 40], &[40, 64], &[64], &[64, 70], &[70], &[70, 10], &[10]]);
+    fn product<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let labels = t.constant(ndarray::Array1::from_shape_fn(60, |i| (i % 10) as u32));
+        let g = x[0].matmul(x[1]).cross_entropy(labels).gradients([x[1]]);
+        t.jvp(&[g[x[1]]], &[(x[1], x[2])])
+    }
+    planned_is_trivial(&product, &[&[60, 40], &[40, 10], &[40, 10]]);
+    fn mixture<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let away = x[0].matmul(x[1].t()).reshape([60, 5, 4]) - x[2];
+        let value = (x[3] - (away * away).sum(2) * 0.5).logsumexp(1).sum(());
+        let g = value.gradients([x[1], x[2], x[3]]);
+        vec![value, g[x[1]], g[x[2]], g[x[3]]]
+    }
+    planned_is_trivial(&mixture, &[&[60, 4], &[20, 4], &[5, 4], &[5]]);
+}
+
+#[test]
+fn a_program_for_one_run_says_that_it_has_no_profile() {
+    let program =
+        Program::record_once(&States::new(), |t| t.outputs(t.input(DType::F64, [2]).exp())).unwrap();
+    let mut workspace = program.workspace().unwrap();
+    let found = program.profile(&mut workspace, &mut States::new(), (&ndarray::arr1(&[1.0, 2.0]),));
+    assert!(matches!(found.expect_err("no steps").kind(), ErrorKind::Argument(_)));
 }

@@ -121,13 +121,13 @@ impl Program {
             return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
         }
         let tape = Arc::new(tape);
-        let planned = match passes {
-            Passes::None => tape.clone(),
-            Passes::Exact | Passes::All => Arc::new(optimise(&tape, passes == Passes::All)),
-        };
-        let plan = match passes {
-            Passes::None => Plan::rows(&planned, Level::best())?,
-            Passes::Exact | Passes::All => Plan::new(&planned, Level::best(), passes == Passes::All)?,
+        let (level, rounding) = (Level::best(), passes == Passes::All);
+        let (planned, plan) = if passes == Passes::None {
+            (tape.clone(), Plan::rows(&tape, level)?)
+        } else {
+            let planned = Arc::new(optimise(&tape, rounding));
+            let plan = Plan::new(&planned, level, rounding)?;
+            (planned, plan)
         };
         Ok(Self { tape, planned, plan: Arc::new(plan), observed })
     }
@@ -235,7 +235,8 @@ impl Program {
     }
 
     /// Runs the program and updates the states, and tells what each step of the plan took. Taking the time
-    /// costs some 50 ns for each call of a kernel.
+    /// costs some 50 ns for each call of a kernel. An error for a program that was recorded to run
+    /// [once](Self::record_once): its plan has no steps.
     ///
     /// ```
     /// use wengert::{DType::F64, Program, States};

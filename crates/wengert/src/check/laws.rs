@@ -163,8 +163,9 @@ fn stack(tensors: &[Tensor]) -> Result<Tensor> {
     }
 }
 
-/// The tape passes its type-checker, before and after the passes over it, which change it by rounding at most; planned exactly, by its trivial plan and row by row it gives the same bits; so does a later
-/// run in a workspace that other numbers went through; in f32 it tracks f64.
+/// The tape passes its type-checker, before and after the passes over it, which change its results by rounding
+/// at most. Planned exactly, by its trivial plan and row by row it gives the same bits; so does a later run in a
+/// workspace that other numbers went through; in f32 it tracks f64.
 pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     optimising(f, inputs)?;
     let program = recorded(Passes::Exact, f, inputs)?;

@@ -180,11 +180,9 @@ fn renames(tape: &Tape, index: usize) -> Option<Value> {
     let Op::Linear(op) = &row.op else { return None };
     let (from, ty) = (*row.operands.first()?, row.results.first()?);
     let before = tape.ty(from)?;
-    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
     let same =
         row.results.len() == 1 && before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();
-    let own = ty.shape.strides();
-    (same && (0..ty.shape.rank()).all(|a| ty.shape[a] == 1 || strides[a] == own[a])).then_some(from)
+    (same && op.index_map(&before)?.keeps_order(ty.shape)).then_some(from)
 }
 
 /// The rows that are needed when some operands are read through others.

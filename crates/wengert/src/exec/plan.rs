@@ -37,7 +37,7 @@ pub(super) enum Place {
 pub(super) struct Slot {
     pub(super) place: Place,
     pub(super) ty: TensorType,
-    /// Elements.
+    /// Elements in memory: others than the type's where an operand is read through another row.
     pub(super) len: usize,
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::compute::Spent;
 use super::plan::{Action, Plan};
 use super::run::{Inputs, Store, Workspace, run};
-use crate::error::{Result, Site};
+use crate::error::{ErrorKind, Result, Site};
 use crate::ir::{Op, States, Tape};
 
 /// What one step of a plan took in a run.
@@ -71,6 +71,11 @@ pub(crate) fn profile(
     states: &mut States,
     inputs: &dyn Inputs,
 ) -> Result<Profile> {
+    if plan.by_rows.is_some() {
+        return Err(
+            ErrorKind::Argument("a program recorded to run once has no steps to profile".into()).into()
+        );
+    }
     let clock: Vec<Spent> = plan.steps.iter().map(|_| Spent::default()).collect();
     run(plan, tape, workspace, Store::Exclusive(states), inputs, Some(&clock))?;
     let steps = plan.steps.iter().zip(&clock).map(|(step, spent)| {

@@ -12,7 +12,7 @@ use super::var::Var;
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Fault};
 use crate::kernels::{Applied, Lane, Level, Map, Own, Real, map};
-use crate::shape::{MAX_RANK, TensorType};
+use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::tensor::Tensor;
 
 /// The variables a rule emits, one per result.
@@ -286,6 +286,15 @@ pub enum IndexMap {
         /// How many are.
         count: usize,
     },
+}
+
+impl IndexMap {
+    /// Whether element `i` of a result of this shape is the operand's element `i`.
+    pub fn keeps_order(&self, shape: Shape) -> bool {
+        let Self::Strided { offset: 0, strides } = self else { return false };
+        let own = shape.strides();
+        (0..shape.rank()).all(|a| shape[a] == 1 || strides[a] == own[a])
+    }
 }
 
 /// An op that is linear, jointly, in some operands; the others are parameters.

@@ -58,12 +58,5 @@ fn identity(tape: &Tape, row: &Row) -> bool {
         return false;
     };
     let Some(before) = tape.ty(*from).filter(|before| before == ty) else { return false };
-    match op.index_map(&before) {
-        Some(IndexMap::Scale(factor)) => factor == 1.0,
-        Some(IndexMap::Strided { offset: 0, strides }) => {
-            let own = ty.shape.strides();
-            (0..ty.shape.rank()).all(|a| ty.shape[a] == 1 || strides[a] == own[a])
-        }
-        _ => false,
-    }
+    op.index_map(&before).is_some_and(|map| map == IndexMap::Scale(1.0) || map.keeps_order(ty.shape))
 }

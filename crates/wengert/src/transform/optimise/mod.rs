@@ -54,9 +54,9 @@ pub const PASSES: [Pass; 5] = [
     Pass { name: "merge what became equal", exact: true, run: equal::merge },
 ];
 
-/// A tape after the exact passes, or after all of them.
+/// A tape after the passes before the first that rounds, or after all of them.
 pub(crate) fn optimise(tape: &Tape, rounding: bool) -> Tape {
-    let mut passes = PASSES.iter().filter(|pass| pass.exact || rounding);
+    let mut passes = PASSES.iter().take_while(|pass| pass.exact || rounding);
     let first = passes.next().map_or_else(|| tape.clone(), |pass| pass.apply(tape));
     passes.fold(first, |tape, pass| pass.apply(&tape))
 }

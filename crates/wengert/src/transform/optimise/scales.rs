@@ -24,8 +24,12 @@ pub(super) fn gather(tape: &Tape) -> Tape {
         let scales = tape.rows().iter().filter(|r| factor(tape, r).is_some());
         scales.map(|r| r.results[0].shape.elements()).fold(0, usize::saturating_add)
     };
+    let before = scaled(tape);
+    if before == 0 {
+        return tape.clone();
+    }
     let gathered = raise(&sink(tape));
-    if scaled(&gathered) <= scaled(tape) { gathered } else { tape.clone() }
+    if scaled(&gathered) <= before { gathered } else { tape.clone() }
 }
 
 /// The number that a row multiplies floats by, if that is all it does.
@@ -52,8 +56,11 @@ fn moderate(factor: f64) -> bool {
     (LARGEST.recip()..=LARGEST).contains(&factor.abs())
 }
 
-fn scale(factor: f64) -> Op {
-    Op::linear(Scale { factor })
+/// Adds a row that multiplies a new value by a number.
+fn scale(new: &mut Rewrite<'_>, base: Value, factor: f64, origin: Origin) -> Value {
+    let ty = new.rows[base.row as usize].results[base.result as usize];
+    let (operands, results) = (std::iter::once(base).collect(), std::iter::once(ty).collect());
+    Value { row: new.push(Row { op: Op::linear(Scale { factor }), operands, results, origin }), result: 0 }
 }
 
 /// Values on their way down: numbers times new ones.
@@ -79,10 +86,7 @@ impl Sink<'_> {
         if let Some(&made) = self.made.get(&(base, factor.to_bits())) {
             return made;
         }
-        let ty = self.new.rows[base.row as usize].results[base.result as usize];
-        let operands = std::iter::once(base).collect();
-        let row = Row { op: scale(factor), operands, results: std::iter::once(ty).collect(), origin };
-        let made = Value { row: self.new.push(row), result: 0 };
+        let made = scale(&mut self.new, base, factor, origin);
         self.made.insert((base, factor.to_bits()), made);
         made
     }
@@ -200,14 +204,7 @@ fn raise(tape: &Tape) -> Tape {
         }
         for (o, operand) in operands.iter_mut().enumerate() {
             if let Some(&(own, origin)) = moved.get(&(i as u32, o)) {
-                let ty = new.rows[operand.row as usize].results[operand.result as usize];
-                let scaled = Row {
-                    op: scale(own),
-                    operands: std::iter::once(*operand).collect(),
-                    results: std::iter::once(ty).collect(),
-                    origin,
-                };
-                *operand = Value { row: new.push(scaled), result: 0 };
+                *operand = scale(&mut new, *operand, own, origin);
             }
         }
         new.keep(row, operands);
