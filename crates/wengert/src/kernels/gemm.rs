@@ -20,8 +20,8 @@ const PANEL: usize = 32 << 10;
 const MC: usize = 16 * MR;
 /// How many panels ahead of its copies packing fetches.
 const AHEAD: usize = 4;
-/// Steps along `k` between two looks at where it ends.
-const UNROLLED: usize = 4;
+/// Rows of a transposed `B` that are packed at a time.
+const TURNED: usize = 128;
 /// The widest register, in bytes.
 const WIDEST: usize = 64;
 /// With at most this many rows `B` is read where it lies.
@@ -168,14 +168,18 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
                     }
                 }
             } else {
-                // Column by column, as the operand holds them side by side.
-                for j in 0..width {
-                    let to = panel[j..].iter_mut().step_by(width);
-                    if j < used {
-                        let from = b[(column + j) * strides.columns..].iter().step_by(strides.rows.max(1));
-                        to.zip(from).for_each(|(to, &x)| *to = x);
-                    } else {
-                        to.for_each(|to| *to = T::default());
+                // Column by column, as the operand holds them side by side, and few rows at a time, so that
+                // what was written stays in the first cache until the lines are full.
+                for (block, panel) in panel.chunks_mut(TURNED * width).enumerate() {
+                    for j in 0..width {
+                        let to = panel[j..].iter_mut().step_by(width);
+                        if j < used {
+                            let first = (column + j) * strides.columns + block * TURNED * strides.rows;
+                            let from = b[first..].iter().step_by(strides.rows.max(1));
+                            to.zip(from).for_each(|(to, &x)| *to = x);
+                        } else {
+                            to.for_each(|to| *to = T::default());
+                        }
                     }
                 }
             }
@@ -301,10 +305,11 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         // SAFETY: `gemm` checked that all of A, B and C lie inside their slices, and the rows
                         // and columns of this tile are among theirs; packed panels are whole vectors wide.
                         unsafe {
-                            if columns > V::LANES {
-                                tile.rows::<V, NV>(rows);
-                            } else {
-                                tile.rows::<V, 1>(rows);
+                            match (columns > V::LANES, column < whole, pack_a) {
+                                (true, false, true) => tile.rows::<V, NV, PACKED>(rows),
+                                (true, false, _) if a_column == 1 => tile.rows::<V, NV, ROWS>(rows),
+                                (true, ..) => tile.rows::<V, NV, ANY>(rows),
+                                _ => tile.rows::<V, 1, ANY>(rows),
                             }
                         }
                         i += rows;
@@ -344,6 +349,16 @@ fn pack_left<T: Real>(
     }
 }
 
+// Where the elements of a tile lie. What is known when compiling takes no instructions in the loop along `k`,
+// and no share of the processor that another thread on the same core may want.
+
+/// Wherever the strides of the tile say.
+pub(super) const ANY: u8 = 0;
+/// Those of a row of `A` side by side, and `B` as it is packed.
+const ROWS: u8 = 1;
+/// `A` and `B` as they are packed.
+const PACKED: u8 = 2;
+
 /// One tile of `C` and one block of `k`.
 pub(super) struct Tile<T> {
     pub(super) k: usize,
@@ -363,40 +378,16 @@ impl<T: Real> Tile<T> {
     /// `rows` rows of `A` and `C`, `k` rows of `B` that are `N` vectors wide, and `columns` columns of
     /// `C` lie in memory that may be read, and for `C` written.
     #[inline(always)]
-    pub(super) unsafe fn rows<V: Vector<Scalar = T>, const N: usize>(&self, rows: usize) {
+    pub(super) unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const L: u8>(&self, rows: usize) {
         // SAFETY: passed on from the caller.
         unsafe {
             match rows {
-                1 => self.compute::<V, 1, N>(),
-                2 => self.compute::<V, 2, N>(),
-                3 => self.compute::<V, 3, N>(),
-                4 => self.compute::<V, 4, N>(),
-                5 => self.compute::<V, 5, N>(),
-                _ => self.compute::<V, MR, N>(),
-            }
-        }
-    }
-
-    /// Adds the products of column `p` of `A` and row `p` of `B`.
-    ///
-    /// # Safety
-    /// As for [`rows`](Self::rows), with `M` rows; `p` is below `k`.
-    #[inline(always)]
-    unsafe fn step<V: Vector<Scalar = T>, const M: usize, const N: usize>(
-        &self,
-        p: usize,
-        sums: &mut [[V; N]; M],
-    ) {
-        let mut b = [V::all(T::default()); N];
-        for (v, b) in b.iter_mut().enumerate() {
-            // SAFETY: the caller promises `k` rows of `N` vectors.
-            *b = unsafe { V::load(self.b.add(p * self.b_row + v * V::LANES)) };
-        }
-        for (i, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller promises `M` rows of `k` elements.
-            let a = V::all(unsafe { *self.a.add(i * self.a_row + p * self.a_column) });
-            for (sum, &b) in sums.iter_mut().zip(&b) {
-                *sum = a.mul_add(b, *sum);
+                1 => self.compute::<V, 1, N, L>(),
+                2 => self.compute::<V, 2, N, L>(),
+                3 => self.compute::<V, 3, N, L>(),
+                4 => self.compute::<V, 4, N, L>(),
+                5 => self.compute::<V, 5, N, L>(),
+                _ => self.compute::<V, MR, N, L>(),
             }
         }
     }
@@ -404,20 +395,28 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// As for [`rows`](Self::rows), with `M` rows.
     #[inline(always)]
-    unsafe fn compute<V: Vector<Scalar = T>, const M: usize, const N: usize>(&self) {
+    unsafe fn compute<V: Vector<Scalar = T>, const M: usize, const N: usize, const L: u8>(&self) {
         let zero = V::all(T::default());
         let mut sums = [[zero; N]; M];
-        // Counting takes a share of the processor that another thread on the same core may want.
-        let whole = self.k / UNROLLED * UNROLLED;
-        for p in (0..whole).step_by(UNROLLED) {
-            for q in 0..UNROLLED {
-                // SAFETY: passed on from the caller.
-                unsafe { self.step(p + q, &mut sums) };
+        let b_row = if L == ANY { self.b_row } else { N * V::LANES };
+        for p in 0..self.k {
+            let mut b = [zero; N];
+            for (v, b) in b.iter_mut().enumerate() {
+                // SAFETY: the caller promises `k` rows of `N` vectors.
+                *b = unsafe { V::load(self.b.add(p * b_row + v * V::LANES)) };
             }
-        }
-        for p in whole..self.k {
-            // SAFETY: as above.
-            unsafe { self.step(p, &mut sums) };
+            for (i, sums) in sums.iter_mut().enumerate() {
+                let at = match L {
+                    PACKED => p * M + i,
+                    ROWS => i * self.a_row + p,
+                    _ => i * self.a_row + p * self.a_column,
+                };
+                // SAFETY: the caller promises `M` rows of `k` elements.
+                let a = V::all(unsafe { *self.a.add(at) });
+                for (sum, &b) in sums.iter_mut().zip(&b) {
+                    *sum = a.mul_add(b, *sum);
+                }
+            }
         }
         for (i, sums) in sums.iter().enumerate() {
             // SAFETY: the caller promises `M` rows of `columns` elements.

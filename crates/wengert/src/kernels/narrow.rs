@@ -4,7 +4,7 @@
 //! axis here: along `k` where the elements of a row of `A` lie side by side in memory, along the rows of
 //! `C` where those of a column of `A` do.
 
-use super::gemm::{Strides, Tile};
+use super::gemm::{ANY, Strides, Tile};
 use super::simd::{Real, Vector};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
@@ -24,7 +24,7 @@ pub(super) fn columns(n: usize, lanes: usize, a: Strides) -> usize {
     let rest = n % lanes;
     match (a.rows, a.columns) {
         // Where they fill up a pair of registers, more or less, they come at no cost.
-        (_, 1) if rest <= lanes / 2 && n.div_ceil(lanes) % 2 == 1 => rest,
+        (_, 1) if rest <= lanes / 4 || (rest <= lanes / 2 && n.div_ceil(lanes) % 2 == 1) => rest,
         (1, _) if n <= MOST => n,
         (1, _) if rest <= lanes / 2 => rest,
         _ => 0,
@@ -143,7 +143,9 @@ impl<T: Real> Narrow<'_, T> {
                         // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or
                         // their copy in scratch, have the registers read here; and `collected` has them for
                         // each of the columns, as a strip is whole registers long.
-                        unsafe { if both { tile.rows::<V, 2>(count) } else { tile.rows::<V, 1>(count) } };
+                        unsafe {
+                            if both { tile.rows::<V, 2, ANY>(count) } else { tile.rows::<V, 1, ANY>(count) }
+                        };
                         j += count;
                     }
                     if both {
