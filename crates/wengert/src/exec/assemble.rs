@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::arena::ALIGN;
+use super::folds;
 use super::layout::{Span, arrange};
 use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{
@@ -24,8 +25,9 @@ impl Plan {
     /// A plan of a tape that keeps every bit of its trivial one; or, where `rounding` is allowed, adds products
     /// to states in another order.
     pub(crate) fn new(tape: &Tape, level: Level, rounding: bool) -> Result<Self> {
-        let mut graph = Graph::new(tape)?;
+        let mut graph = Graph::new(tape, rounding)?;
         let mut rounds = schedule(&mut graph);
+        folds::make_room(&mut graph, &rounds)?;
         let mut plan = Self::empty(level, tape.inputs(), tape.states());
         let commits = store(&mut graph, &mut rounds, rounding, &mut plan.stored);
         let uses = Uses::new(&graph, &rounds, &mut plan);
@@ -269,7 +271,10 @@ impl Uses {
                         let bytes = graph.arrays[s.array as usize].ty.bytes();
                         bytes > SECOND_CACHE && !n.cuts(o, group.units, &graph.arrays)
                     };
-                    let product = matches!(&n.action, Action::Compute(Op::Bilinear(_)));
+                    let product = matches!(
+                        &n.action,
+                        Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _)
+                    );
                     let heavy = product || n.operands.iter().enumerate().any(large);
                     let stores = n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
                     // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
@@ -370,7 +375,8 @@ impl Uses {
         let mut nodes: Vec<Option<Node>> = graph.nodes.into_iter().map(Some).collect();
         for step in &self.steps {
             let Some(node) = nodes[step.node].take() else { continue };
-            let (units, tile) = (plan.stages[step.stage].units, plan.passes[step.pass].tile);
+            let &Stage { units, panels, .. } = &plan.stages[step.stage];
+            let tile = plan.passes[step.pass].tile;
             let view = |array: u32, cut: bool| {
                 let elements = graph.arrays[array as usize].ty.shape.elements();
                 View { slot: array, unit: (cut && units > 1).then(|| elements / units) }
@@ -387,15 +393,26 @@ impl Uses {
                 }
             }
             let strided = node.operands.iter().any(|s| s.strides.is_some());
-            plan.scratch = plan.scratch.max(node.scratch);
+            let (scratch, part) = match &node.action {
+                Action::Fold(op, ty) => {
+                    let scratch = folds::memory(op, &node.operands, &graph.arrays, (units, panels, tile));
+                    (scratch, Some(ty.shape.elements()))
+                }
+                _ => (node.scratch, None),
+            };
+            plan.scratch = plan.scratch.max(scratch);
             plan.steps.push(Step {
                 row: node.row,
                 operands,
                 strides: strided.then(|| node.operands.iter().map(|s| s.strides).collect()),
-                results: node.results.iter().map(|&r| view(r, true)).collect(),
+                results: match part {
+                    // A part for each panel.
+                    Some(_) => node.results.iter().map(|&slot| View { slot, unit: part }).collect(),
+                    None => node.results.iter().map(|&r| view(r, true)).collect(),
+                },
                 prepared: node.prepared,
                 blocks: node.blocks / units,
-                scratch: node.scratch,
+                scratch,
                 accumulate: node.accumulate,
                 action: node.action,
             });

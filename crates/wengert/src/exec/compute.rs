@@ -1,6 +1,6 @@
 //! Computing the steps of a plan.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -8,11 +8,12 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::arena::Block;
+use super::folds::slab;
 use super::plan::{Action, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Call, Operand, Preparation, ResultMut};
+use crate::ir::{Call, Operand, Preparation, ResultMut, eval_within};
 use crate::shape::TensorType;
 
 /// All places of one run.
@@ -37,7 +38,8 @@ pub(crate) struct Spent {
 /// The part of a stage that one thread computes at a time.
 struct Tile {
     units: Range<usize>,
-    /// Where the panel begins that the tile belongs to.
+    /// The panel that the tile belongs to, and where it begins.
+    index: usize,
     panel: usize,
     thread: usize,
 }
@@ -90,7 +92,7 @@ impl Memory<'_> {
             while at < end {
                 let units = at..(at + pass.tile).min(end);
                 at = units.end;
-                let tile = Tile { units, panel: start, thread };
+                let tile = Tile { units, index: panel, panel: start, thread };
                 for (step, index) in self.plan.steps[pass.steps.clone()].iter().zip(pass.steps.clone()) {
                     let clock = self.clock.map(|_| Instant::now());
                     self.step(step, &tile).map_err(|kind| (index, kind))?;
@@ -192,6 +194,16 @@ impl Memory<'_> {
         unsafe { block.slice_mut(offset, self.plan.slots[view.slot as usize].ty.dtype, len) }
     }
 
+    /// The memory of a thread that a step may do with as it likes.
+    ///
+    /// # Safety
+    /// No other user of it lives at the same time.
+    unsafe fn scratch<'b>(&self, step: &Step, tile: &Tile) -> &'b mut [u64] {
+        let Plan { arena, local, scratch, .. } = *self.plan;
+        // SAFETY: behind all arrays each thread has memory of its own; the rest is passed on to the caller.
+        unsafe { self.blocks[0].words(arena + tile.thread * (local + scratch) + local, step.scratch) }
+    }
+
     fn step(&self, step: &Step, tile: &Tile) -> Result<(), ErrorKind> {
         // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
         // round that share an array for writing do so in different units, and the operands of a step are
@@ -220,10 +232,8 @@ impl Memory<'_> {
                 };
                 let mut results: SmallVec<[ResultMut<'_>; INLINE]> =
                     step.results.iter().map(result).collect();
-                let scratch =
-                    self.plan.arena + tile.thread * (self.plan.local + self.plan.scratch) + self.plan.local;
-                // SAFETY: behind all arrays each thread has memory of its own.
-                let scratch = unsafe { self.blocks[0].words(scratch, step.scratch) };
+                // SAFETY: see above.
+                let scratch = unsafe { self.scratch(step, tile) };
                 let prepared = step.prepared.map(|slot| View { slot, unit: None });
                 // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
@@ -251,6 +261,40 @@ impl Memory<'_> {
                     .prepare(Preparation { operands: &operands, pieces, out, level })
                     .map_err(ErrorKind::Fault)
             }
+            Action::Fold(op, ty) => {
+                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+                let rows = |o: &Operand<'_>| {
+                    slab(o.ty, o.data.len() / o.ty.shape.iter().skip(1).product::<usize>().max(1))
+                };
+                let types: SmallVec<[TensorType; INLINE]> = operands.iter().map(rows).collect();
+                let slabs = operands.iter().zip(&types).map(|(o, ty)| Operand { ty, ..*o });
+                let slabs: SmallVec<[Operand<'_>; INLINE]> = slabs.collect();
+                let own = Tile { units: tile.index..tile.index + 1, panel: tile.index, ..*tile };
+                // SAFETY: see above; no other panel has this part.
+                let mut part = step.results.first().map(|view| unsafe { self.write(*view, &own) });
+                let mut parts: SmallVec<[ResultMut<'_>; 1]> =
+                    part.take().into_iter().map(|data| ResultMut { ty, data }).collect();
+                // SAFETY: see above.
+                let memory = unsafe { self.scratch(step, tile) };
+                let further = tile.units.start != tile.panel;
+                eval_within(kernel, &slabs, &mut parts, memory, level, further).map_err(ErrorKind::Fault)
+            }
+            Action::Join => {
+                let out = step.results.first().map(write);
+                let start = tile.units.start * step.blocks;
+                let part =
+                    step.results.first().map_or(0, |r| self.plan.slots[r.slot as usize].ty.shape.elements());
+                let joined = match (out, operands.first().map(|o| o.data)) {
+                    (Some(SliceMut::F32(out)), Some(Slice::F32(x))) => {
+                        level.loops(|| join(out, x, start, part))
+                    }
+                    (Some(SliceMut::F64(out)), Some(Slice::F64(x))) => {
+                        level.loops(|| join(out, x, start, part))
+                    }
+                    _ => None,
+                };
+                joined.ok_or(ErrorKind::Fault(Fault::Type))
+            }
             Action::Guard { recorded } => {
                 let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
                 if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
@@ -270,4 +314,18 @@ impl Memory<'_> {
             }
         }
     }
+}
+
+/// Adds up parts of this length, from `start` on in each, in their order.
+#[inline(always)]
+fn join<T: Copy + AddAssign>(out: &mut [T], parts: &[T], start: usize, part: usize) -> Option<()> {
+    for (i, x) in parts.chunks_exact(part.max(1)).enumerate() {
+        let x = x.get(start..start + out.len())?;
+        if i == 0 {
+            out.copy_from_slice(x);
+        } else {
+            out.iter_mut().zip(x).for_each(|(o, &x)| *o += x);
+        }
+    }
+    Some(())
 }

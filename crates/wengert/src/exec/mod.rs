@@ -4,6 +4,7 @@ mod arena;
 mod assemble;
 mod compute;
 mod eager;
+mod folds;
 mod layout;
 mod nodes;
 mod plan;

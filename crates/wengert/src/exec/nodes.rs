@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
+use super::folds;
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -99,9 +100,10 @@ impl Graph {
         (node, copy)
     }
 
-    pub(super) fn new(tape: &Tape) -> Result<Self> {
+    pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
         let mut b = Builder {
             tape,
+            rounding,
             first: vec![NONE; tape.rows().len()],
             fills: HashMap::new(),
             filled: HashMap::new(),
@@ -162,7 +164,9 @@ fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
     let from = *row.operands.first()?;
     let before = tape.ty(from)?;
     let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
-    if row.results.len() != 1 || before.dtype != row.results[0].dtype {
+    // Another shape of the same elements needs no strides, and can be cut.
+    let renamed = renames(tape, value.row as usize).is_some();
+    if renamed || row.results.len() != 1 || before.dtype != row.results[0].dtype {
         return None;
     }
     let mut forward = Strides::default();
@@ -205,6 +209,8 @@ fn live(tape: &Tape, views: &Views) -> Vec<bool> {
 
 struct Builder<'a> {
     tape: &'a Tape,
+    /// Whether sums may be added in another order.
+    rounding: bool,
     /// The array of each row's first result; those of the others follow it.
     first: Vec<u32>,
     /// The constant of each number and element type.
@@ -279,6 +285,13 @@ impl Builder<'_> {
         if let Some(ty) = row.results.iter().find(uneven) {
             return Err(blame(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}"))));
         }
+        let plain = operands.iter().all(|s| s.strides.is_none());
+        if self.rounding
+            && plain
+            && let Some(slabs) = folds::slabs(&row.op, &types, &row.results)
+        {
+            return self.fold(index, operands, slabs, kernel.map_or(0, |k| k.work(&types, &row.results)));
+        }
         let scratch = kernel.map_or(0, |k| k.scratch(&types));
         if scratch > isize::MAX as usize / 2 {
             return Err(ErrorKind::Memory { bytes: scratch }.into());
@@ -335,6 +348,36 @@ impl Builder<'_> {
             infallible,
             accumulate: false,
         });
+        Ok(())
+    }
+
+    /// The nodes of a row that is computed slab by slab: its parts, and their sum.
+    fn fold(
+        &mut self,
+        index: usize,
+        mut operands: SmallVec<[Source; 3]>,
+        slabs: usize,
+        work: usize,
+    ) -> Result<()> {
+        let (row, ty) = (&self.tape.rows()[index], self.tape.rows()[index].results[0]);
+        operands.iter_mut().for_each(|source| source.cut = true);
+        let maker = self.graph.nodes.len() as u32;
+        // How many parts there are is known when panels are.
+        let parts = self.array(ty, None, Some(maker))?;
+        self.first[index] = self.array(ty, None, Some(maker + 1))?;
+        let action = Action::Fold(row.op.clone(), ty);
+        self.graph.nodes.push(Node {
+            action,
+            operands,
+            blocks: slabs,
+            work,
+            ..Node::copy(index as u32, parts, parts, ty)
+        });
+        let sum = Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], ty) };
+        self.graph.nodes.push(sum);
+        if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
+            operands[0].cut = false;
+        }
         Ok(())
     }
 

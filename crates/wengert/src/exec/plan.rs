@@ -64,6 +64,10 @@ pub(super) enum Action {
     Prepare(Op, usize),
     /// Compares a predicate with the recorded outcome.
     Guard { recorded: bool },
+    /// Computes a row on slabs of its operands: each panel adds up its own part of the result, of this type.
+    Fold(Op, TensorType),
+    /// Adds up the parts of a fold.
+    Join,
     /// Copies elements.
     Copy,
 }
@@ -75,6 +79,8 @@ impl Action {
             Self::Compute(op) => op.name().into(),
             Self::Prepare(op, _) => format!("pack for {}", op.name()).into(),
             Self::Guard { .. } => "guard".into(),
+            Self::Fold(op, _) => format!("{} by panels", op.name()).into(),
+            Self::Join => "sum of panels".into(),
             Self::Copy => "copy".into(),
         }
     }

@@ -89,7 +89,9 @@ pub(crate) fn profile(
             time: Duration::from_nanos(spent.nanoseconds.load(Relaxed)),
             bytes: step.operands.iter().chain(&step.results).map(bytes).sum(),
             flops: match &step.action {
-                Action::Compute(op @ Op::Bilinear(_)) => flops(op, tape, step.row as usize),
+                Action::Compute(op @ Op::Bilinear(_)) | Action::Fold(op @ Op::Bilinear(_), _) => {
+                    flops(op, tape, step.row as usize)
+                }
                 _ => 0,
             },
         }

@@ -8,7 +8,9 @@ use crate::ir::Op;
 
 /// The work of a panel: what takes much longer than to hand it to another thread.
 const PANEL: usize = 1 << 15;
-const MOST_PANELS: usize = 64;
+pub(super) const MOST_PANELS: usize = 64;
+/// The same where a product is summed panel by panel.
+const MOST_PARTS: usize = 8;
 /// The work that is worth a call of its own.
 const CALL: usize = 512;
 /// Units of a panel that multiplies matrices, at least: with fewer rows the other matrix is read too often.
@@ -163,7 +165,7 @@ fn default_units(node: &Node, graph: &Graph) -> usize {
     if node.blocks <= 1 {
         return 1;
     }
-    if matches!(node.action, Action::Prepare(..)) {
+    if matches!(node.action, Action::Prepare(..) | Action::Fold(..)) {
         return node.blocks;
     }
     let shape =
@@ -183,7 +185,7 @@ fn panels(group: &Group, graph: &Graph) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
-        Action::Compute(Op::Bilinear(_)) => {
+        Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _) => {
             let other = n.prepared.map_or(0, |p| graph.arrays[p as usize].ty.bytes());
             if other > SECOND_CACHE { MANY_ROWS } else { ROWS }
         }
@@ -191,7 +193,10 @@ fn panels(group: &Group, graph: &Graph) -> usize {
     });
     // A panel is a call for every node: not worth it where each has little to do.
     let calls = work / (CALL * group.nodes.len().max(1));
-    let most = (group.units / rows.max().unwrap_or(1)).min(calls).clamp(1, MOST_PANELS);
+    // Every panel has a part of each folded product, which is written and read once more.
+    let parts = nodes().any(|n| matches!(n.action, Action::Fold(Op::Bilinear(_), _)));
+    let most = (group.units / rows.max().unwrap_or(1)).min(calls);
+    let most = most.clamp(1, if parts { MOST_PARTS } else { MOST_PANELS });
     1 << (work / PANEL).clamp(1, most).ilog2()
 }
 

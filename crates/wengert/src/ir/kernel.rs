@@ -190,23 +190,34 @@ pub(crate) fn eval_whole<'a>(
     level: Level,
 ) -> Result<(), Fault> {
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
+    let mut memory = vec![0; memory_of(kernel, &types).div_ceil(8)];
+    eval_within(kernel, operands, results, &mut memory, level, false)
+}
+
+/// Bytes that [`eval_within`] needs besides operands and results: a layout, and scratch.
+pub(crate) fn memory_of(kernel: &dyn Kernel, operands: &[TensorType]) -> usize {
+    kernel.prepared(operands).map_or(0, |p| p.bytes).saturating_add(kernel.scratch(operands))
+}
+
+/// The same in memory of the caller; the results are added to what is there, if asked.
+pub(crate) fn eval_within<'a>(
+    kernel: &dyn Kernel,
+    operands: &[Operand<'a>],
+    results: &mut [ResultMut<'a>],
+    memory: &mut [u64],
+    level: Level,
+    accumulate: bool,
+) -> Result<(), Fault> {
+    let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
     let result_types: ResultTypes = results.iter().map(|r| *r.ty).collect();
-    let mut prepared = Vec::new();
-    if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
-        prepared = vec![0; bytes / 8];
-        kernel.prepare(Preparation { operands, pieces: 0..pieces, out: &mut prepared, level })?;
+    let layout = kernel.prepared(&types);
+    let (prepared, scratch) =
+        memory.split_at_mut_checked(layout.map_or(0, |p| p.bytes / 8)).ok_or(Fault::Type)?;
+    if let Some(Prepared { pieces, .. }) = layout {
+        kernel.prepare(Preparation { operands, pieces: 0..pieces, out: prepared, level })?;
     }
-    let mut scratch = vec![0; kernel.scratch(&types).div_ceil(8)];
     let blocks = 0..kernel.blocks(&types, &result_types);
-    kernel.eval(Call {
-        operands,
-        results,
-        scratch: &mut scratch,
-        prepared: &prepared,
-        blocks,
-        level,
-        accumulate: false,
-    })
+    kernel.eval(Call { operands, results, scratch, prepared, blocks, level, accumulate })
 }
 
 /// The error of a wrong number of operands.

@@ -12,23 +12,32 @@ pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
 
 /// Sums over the middle axis, as a balanced tree of pairs above short runs: the rounding error
 /// grows with the logarithm of the length (Higham, "The accuracy of floating point summation",
-/// 1993).
-pub(crate) fn sum<T>(out: &mut [T], input: &[T], reduced: usize, inner: usize, scratch: &mut [T])
-where
+/// 1993). Writes the sums, or adds them to what is there.
+pub(crate) fn sum<T>(
+    out: &mut [T],
+    input: &[T],
+    (reduced, inner): (usize, usize),
+    accumulate: bool,
+    scratch: &mut [T],
+) where
     T: Copy + Default + Add<Output = T>,
 {
     if inner == 0 {
         return;
     }
     if inner == 1
+        && !accumulate
         && let Some(rows) = short(reduced)
     {
         return rows(out, input);
     }
+    if !accumulate {
+        out.fill(T::default());
+    }
     for (i, out) in out.chunks_exact_mut(inner).enumerate() {
         let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
         if inner == 1 {
-            out[0] = tree(input);
+            out[0] = out[0] + tree(input);
         } else {
             columns(out, input, scratch);
         }
@@ -62,6 +71,8 @@ fn short<T: Copy + Default + Add<Output = T>>(reduced: usize) -> Option<Rows<T>>
 }
 
 const LANES: usize = 8;
+/// Columns whose sums registers hold.
+const COLUMNS: usize = 32;
 
 /// The sum of contiguous numbers.
 fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
@@ -91,16 +102,24 @@ fn run<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// The sums of the columns of a contiguous matrix.
+/// Adds the sums of the columns of a contiguous matrix.
 fn columns<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T], scratch: &mut [T]) {
     let inner = out.len();
     let rows = x.len() / inner;
     if rows <= LEAF {
-        out.fill(T::default());
-        for row in x.chunks_exact(inner) {
-            for (o, &x) in out.iter_mut().zip(row) {
-                *o = *o + x;
+        // A few columns at a time, whose sums stay in registers.
+        let (blocks, _) = out.as_chunks_mut::<COLUMNS>();
+        let whole = blocks.len() * COLUMNS;
+        for (i, sums) in blocks.iter_mut().enumerate() {
+            let mut held = *sums;
+            for row in x.chunks_exact(inner) {
+                let row: &[T] = &row[i * COLUMNS..][..COLUMNS];
+                held.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
             }
+            *sums = held;
+        }
+        for row in x.chunks_exact(inner) {
+            out[whole..].iter_mut().zip(&row[whole..]).for_each(|(o, &x)| *o = *o + x);
         }
         return;
     }
@@ -108,6 +127,7 @@ fn columns<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T], scratch:
     let (a, b) = x.split_at(half * inner);
     columns(out, a, scratch);
     let (right, scratch) = scratch.split_at_mut(inner);
+    right.fill(T::default());
     columns(right, b, scratch);
     for (o, &x) in out.iter_mut().zip(right.iter()) {
         *o = *o + x;
@@ -188,7 +208,7 @@ mod tests {
                 let x: Vec<f64> = (0..2 * rows * inner).map(|i| (i % 97) as f64).collect();
                 let mut out = vec![f64::NAN; 2 * inner];
                 let mut scratch = vec![0.0; sum_scratch(rows, inner)];
-                sum(&mut out, &x, rows, inner, &mut scratch);
+                sum(&mut out, &x, (rows, inner), false, &mut scratch);
                 for (o, &found) in out.iter().enumerate() {
                     let expected: f64 =
                         (0..rows).map(|r| x[(o / inner * rows + r) * inner + o % inner]).sum();
@@ -202,7 +222,7 @@ mod tests {
     fn long_f32_sums_stay_accurate() {
         let x = vec![0.1f32; 10_000_000];
         let mut out = [0.0f32];
-        sum(&mut out, &x, x.len(), 1, &mut []);
+        sum(&mut out, &x, (x.len(), 1), false, &mut []);
         assert!((f64::from(out[0]) / (1e7 * f64::from(0.1f32)) - 1.0).abs() < 1e-6, "{}", out[0]);
     }
 

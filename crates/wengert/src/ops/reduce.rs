@@ -122,6 +122,9 @@ impl Kernel for Sum {
     fn infallible(&self) -> bool {
         true
     }
+    fn accumulates(&self) -> bool {
+        true
+    }
     fn scratch(&self, x: &[TensorType]) -> usize {
         let Some(x) = x.first() else { return 0 };
         let (_, reduced, inner) = x.shape.split_at(self.0.axis, self.0.count);
@@ -134,7 +137,8 @@ impl Kernel for Sum {
             let x = call.operands[0].elements::<T>()?;
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            call.level.loops(|| reduce::sum(out, x, reduced, inner, scratch));
+            let accumulate = call.accumulate;
+            call.level.loops(|| reduce::sum(out, x, (reduced, inner), accumulate, scratch));
             Ok(())
         })
     }
@@ -416,6 +420,6 @@ impl<'t> Var<'t> {
 /// The sum of contiguous numbers, in the order of `sum`.
 pub(crate) fn tree_sum<T: Native + Lane>(x: &[T]) -> T {
     let mut out = [T::default()];
-    reduce::sum(&mut out, x, x.len(), 1, &mut []);
+    reduce::sum(&mut out, x, (x.len(), 1), false, &mut []);
     out[0]
 }
