@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
+use super::pack::{self, pack};
 use super::simd::{Level, Real};
 use crate::error::Fault;
 
@@ -101,12 +102,12 @@ impl Loops {
     /// Elements of the right matrix packed once for all rows; 0 where each call reads it as it is.
     pub(crate) fn packed_len<T>(&self) -> usize {
         let often = self.m.full > FEW && self.outer.is_empty() && self.kernel() == Inner::Gemm;
-        if often { gemm::packed_len::<T>(self.k.full, self.n.full) } else { 0 }
+        if often { pack::packed_len::<T>(self.k.full, self.n.full) } else { 0 }
     }
 
     /// In how many pieces of equal length that is packed.
     pub(crate) fn pieces<T>(&self) -> usize {
-        self.n.full.div_ceil(gemm::piece::<T>())
+        self.n.full.div_ceil(pack::piece::<T>())
     }
 
     /// Which operand is the right matrix.
@@ -123,9 +124,9 @@ impl Loops {
         out: &mut [T],
     ) -> Result<(), Fault> {
         let p = self.product(false);
-        let (start, end) = (pieces.start * gemm::piece::<T>(), (pieces.end * gemm::piece::<T>()).min(p.n));
+        let (start, end) = (pieces.start * pack::piece::<T>(), (pieces.end * pack::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
-        gemm::pack(level, &p, (start, end.saturating_sub(start)), from, out)
+        pack(level, &p, (start, end.saturating_sub(start)), from, out)
     }
 
     /// Elements of scratch of a call.

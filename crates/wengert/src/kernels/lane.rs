@@ -110,6 +110,8 @@ macro_rules! scalar_lane {
         impl Vector for $T {
             type Scalar = Self;
             const LANES: usize = 1;
+            const ROWS: usize = 6;
+            const VECTORS: usize = 2;
             #[inline(always)]
             fn all(value: Self) -> Self {
                 value
@@ -123,6 +125,10 @@ macro_rules! scalar_lane {
             unsafe fn store(self, to: *mut Self) {
                 // SAFETY: passed on from the caller.
                 unsafe { *to = self }
+            }
+            #[inline(always)]
+            fn sum(self) -> Self {
+                self
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {

@@ -1,7 +1,7 @@
 //! Elementwise functions over slices, a register at a time.
 
 use super::lane::Lane;
-use super::simd::{Level, Real, Simd, Vector};
+use super::simd::{Level, Real, Simd, Vector, WIDEST};
 use crate::dtype::Element;
 use crate::error::Fault;
 
@@ -180,6 +180,3 @@ unsafe fn applied<T: Real, F: Map<N>, const N: usize>(
     // SAFETY: passed on from the caller.
     unsafe { applied_by::<T, F, N>(f, [x0, x1, x2], out, len) }
 }
-
-/// Lanes of the widest register.
-const WIDEST: usize = 16;

@@ -12,9 +12,11 @@ mod lane;
 mod map;
 mod math;
 mod narrow;
+mod pack;
 mod philox;
 pub(crate) mod reduce;
 mod simd;
+mod tile;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -4,8 +4,9 @@
 //! axis here: along `k` where the elements of a row of `A` lie side by side in memory, along the rows of
 //! `C` where those of a column of `A` do.
 
-use super::gemm::{ANY, Strides, Tile};
-use super::simd::{Real, Vector};
+use super::gemm::Strides;
+use super::simd::{Real, Vector, WIDEST};
+use super::tile::{ROWS, Tile};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
 const STRIP: usize = 128;
@@ -13,15 +14,18 @@ const STRIP: usize = 128;
 const STREAMS: usize = 32;
 /// The most columns that are computed this way: more are faster as registers of columns.
 const MOST: usize = 32;
-/// Lanes of the widest register.
-const WIDEST: usize = 16;
+/// Sums shorter than this are no work for a register along them.
+const SHORT: usize = 32;
 
 /// Elements of scratch that the columns need.
 pub(super) const SCRATCH: usize = MOST * STRIP + STREAMS * WIDEST;
 
 /// How many of the last columns of a product are computed this way.
-pub(super) fn columns(n: usize, lanes: usize, a: Strides) -> usize {
+pub(super) fn columns((n, k): (usize, usize), lanes: usize, a: Strides) -> usize {
     let rest = n % lanes;
+    if k < SHORT {
+        return 0;
+    }
     match (a.rows, a.columns) {
         // Where they fill up a pair of registers, more or less, they come at no cost.
         (_, 1) if rest <= lanes / 4 || (rest <= lanes / 2 && n.div_ceil(lanes) % 2 == 1) => rest,
@@ -51,17 +55,19 @@ impl<T: Real> Narrow<'_, T> {
     #[inline(always)]
     pub(super) fn run<V: Vector<Scalar = T>>(&mut self) {
         if self.strides.columns == 1 {
-            for j in (0..self.n).step_by(2) {
-                let mut i = 0;
-                while i < self.m {
-                    match (self.m - i >= 6, self.n - j) {
-                        (true, 1) => self.dots::<V, 6, 1>(i, j),
-                        (true, _) => self.dots::<V, 6, 2>(i, j),
-                        (false, 1) => self.dots::<V, 1, 1>(i, j),
-                        (false, _) => self.dots::<V, 1, 2>(i, j),
-                    }
-                    i += if self.m - i >= 6 { 6 } else { 1 };
+            let mut j = 0;
+            while j < self.n {
+                // Groups of nearly equal size, as many as the registers of a tile allow.
+                let left = self.n - j;
+                let columns = left.div_ceil(left.div_ceil(if V::VECTORS > 2 { 5 } else { 2 }));
+                match columns {
+                    1 => self.column::<V, 6, 1>(j),
+                    3 if V::VECTORS > 2 => self.column::<V, 6, 3>(j),
+                    4 if V::VECTORS > 2 => self.column::<V, 5, 4>(j),
+                    5 if V::VECTORS > 2 => self.column::<V, 4, 5>(j),
+                    _ => self.column::<V, 6, 2>(j),
                 }
+                j += columns;
             }
         } else {
             for i in (0..self.m).step_by(STRIP) {
@@ -70,32 +76,48 @@ impl<T: Real> Narrow<'_, T> {
         }
     }
 
+    /// All rows of `N` columns, `M` at a time.
+    #[inline(always)]
+    fn column<V: Vector<Scalar = T>, const M: usize, const N: usize>(&mut self, j: usize) {
+        let whole = self.m / M * M;
+        (0..whole).step_by(M).for_each(|i| self.dots::<V, M, N>(i, j));
+        (whole..self.m).for_each(|i| self.dots::<V, 1, N>(i, j));
+    }
+
     /// `M` rows by `N` columns, registers along `k`.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // behind iterators the compiler leaves the sums of large tiles in memory
     fn dots<V: Vector<Scalar = T>, const M: usize, const N: usize>(&mut self, i: usize, j: usize) {
-        let zero = V::all(T::default());
-        let mut sums = [[zero; N]; M];
+        let mut sums = [[V::all(T::default()); N]; M];
         let whole = self.k / V::LANES * V::LANES;
         let a: [&[T]; M] = std::array::from_fn(|r| &self.a[(i + r) * self.strides.rows..][..self.k]);
         let b: [&[T]; N] = std::array::from_fn(|c| &self.b[(j + c) * self.k..][..self.k]);
         let mut p = 0;
         while p < whole {
-            for (sums, a) in sums.iter_mut().zip(&a) {
-                for (sum, b) in sums.iter_mut().zip(&b) {
-                    // SAFETY: `p` and the lanes from there on are below `k`, the length of both slices.
-                    *sum = unsafe { V::load(a.as_ptr().add(p)).mul_add(V::load(b.as_ptr().add(p)), *sum) };
+            // SAFETY: `p` and the lanes from there on are below `k`, the length of all slices.
+            let b: [V; N] = std::array::from_fn(|c| unsafe { V::load(b[c].as_ptr().add(p)) });
+            for r in 0..M {
+                // SAFETY: as above.
+                let a = unsafe { V::load(a[r].as_ptr().add(p)) };
+                for c in 0..N {
+                    sums[r][c] = a.mul_add(b[c], sums[r][c]);
                 }
             }
             p += V::LANES;
         }
-        for (r, sums) in sums.into_iter().enumerate() {
-            for (c, sum) in sums.into_iter().enumerate() {
-                let mut total = across(sum);
+        let mut totals = [[T::default(); N]; M];
+        for r in 0..M {
+            for c in 0..N {
+                totals[r][c] = sums[r][c].sum();
+            }
+        }
+        for (r, totals) in totals.iter_mut().enumerate() {
+            for (c, total) in totals.iter_mut().enumerate() {
                 for p in whole..self.k {
-                    total = total + a[r][p] * b[c][p];
+                    *total = *total + a[r][p] * b[c][p];
                 }
                 let c = &mut self.c[(i + r) * self.row + j + c];
-                *c = if self.accumulate { *c + total } else { total };
+                *c = if self.accumulate { *c + *total } else { *total };
             }
         }
     }
@@ -131,10 +153,10 @@ impl<T: Real> Narrow<'_, T> {
                         let tile = Tile {
                             k,
                             a: self.b[j * self.k + p0..].as_ptr(),
-                            a_row: self.k,
-                            a_column: 1,
+                            a_step: self.k,
                             b,
                             b_row,
+                            soon: b,
                             c: collected[j * STRIP + at..].as_mut_ptr(),
                             c_row: STRIP,
                             columns: if both { 2 * V::LANES } else { V::LANES },
@@ -143,9 +165,7 @@ impl<T: Real> Narrow<'_, T> {
                         // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or
                         // their copy in scratch, have the registers read here; and `collected` has them for
                         // each of the columns, as a strip is whole registers long.
-                        unsafe {
-                            if both { tile.rows::<V, 2, ANY>(count) } else { tile.rows::<V, 1, ANY>(count) }
-                        };
+                        unsafe { tile.run::<V, ROWS>(count) };
                         j += count;
                     }
                     if both {
@@ -162,20 +182,4 @@ impl<T: Real> Narrow<'_, T> {
             }
         }
     }
-}
-
-/// The sum of all lanes, in pairs.
-#[inline(always)]
-fn across<V: Vector>(x: V) -> V::Scalar {
-    let mut lanes = [V::Scalar::default(); WIDEST];
-    // SAFETY: no register has more lanes than that.
-    unsafe { x.store(lanes.as_mut_ptr()) };
-    let mut half = V::LANES / 2;
-    while half > 0 {
-        for i in 0..half {
-            lanes[i] = lanes[i] + lanes[i + half];
-        }
-        half /= 2;
-    }
-    lanes[0]
 }

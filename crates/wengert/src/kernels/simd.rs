@@ -21,7 +21,7 @@ pub enum Level {
     Portable,
     /// x86-64 with AVX2 and FMA: 32-byte registers.
     Avx2,
-    /// x86-64 with AVX-512F, DQ and BW: 64-byte registers.
+    /// x86-64 with AVX-512F, DQ, BW and VL: 64-byte registers.
     Avx512,
 }
 
@@ -32,7 +32,8 @@ impl Level {
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             let wide = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512dq")
-                && is_x86_feature_detected!("avx512bw");
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl");
             return if wide {
                 &[Self::Portable, Self::Avx2, Self::Avx512]
             } else {
@@ -90,6 +91,9 @@ impl Level {
     }
 }
 
+/// Lanes of the widest register.
+pub(crate) const WIDEST: usize = 16;
+
 /// A computation over vectors of any width. `run` must be `#[inline(always)]`, so that it is compiled
 /// with the instructions of the level that calls it.
 pub(crate) trait Simd<T: Real> {
@@ -106,6 +110,10 @@ pub(crate) trait Vector: Lane {
     type Scalar: Real;
     /// The number of lanes.
     const LANES: usize;
+    /// Rows of the tile of a matrix product whose sums all registers but a few hold.
+    const ROWS: usize;
+    /// Vectors in a row of such a tile.
+    const VECTORS: usize;
     /// The same number in every lane.
     fn all(value: Self::Scalar) -> Self;
     /// Reads the lanes.
@@ -118,6 +126,8 @@ pub(crate) trait Vector: Lane {
     /// # Safety
     /// `to` points to as many writable numbers as there are lanes.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …
+    fn sum(self) -> Self::Scalar;
     /// `self · b + c`, rounded once where the level has such an instruction.
     fn mul_add(self, b: Self, c: Self) -> Self;
 }

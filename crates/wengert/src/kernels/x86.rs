@@ -20,8 +20,8 @@ pub(super) unsafe fn avx2<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
 /// Runs a kernel compiled for AVX-512.
 ///
 /// # Safety
-/// The processor has AVX-512F, DQ and BW, AVX2 and FMA.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma")]
+/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
 pub(super) unsafe fn avx512<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
     kernel.run::<T::Avx512>()
 }
@@ -46,8 +46,8 @@ pub(super) unsafe fn applied_avx2<T: Real, F: Map<N>, const N: usize>(
 /// A function behind a pointer, compiled for AVX-512.
 ///
 /// # Safety
-/// The processor has AVX-512F, DQ and BW, AVX2 and FMA; and as for [`map::Applied::run`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx2,fma")]
+/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA; and as for [`map::Applied::run`].
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
 pub(super) unsafe fn applied_avx512<T: Real, F: Map<N>, const N: usize>(
     f: *const (),
     x0: *const T,
@@ -63,12 +63,12 @@ pub(super) unsafe fn applied_avx512<T: Real, F: Map<N>, const N: usize>(
 /// What differs between registers: the type, its lanes, its masks and the names of its instructions.
 macro_rules! register {
     (
-        $V:ident($Raw:ident) of $T:ident x $lanes:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident;
+        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident;
         $set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $fma:ident $sqrt:ident
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
         round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
-        nonzero $nonzero:expr
+        nonzero $nonzero:expr; sum $sum:expr
     ) => {
         #[derive(Clone, Copy)]
         #[allow(missing_docs)]
@@ -184,6 +184,8 @@ macro_rules! register {
         impl Vector for $V {
             type Scalar = $T;
             const LANES: usize = $lanes;
+            const ROWS: usize = $rows;
+            const VECTORS: usize = $vectors;
             #[inline(always)]
             fn all(value: $T) -> Self {
                 // SAFETY: see above.
@@ -198,6 +200,11 @@ macro_rules! register {
             unsafe fn store(self, to: *mut $T) {
                 // SAFETY: the caller promises writable numbers; unaligned stores are used.
                 unsafe { $store(to, self.0) }
+            }
+            #[inline(always)]
+            fn sum(self) -> $T {
+                // SAFETY: see above.
+                unsafe { $sum(self.0) }
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
@@ -263,7 +270,7 @@ macro_rules! register {
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 register! {
-    F32x8(__m256) of f32 x 8, bits i32, mantissa 23, mask __m256;
+    F32x8(__m256) of f32 x 8, tile 6 x 2, bits i32, mantissa 23, mask __m256;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_set1_epi32
     _mm256_add_epi32 _mm256_sub_epi32 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi32 _mm256_srli_epi32;
@@ -272,10 +279,15 @@ register! {
     select |m, a, b| _mm256_blendv_ps(b, a, m);
     any |m| { // SAFETY: see above.
         unsafe { _mm256_movemask_ps(m) != 0 } };
-    nonzero |i| _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpeq_epi32(i, _mm256_setzero_si256()), _mm256_set1_epi32(-1)))
+    nonzero |i| _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpeq_epi32(i, _mm256_setzero_si256()), _mm256_set1_epi32(-1)));
+    sum |x| {
+        let quarter = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+    }
 }
 register! {
-    F64x4(__m256d) of f64 x 4, bits i64, mantissa 52, mask __m256d;
+    F64x4(__m256d) of f64 x 4, tile 6 x 2, bits i64, mantissa 52, mask __m256d;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_set1_epi64x
     _mm256_add_epi64 _mm256_sub_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi64 _mm256_srli_epi64;
@@ -284,10 +296,14 @@ register! {
     select |m, a, b| _mm256_blendv_pd(b, a, m);
     any |m| { // SAFETY: see above.
         unsafe { _mm256_movemask_pd(m) != 0 } };
-    nonzero |i| _mm256_castsi256_pd(_mm256_xor_si256(_mm256_cmpeq_epi64(i, _mm256_setzero_si256()), _mm256_set1_epi64x(-1)))
+    nonzero |i| _mm256_castsi256_pd(_mm256_xor_si256(_mm256_cmpeq_epi64(i, _mm256_setzero_si256()), _mm256_set1_epi64x(-1)));
+    sum |x| {
+        let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+        _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
+    }
 }
 register! {
-    F32x16(__m512) of f32 x 16, bits i32, mantissa 23, mask __mmask16;
+    F32x16(__m512) of f32 x 16, tile 9 x 3, bits i32, mantissa 23, mask __mmask16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32
     _mm512_add_epi32 _mm512_sub_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi32 _mm512_srli_epi32;
@@ -295,10 +311,10 @@ register! {
     less _mm512_cmp_ps_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_ps_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_ps(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi32_mask(i, i)
+    nonzero |i| _mm512_test_epi32_mask(i, i); sum _mm512_reduce_add_ps
 }
 register! {
-    F64x8(__m512d) of f64 x 8, bits i64, mantissa 52, mask __mmask8;
+    F64x8(__m512d) of f64 x 8, tile 9 x 3, bits i64, mantissa 52, mask __mmask8;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64
     _mm512_add_epi64 _mm512_sub_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi64 _mm512_srli_epi64;
@@ -306,5 +322,5 @@ register! {
     less _mm512_cmp_pd_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_pd_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_pd(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi64_mask(i, i)
+    nonzero |i| _mm512_test_epi64_mask(i, i); sum _mm512_reduce_add_pd
 }

@@ -1,0 +1,151 @@
+//! The innermost part of a matrix product: a tile of `C` whose sums stay in registers.
+
+use std::hint::black_box;
+
+use super::simd::{Real, Vector, WIDEST};
+
+// Where the elements of a tile of `A` lie. What is known when compiling takes no instructions in the loop along
+// `k`, and no share of the processor that another thread on the same core may want.
+
+/// Those of a row side by side.
+pub(super) const ROWS: bool = true;
+/// Those of a column side by side.
+pub(super) const COLUMNS: bool = false;
+
+/// The most vectors in a row of a tile.
+const N_MOST: usize = 3;
+
+/// Bytes of a cache line.
+pub(super) const LINE: usize = 64;
+
+/// Fetches a line into the second cache. A hint: the address need not even be readable.
+#[inline(always)]
+fn fetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address changes no memory and raises no fault.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
+/// One tile of `C` and one block of `k`.
+pub(super) struct Tile<T> {
+    pub(super) k: usize,
+    pub(super) a: *const T,
+    /// How far apart the rows of `A` lie, or its columns: the others are neighbours.
+    pub(super) a_step: usize,
+    pub(super) b: *const T,
+    pub(super) b_row: usize,
+    /// What is wanted soon: where `A` lies by columns, a line of it is fetched into the second cache with each.
+    pub(super) soon: *const T,
+    pub(super) c: *mut T,
+    pub(super) c_row: usize,
+    pub(super) columns: usize,
+    pub(super) accumulate: bool,
+}
+
+/// The rows of the next tile of a block of which this many are left: tiles of nearly equal size, since one of
+/// one or two rows is little faster than a full one.
+#[inline(always)]
+pub(super) fn tile_rows<V: Vector>(left: usize) -> usize {
+    left.div_ceil(left.div_ceil(V::ROWS).max(1))
+}
+
+impl<T: Real> Tile<T> {
+    /// Computes the tile: of `rows` rows, at most [`Vector::ROWS`].
+    ///
+    /// # Safety
+    /// `rows` rows of `A` and `C`, `k` rows of `B` that are as many whole vectors wide as hold `columns`, at
+    /// most [`Vector::VECTORS`], and `columns` columns of `C` lie in memory that may be read, and for `C` written.
+    #[inline(always)]
+    pub(super) unsafe fn run<V: Vector<Scalar = T>, const LAYOUT: bool>(&self, rows: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match self.columns.div_ceil(V::LANES) {
+                1 => self.rows::<V, 1, LAYOUT>(rows),
+                3 if V::VECTORS > 2 => self.rows::<V, 3, LAYOUT>(rows),
+                _ => self.rows::<V, 2, LAYOUT>(rows),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run), with `N` vectors.
+    #[inline(always)]
+    unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const LAYOUT: bool>(&self, rows: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            match rows {
+                1 => self.compute::<V, 1, N, LAYOUT>(),
+                2 => self.compute::<V, 2, N, LAYOUT>(),
+                3 => self.compute::<V, 3, N, LAYOUT>(),
+                4 => self.compute::<V, 4, N, LAYOUT>(),
+                5 => self.compute::<V, 5, N, LAYOUT>(),
+                7 if V::ROWS > 6 => self.compute::<V, 7, N, LAYOUT>(),
+                8 if V::ROWS > 6 => self.compute::<V, 8, N, LAYOUT>(),
+                9 if V::ROWS > 6 => self.compute::<V, 9, N, LAYOUT>(),
+                _ => self.compute::<V, 6, N, LAYOUT>(),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`run`](Self::run), with `M` rows and `N` vectors.
+    #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // behind iterators the compiler leaves the sums of large tiles in memory
+    unsafe fn compute<V: Vector<Scalar = T>, const M: usize, const N: usize, const LAYOUT: bool>(&self) {
+        let zero = V::all(T::default());
+        let mut sums = [[zero; N]; M];
+        // The compiler would compute the length anew for every row.
+        let k = black_box(self.k);
+        for p in 0..k {
+            if LAYOUT == COLUMNS {
+                fetch(self.soon.wrapping_add(p * LINE / size_of::<T>()));
+            }
+            let mut b = [zero; N];
+            for v in 0..N {
+                // SAFETY: the caller promises `k` rows of `N` vectors.
+                b[v] = unsafe { V::load(self.b.add(p * self.b_row + v * V::LANES)) };
+            }
+            for i in 0..M {
+                let at = if LAYOUT == ROWS { i * self.a_step + p } else { p * self.a_step + i };
+                // SAFETY: the caller promises `M` rows of `k` elements.
+                let a = V::all(unsafe { *self.a.add(at) });
+                for v in 0..N {
+                    sums[i][v] = a.mul_add(b[v], sums[i][v]);
+                }
+            }
+        }
+        if self.columns == N * V::LANES {
+            for i in 0..M {
+                for v in 0..N {
+                    // SAFETY: the caller promises `M` rows of `columns` elements.
+                    unsafe {
+                        let to = self.c.add(i * self.c_row + v * V::LANES);
+                        (if self.accumulate { V::load(to) + sums[i][v] } else { sums[i][v] }).store(to);
+                    }
+                }
+            }
+        } else {
+            let mut rows = [[T::default(); N_MOST * WIDEST]; M];
+            for i in 0..M {
+                for v in 0..N {
+                    // SAFETY: a row holds the lanes of as many of the widest registers.
+                    unsafe { sums[i][v].store(rows[i].as_mut_ptr().add(v * V::LANES)) };
+                }
+            }
+            for (i, row) in rows.iter().enumerate() {
+                // SAFETY: the caller promises `M` rows of `columns` elements.
+                let to = unsafe { std::slice::from_raw_parts_mut(self.c.add(i * self.c_row), self.columns) };
+                if self.accumulate {
+                    to.iter_mut().zip(row).for_each(|(to, &x)| *to = *to + x);
+                } else {
+                    to.copy_from_slice(&row[..to.len()]);
+                }
+            }
+        }
+    }
+}
