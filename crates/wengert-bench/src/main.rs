@@ -10,6 +10,7 @@ mod record;
 mod training;
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -84,6 +85,10 @@ type Outcome = Result<Value, Failure>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.profile && matches!(arguments.workload, Workload::Record | Workload::Load) {
+        eprintln!("wengert-bench: --profile: this workload has no plan of its own to look into");
+        return ExitCode::from(2);
+    }
     let outcome = match arguments.workload {
         Workload::Seed if arguments.precision() == Precision::F32 => training::seed::<f32>(&arguments),
         Workload::Seed => training::seed::<f64>(&arguments),
@@ -106,8 +111,14 @@ fn main() -> ExitCode {
             if let (Some(line), Some(figures)) = (line.as_object_mut(), figures.as_object()) {
                 line.extend(figures.clone());
             }
-            println!("{line}");
-            ExitCode::SUCCESS
+            // Whoever reads may have left.
+            match writeln!(std::io::stdout(), "{line}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(e) => {
+                    eprintln!("wengert-bench: {e}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Err(e) => {
             eprintln!("wengert-bench: {e}");

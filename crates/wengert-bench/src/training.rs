@@ -7,7 +7,7 @@ use ndarray::Array1;
 use serde_json::json;
 use wengert::{DType, Error, Program, Recorder, Sampler, State, States, Tensor, Var};
 use wengert_idx::Options;
-use wengert_nn::{Config, Dataset, Event, Float, TwoLayerNet, train};
+use wengert_nn::{Config, Dataset, Event, Float, Sgd, TwoLayerNet, train};
 
 use crate::calls::{Timed, normal, timed};
 use crate::{Arguments, Outcome};
@@ -32,6 +32,17 @@ pub(crate) fn seed<T: Float>(arguments: &Arguments) -> Outcome {
         }
         ControlFlow::Continue(())
     })?;
+    if arguments.profile {
+        let (model, images) = (net.model(), &data.train.images);
+        let step =
+            model.training_step(images.nrows(), config.batch, Sgd { learning_rate: config.learning_rate })?;
+        let (mut workspace, mut states) = (step.workspace_on(arguments.threads)?, model.states.clone());
+        let index: Array1<u32> = (0..config.batch as u32).map(|i| i * 577 % images.nrows() as u32).collect();
+        let inputs = (images, &data.train.labels, &index);
+        // The first run touches all memory.
+        step.run(&mut workspace, &mut states, inputs)?;
+        eprintln!("{}", step.profile(&mut workspace, &mut states, inputs)?);
+    }
     Ok(json!({
         "iters": summary.iterations, "seconds_total": summary.total.as_secs_f64(),
         "us_per_step": summary.stepping.as_secs_f64() * 1e6 / summary.iterations as f64,

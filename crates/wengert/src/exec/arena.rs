@@ -83,6 +83,13 @@ impl Block {
         there.then_some(Words { base: self.base })
     }
 
+    /// The first of `len` numbers of so many bytes each, if they lie inside and are aligned.
+    pub(super) fn pointer(&self, offset: usize, len: usize, bytes: usize) -> Option<*mut u8> {
+        let end = len.checked_mul(bytes).and_then(|b| b.checked_add(offset));
+        let fits = offset.is_multiple_of(bytes) && end.is_some_and(|end| end <= self.bytes);
+        fits.then(|| self.base.wrapping_add(offset))
+    }
+
     /// A part of known type for writing; empty if it does not lie inside.
     ///
     /// # Safety

@@ -1,20 +1,16 @@
 //! From rounds of nodes to a plan: passes and steps, and a place for every array.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
 use super::arena::ALIGN;
+use super::brief::{Functions, brief};
 use super::folds;
 use super::layout::{Span, arrange};
 use super::nodes::{Array, Graph, Node, Source};
-use super::plan::{
-    Action, Constant, Function, Line, Pass, Place, Plan, Round, Slot, Stage, Step, View, WORD,
-};
+use super::plan::{Action, Constant, Pass, Place, Plan, Round, Slot, Stage, Step, View};
 use super::schedule::{Rounds, SECOND_CACHE, schedule};
-use crate::dtype::DType;
+use super::store::store;
 use crate::error::Result;
-use crate::ir::{Algebra, Kernel, Op, Tape};
-use crate::kernels::{Level, Own};
+use crate::ir::{Op, Tape};
+use crate::kernels::Level;
 
 /// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
 const TILE: usize = 12 << 10;
@@ -40,204 +36,14 @@ impl Plan {
         plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize]).collect();
         plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize])).collect();
         plan.arena = plan.arena.next_multiple_of(ALIGN);
-        uses.steps(graph, &mut plan);
-        brief(&mut plan);
+        let mut functions = Functions::default();
+        uses.steps(graph, &mut plan, &mut functions);
+        brief(&mut plan, &mut functions);
+        plan.functions = functions.all;
         plan.local = plan.local.next_multiple_of(ALIGN);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
         Ok(plan)
     }
-}
-
-/// Adds nodes that write next values into their states where that is safe: nothing that runs later, or
-/// beside it, reads the old value or can fail. Returns the others, to be copied at the end.
-fn store(
-    graph: &mut Graph,
-    rounds: &mut Rounds,
-    rounding: bool,
-    stored: &mut Vec<usize>,
-) -> Vec<(usize, u32)> {
-    let mut homes = vec![(0, 0); graph.nodes.len()];
-    for (r, round) in rounds.iter().enumerate() {
-        for (g, group) in round.iter().enumerate() {
-            group.nodes.iter().for_each(|&n| homes[n] = (r, g));
-        }
-    }
-    let mut readers: Vec<(usize, usize, usize)> = Vec::new();
-    let mut failing: Vec<(usize, usize)> = Vec::new();
-    for (n, node) in graph.nodes.iter().enumerate() {
-        for (o, source) in node.reads() {
-            if let Some(Place::State(state)) = graph.arrays[source.array as usize].leaf {
-                readers.push((state, n, o));
-            }
-        }
-        if !node.infallible {
-            failing.push(homes[n]);
-        }
-    }
-    failing.sort_unstable();
-    failing.dedup();
-    readers.sort_unstable();
-    let mut uses = vec![0u32; graph.arrays.len()];
-    let read = graph.nodes.iter().flat_map(|n| n.operands.iter().map(|s| s.array));
-    let kept = graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a)).copied();
-    for array in read.chain(kept) {
-        uses[graph.arrays[array as usize].root as usize] += 1;
-    }
-    let (mut commits, mut added, mut moved) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
-    for (state, array) in graph.updates.clone() {
-        let Array { ty, maker, .. } = graph.arrays[array as usize];
-        let Some(maker) = maker else { continue };
-        let (r, g) = homes[maker as usize];
-        let (units, alone) = (rounds[r][g].units, rounds[r][g].panels == 1);
-        let before =
-            |&(round, group): &(usize, usize), same: bool| round < r || ((round, group) == (r, g) && same);
-        let from = readers.partition_point(|reader| reader.0 < state);
-        let read = readers[from..].iter().take_while(|reader| reader.0 == state);
-        let safe = failing.iter().all(|home| before(home, alone))
-            && read
-                .clone()
-                .all(|&(_, n, o)| before(&homes[n], alone || graph.nodes[n].cuts(o, units, &graph.arrays)));
-        if !safe {
-            commits.push((state, array));
-            continue;
-        }
-        let to = graph.arrays.len() as u32;
-        graph.arrays.push(Array { ty, root: to, leaf: Some(Place::State(state)), maker: None });
-        let sum = maker as usize;
-        stored.push(state);
-        if rounding
-            && graph.nodes[sum].results.as_slice() == [array]
-            && let Some(product) = addend(graph, &uses, sum, state)
-            && homes[product] == (r, g)
-        {
-            let node = &mut graph.nodes[product];
-            (node.accumulate, node.results) = (true, std::iter::once(to).collect());
-            (moved[sum], moved[product]) = (true, true);
-            added.push(((r, g), product));
-        } else {
-            rounds[r][g].nodes.push(graph.nodes.len());
-            graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
-        }
-    }
-    // Products read no state, but they write some: after all reading, and before the copies, which read none.
-    added.sort_unstable();
-    for added in added.chunk_by(|a, b| a.0 == b.0) {
-        let (r, g) = added[0].0;
-        let nodes = &mut rounds[r][g].nodes;
-        nodes.retain(|&n| moved.get(n) != Some(&true));
-        let copies =
-            |&&n: &&usize| graph.nodes[n].results.iter().any(|&a| graph.arrays[a as usize].leaf.is_some());
-        let at = nodes.len() - nodes.iter().rev().take_while(copies).count();
-        nodes.splice(at..at, added.iter().map(|(_, product)| *product));
-    }
-    commits
-}
-
-/// The product that a node adds to a state, of arrays or of an array and a number, if nothing else reads either of
-/// them and the product no state.
-fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize> {
-    let node = &graph.nodes[sum];
-    let Action::Compute(Op::Elementwise(f)) = &node.action else { return None };
-    let old = |s: &Source| graph.arrays[s.array as usize].leaf == Some(Place::State(state));
-    let other = match node.operands.as_slice() {
-        [a, b] if old(a) => b,
-        [a, b] if old(b) => a,
-        _ => return None,
-    };
-    let Array { root, maker, .. } = graph.arrays[other.array as usize];
-    let product = maker.filter(|_| f.algebra() == Algebra::Sum && root == other.array)? as usize;
-    let Action::Compute(op) = &graph.nodes[product].action else { return None };
-    let read = graph.nodes[product].operands.iter().map(|s| graph.arrays[s.array as usize].leaf);
-    let states = read.into_iter().any(|leaf| matches!(leaf, Some(Place::State(_))));
-    let once = uses[other.array as usize] == 1 && uses[node.results[0] as usize] == 1;
-    let alone = graph.nodes[product].infallible && graph.nodes[product].results.as_slice() == [other.array];
-    (once && alone && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)
-}
-
-/// Splits the passes of stages that the first thread runs alone, array by array, into those whose steps can
-/// be said in brief and the others.
-fn brief(plan: &mut Plan) {
-    let mut functions: HashMap<(Op, DType), u32> = HashMap::new();
-    let mut passes: Vec<Pass> = Vec::new();
-    let alone: Vec<bool> = plan.rounds.iter().flat_map(|r| r.stages.clone().map(|_| r.panels == 1)).collect();
-    for (stage, alone) in plan.stages.iter_mut().zip(alone) {
-        let first = passes.len();
-        for pass in plan.passes[stage.passes.clone()].iter() {
-            if stage.units > 1 || !alone {
-                passes.push(Pass { lines: None, steps: pass.steps.clone(), tile: pass.tile });
-                continue;
-            }
-            for at in pass.steps.clone() {
-                let line = line(
-                    &plan.steps[at],
-                    &plan.slots,
-                    (plan.arena, plan.level),
-                    &mut functions,
-                    &mut plan.functions,
-                );
-                let next = plan.lines.len();
-                match (passes[first..].last_mut(), &line) {
-                    (Some(Pass { steps, lines: Some(lines), .. }), Some(_)) => {
-                        (steps.end, lines.end) = (at + 1, next + 1)
-                    }
-                    (Some(Pass { steps, lines: None, .. }), None) => steps.end = at + 1,
-                    (_, line) => passes.push(Pass {
-                        steps: at..at + 1,
-                        tile: 1,
-                        lines: line.is_some().then(|| next..next + 1),
-                    }),
-                }
-                if let Some(Line { function, len, out, x }) = line {
-                    let last = x.into_iter().chain([out]).max().unwrap_or(0) as usize;
-                    let bytes = if plan.functions[function as usize].double { 8 } else { 4 };
-                    plan.reach = plan.reach.max(last * WORD + len as usize * bytes);
-                }
-                plan.lines.extend(line);
-            }
-        }
-        stage.passes = first..passes.len();
-    }
-    plan.passes = passes;
-}
-
-/// A step in brief, if it is an elementwise function of small arrays in memory that is the first thread's.
-fn line(
-    step: &Step,
-    slots: &[Slot],
-    (arena, level): (usize, Level),
-    known: &mut HashMap<(Op, DType), u32>,
-    functions: &mut Vec<Function>,
-) -> Option<Line> {
-    let (Action::Compute(op), [out]) = (&step.action, step.results.as_slice()) else { return None };
-    let Op::Elementwise(function) = op else { return None };
-    let ty = slots[out.slot as usize].ty;
-    if !ty.dtype.is_float() {
-        return None;
-    }
-    let word = |view: &View| {
-        let byte = match slots[view.slot as usize].place {
-            Place::Arena(offset) => offset,
-            Place::Local { offset, .. } => arena + offset,
-            _ => return None,
-        };
-        u32::try_from(byte / WORD).ok()
-    };
-    let mut x = [0; 3];
-    if step.operands.len() > x.len() {
-        return None;
-    }
-    for (x, view) in x.iter_mut().zip(&step.operands) {
-        *x = word(view)?;
-    }
-    let function = match known.entry((op.clone(), ty.dtype)) {
-        Entry::Occupied(known) => *known.get(),
-        Entry::Vacant(new) => {
-            let (applied, double) = (function.applied(level, Own)?, ty.dtype == DType::F64);
-            functions.push(Function { applied, double, _op: function.clone() });
-            *new.insert(functions.len() as u32 - 1)
-        }
-    };
-    Some(Line { function, len: u32::try_from(ty.shape.elements()).ok()?, out: word(out)?, x })
 }
 
 /// A node in its stage.
@@ -276,7 +82,8 @@ impl Uses {
                         Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _)
                     );
                     let heavy = product || n.operands.iter().enumerate().any(large);
-                    let stores = n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
+                    let copies = matches!(n.action, Action::Copy) || n.accumulate;
+                    let stores = copies && n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
                     // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
                     let unit = |a: &u32| graph.arrays[*a as usize].ty.bytes() / group.units.max(1);
                     let cut =
@@ -370,7 +177,7 @@ impl Uses {
     }
 
     /// Resolves the nodes into steps.
-    fn steps(self, graph: Graph, plan: &mut Plan) {
+    fn steps(self, graph: Graph, plan: &mut Plan, functions: &mut Functions) {
         plan.constants = graph.constants;
         let mut nodes: Vec<Option<Node>> = graph.nodes.into_iter().map(Some).collect();
         for step in &self.steps {
@@ -401,6 +208,20 @@ impl Uses {
                 _ => (node.scratch, None),
             };
             plan.scratch = plan.scratch.max(scratch);
+            let place = |array: u32| plan.slots[array as usize].place;
+            let action = match (node.action, node.results.as_slice()) {
+                // A next value that is computed where the old one lies.
+                (Action::Compute(Op::Elementwise(f)), &[out])
+                    if node.operands.iter().any(|s| place(s.array) == place(out)) =>
+                {
+                    let function = functions.of(&f, graph.arrays[out as usize].ty.dtype, plan.level);
+                    function.map_or_else(
+                        || Action::Compute(Op::Elementwise(f.clone())),
+                        |at| Action::InPlace(Op::Elementwise(f.clone()), at),
+                    )
+                }
+                (action, _) => action,
+            };
             plan.steps.push(Step {
                 row: node.row,
                 operands,
@@ -414,7 +235,7 @@ impl Uses {
                 blocks: node.blocks / units,
                 scratch,
                 accumulate: node.accumulate,
-                action: node.action,
+                action,
             });
         }
     }

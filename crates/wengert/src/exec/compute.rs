@@ -204,6 +204,29 @@ impl Memory<'_> {
         unsafe { self.blocks[0].words(arena + tile.thread * (local + scratch) + local, step.scratch) }
     }
 
+    /// Applies a function whose result lies where one of its operands does; `None` where not all of them fit.
+    fn in_place(&self, Function { applied, double, .. }: &Function, step: &Step, tile: &Tile) -> Option<()> {
+        let bytes = if *double { 8 } else { 4 };
+        let (block, offset, len) = self.locate(*step.results.first()?, tile);
+        let out = block.pointer(offset, len, bytes)?;
+        let mut x = [out; 3];
+        for (x, view) in x.iter_mut().zip(&step.operands) {
+            let (block, offset, there) = self.locate(*view, tile);
+            *x = block.pointer(offset, len, bytes).filter(|_| there == len)?;
+        }
+        // SAFETY: the parts are of the function's type and length, and the plan keeps the op that it belongs to.
+        // Nobody else uses the result's part, nor writes the others; and a register of operands is read before
+        // its result is written in the same place.
+        unsafe {
+            if *double {
+                applied.run::<f64>(x.map(|x| x.cast_const().cast()), out.cast(), len);
+            } else {
+                applied.run::<f32>(x.map(|x| x.cast_const().cast()), out.cast(), len);
+            }
+        }
+        Some(())
+    }
+
     fn step(&self, step: &Step, tile: &Tile) -> Result<(), ErrorKind> {
         // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
         // round that share an array for writing do so in different units, and the operands of a step are
@@ -218,8 +241,11 @@ impl Memory<'_> {
             },
             strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
         };
-        let operands: SmallVec<[Operand<'_>; INLINE]> =
-            step.operands.iter().enumerate().map(operand).collect();
+        let operands: SmallVec<[Operand<'_>; INLINE]> = match step.action {
+            // Its result lies where one of them does.
+            Action::InPlace(..) => SmallVec::new(),
+            _ => step.operands.iter().enumerate().map(operand).collect(),
+        };
         // SAFETY: see above.
         let write = |view: &View| unsafe { self.write(*view, tile) };
         let level = self.plan.level;
@@ -250,6 +276,11 @@ impl Memory<'_> {
                     accumulate,
                 };
                 kernel.eval(call).map_err(ErrorKind::Fault)
+            }
+            Action::InPlace(_, function) => {
+                let function = &self.plan.functions[*function as usize];
+                self.in_place(function, step, tile)
+                    .ok_or_else(|| ErrorKind::Malformed("a plan that leaves its arrays".into()))
             }
             Action::Prepare(op, _) => {
                 let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;

@@ -2,6 +2,7 @@
 
 mod arena;
 mod assemble;
+mod brief;
 mod compute;
 mod eager;
 mod folds;
@@ -14,6 +15,7 @@ mod report;
 mod rows;
 mod run;
 mod schedule;
+mod store;
 
 pub(crate) use eager::evaluate;
 pub(crate) use plan::Plan;

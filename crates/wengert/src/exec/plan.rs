@@ -60,6 +60,8 @@ pub(super) struct View {
 pub(super) enum Action {
     /// Computes blocks of a row.
     Compute(Op),
+    /// Applies a function of the plan, whose result lies where one of its operands does, to all of them.
+    InPlace(Op, u32),
     /// Makes pieces of the layout of an operand that a row's kernel announced.
     Prepare(Op, usize),
     /// Compares a predicate with the recorded outcome.
@@ -76,7 +78,7 @@ impl Action {
     /// What it does, for people.
     pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Compute(op) => op.name().into(),
+            Self::Compute(op) | Self::InPlace(op, _) => op.name().into(),
             Self::Prepare(op, _) => format!("pack for {}", op.name()).into(),
             Self::Guard { .. } => "guard".into(),
             Self::Fold(op, _) => format!("{} by panels", op.name()).into(),
@@ -128,7 +130,7 @@ pub(super) struct Line {
 /// What places of lines are counted in: everything in the arena is aligned to it.
 pub(super) const WORD: usize = 8;
 
-/// A function that lines apply.
+/// A function that lines and steps in place apply.
 pub(super) struct Function {
     pub(super) applied: Applied,
     /// Of f64; otherwise of f32.

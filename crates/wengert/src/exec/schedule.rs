@@ -14,7 +14,7 @@ const MOST_PARTS: usize = 8;
 /// The work that is worth a call of its own.
 const CALL: usize = 512;
 /// Units of a panel that multiplies matrices, at least: with fewer rows the other matrix is read too often.
-const ROWS: usize = 24;
+const ROWS: usize = 48;
 /// The same where the other matrix leaves the second cache.
 const MANY_ROWS: usize = 64;
 pub(super) const SECOND_CACHE: usize = 256 << 10;
@@ -186,7 +186,10 @@ fn panels(group: &Group, graph: &Graph) -> usize {
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
         Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _) => {
-            let other = n.prepared.map_or(0, |p| graph.arrays[p as usize].ty.bytes());
+            let other = n.prepared.and_then(|p| graph.arrays[p as usize].maker).map_or(0, |packs| {
+                let read = graph.nodes[packs as usize].reads();
+                read.map(|(_, s)| graph.arrays[s.array as usize].ty.bytes()).sum()
+            });
             if other > SECOND_CACHE { MANY_ROWS } else { ROWS }
         }
         _ => 1,

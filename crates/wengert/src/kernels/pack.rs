@@ -8,8 +8,8 @@ use crate::error::Fault;
 
 /// Bytes in a row of a piece of packed `B`: a whole number of panels at any level.
 const PIECE: usize = 192;
-/// How many panels ahead of its copies packing fetches.
-const AHEAD: usize = 4;
+/// How many rows ahead of its copies packing fetches.
+const AHEAD: usize = 16;
 /// Rows of a transposed `B` that are packed at a time.
 const TURNED: usize = 128;
 
@@ -74,10 +74,13 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
                 for (p, to) in panel.chunks_exact_mut(width).enumerate() {
                     let from = p * strides.rows + column;
                     // Long rows lie too far apart for the hardware to see what is next.
-                    prefetch(b.get(from + AHEAD * width..).and_then(|b| b.get(..1)).unwrap_or(&[]));
-                    let from = &b[from..][..used];
-                    if used == width {
-                        to.copy_from_slice(from);
+                    prefetch(b.get(from + AHEAD * strides.rows..).and_then(|b| b.get(..used)).unwrap_or(&[]));
+                    let (from, to) = (&b[from..][..used], &mut to[..width]);
+                    if used == V::VECTORS * V::LANES {
+                        for (to, from) in to.chunks_exact_mut(V::LANES).zip(from.chunks_exact(V::LANES)) {
+                            // SAFETY: both are as long as a register.
+                            unsafe { V::load(from.as_ptr()).store(to.as_mut_ptr()) };
+                        }
                     } else {
                         to[..used].copy_from_slice(from);
                         to[used..].fill(T::default());
