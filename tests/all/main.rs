@@ -18,6 +18,7 @@ mod allocations;
 mod conventions;
 mod datasets;
 mod golden;
+mod large;
 mod laws;
 mod passes;
 mod planning;

@@ -185,6 +185,8 @@ fn panels(group: &Group, graph: &Graph) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
+        // A batch of products shares no matrix.
+        Action::Compute(_) if n.operands.iter().all(|s| s.cut) => 1,
         Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _) => {
             let other = n.prepared.and_then(|p| graph.arrays[p as usize].maker).map_or(0, |packs| {
                 let read = graph.nodes[packs as usize].reads();

@@ -76,7 +76,10 @@ pub(super) fn store(
                 homes[n] != (r, g) || positions[n] < positions[sum]
             }
         };
-        let directly = keepers[array as usize] == 1
+        // Steps in brief take no states, so what more of them read stays in the arena.
+        let apart = units > 1 || uses[array as usize] == 1;
+        let directly = apart
+            && keepers[array as usize] == 1
             && graph.arrays[array as usize].root == array
             && failing.iter().all(|home| before(home, false))
             && read.clone().all(earlier);
@@ -129,8 +132,12 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize
     let Array { root, maker, .. } = graph.arrays[other.array as usize];
     let product = maker.filter(|_| f.algebra() == Algebra::Sum && root == other.array)? as usize;
     let Action::Compute(op) = &graph.nodes[product].action else { return None };
-    let read = graph.nodes[product].operands.iter().map(|s| graph.arrays[s.array as usize].leaf);
-    let states = read.into_iter().any(|leaf| matches!(leaf, Some(Place::State(_))));
+    // An array that is made is a next value, even where a state holds it.
+    let old = |s: &Source| {
+        let Array { leaf, maker, .. } = graph.arrays[s.array as usize];
+        matches!(leaf, Some(Place::State(_))) && maker.is_none()
+    };
+    let states = graph.nodes[product].operands.iter().any(old);
     let once = uses[other.array as usize] == 1 && uses[node.results[0] as usize] == 1;
     let alone = graph.nodes[product].infallible && graph.nodes[product].results.as_slice() == [other.array];
     (once && alone && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)

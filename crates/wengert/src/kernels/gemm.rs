@@ -77,7 +77,7 @@ pub(crate) enum Right<'a, T> {
 pub(crate) fn left_len<T>(k: usize) -> usize {
     // The blocks of `k` are the longest where registers are the narrowest, and a block of `A` may have a tile more.
     let k = blocks(k, PANEL / (2 * size_of::<T>())).1;
-    (2 * MC * k).max(narrow::SCRATCH)
+    ((MC + 8) * k).max(narrow::SCRATCH)
 }
 
 /// Elements of scratch of a product whose `B` is plain.
@@ -146,14 +146,14 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
         // A part of a product of few rows may lack columns, which must not change a bit.
         let panel = if p.narrow { width.min(n.next_multiple_of(V::LANES)).max(2) } else { width };
         let (k_blocks, k_most) = blocks(p.k, PANEL / (panel * size_of::<T>()));
-        let m_most = blocks(p.m, MC).1.next_multiple_of(V::ROWS);
+        let m_most = if n > 0 { blocks(p.m, MC).1.next_multiple_of(V::ROWS) } else { p.m };
         // Read down its columns `A` has a new cache line for every element, and along its rows as many streams as
         // rows: packed where it is read often.
         let reads = n.div_ceil(width);
         let pack_a = match p.a {
             Strides { columns: 1, .. } => reads >= OFTEN,
             Strides { rows: 1, .. } => reads > 1 && p.k > SHORT,
-            _ => true,
+            _ => reads > 0,
         };
         for block in 0..k_blocks {
             let k0 = block * k_most;

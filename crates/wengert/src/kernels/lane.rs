@@ -127,6 +127,12 @@ macro_rules! scalar_lane {
                 unsafe { *to = self }
             }
             #[inline(always)]
+            unsafe fn load_part(_: *const Self, _: usize) -> Self {
+                0.0
+            }
+            #[inline(always)]
+            unsafe fn store_part(self, _: *mut Self, _: usize) {}
+            #[inline(always)]
             fn sum(self) -> Self {
                 self
             }

@@ -1,7 +1,7 @@
 //! Elementwise functions over slices, a register at a time.
 
 use super::lane::Lane;
-use super::simd::{Level, Real, Simd, Vector, WIDEST};
+use super::simd::{Level, Real, Simd, Vector};
 use crate::dtype::Element;
 use crate::error::Fault;
 
@@ -58,20 +58,9 @@ unsafe fn each<V: Vector, F: Map<N>, const N: usize>(
     }
     if i < len {
         // The rest goes through a register too, so that it has the bits of the others.
-        let mut rest = [[V::Scalar::default(); WIDEST]; N];
-        for (rest, x) in rest.iter_mut().zip(x) {
-            for (j, rest) in rest.iter_mut().enumerate().take(len - i) {
-                // SAFETY: `i + j` is below `len`.
-                *rest = unsafe { *x.add(i + j) };
-            }
-        }
-        let mut result = [V::Scalar::default(); WIDEST];
-        // SAFETY: no register has more lanes than `WIDEST`.
-        unsafe { f.apply(rest.each_ref().map(|x| V::load(x.as_ptr()))).store(result.as_mut_ptr()) };
-        for (j, &result) in result.iter().enumerate().take(len - i) {
-            // SAFETY: `i + j` is below `len`.
-            unsafe { *out.add(i + j) = result };
-        }
+        let rest = len - i;
+        // SAFETY: `i` and the `rest` from there on are below `len`, and fewer than there are lanes.
+        unsafe { f.apply(x.map(|x| V::load_part(x.add(i), rest))).store_part(out.add(i), rest) };
     }
 }
 

@@ -6,12 +6,12 @@
 
 use super::gemm::Strides;
 use super::simd::{Real, Vector, WIDEST};
-use super::tile::{ROWS, Tile};
+use super::tile::{ROWS, Tile, tile_rows};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
-const STRIP: usize = 128;
+const STRIP: usize = 144;
 /// Rows of `A`'s columns that are read in turn: as many streams as a processor follows.
-const STREAMS: usize = 32;
+const STREAMS: usize = 64;
 /// The most columns that are computed this way: more are faster as registers of columns.
 const MOST: usize = 32;
 /// Sums shorter than this are no work for a register along them.
@@ -130,48 +130,42 @@ impl<T: Real> Narrow<'_, T> {
         for p0 in (0..self.k).step_by(STREAMS) {
             let k = STREAMS.min(self.k - p0);
             let from = &self.a[p0 * self.strides.columns + i..];
-            for r in (0..rows).step_by(2 * V::LANES) {
-                let width = (rows - r).min(2 * V::LANES);
-                let vectors = width.div_ceil(V::LANES);
-                for v in 0..vectors {
-                    // Two registers together where both are full; the last one goes through scratch, since
-                    // behind it the array may end.
-                    let at = r + v * V::LANES;
-                    let (b, b_row, both) = if rows - at < V::LANES {
-                        for (p, to) in rest[..k * V::LANES].chunks_exact_mut(V::LANES).enumerate() {
-                            to[..rows - at]
-                                .copy_from_slice(&from[p * self.strides.columns + at..][..rows - at]);
-                        }
-                        (rest.as_ptr(), V::LANES, false)
-                    } else {
-                        (from[at..].as_ptr(), self.strides.columns, v == 0 && width == 2 * V::LANES)
+            let mut r = 0;
+            while r < rows {
+                // As many whole registers as a tile has; the last one goes through scratch, since behind it the
+                // array may end.
+                let vectors = ((rows - r) / V::LANES).min(V::VECTORS);
+                let (b, b_row) = if vectors == 0 {
+                    for (p, to) in rest[..k * V::LANES].chunks_exact_mut(V::LANES).enumerate() {
+                        to[..rows - r].copy_from_slice(&from[p * self.strides.columns + r..][..rows - r]);
+                    }
+                    (rest.as_ptr(), V::LANES)
+                } else {
+                    (from[r..].as_ptr(), self.strides.columns)
+                };
+                let columns = vectors.max(1) * V::LANES;
+                let mut j = 0;
+                while j < self.n {
+                    let count = tile_rows::<V>(self.n - j);
+                    let tile = Tile {
+                        k,
+                        a: self.b[j * self.k + p0..].as_ptr(),
+                        a_step: self.k,
+                        b,
+                        b_row,
+                        soon: b,
+                        c: collected[j * STRIP + r..].as_mut_ptr(),
+                        c_row: STRIP,
+                        columns,
+                        accumulate: p0 > 0,
                     };
-                    let mut j = 0;
-                    while j < self.n {
-                        // Five rows of two registers keep both multipliers busy.
-                        let count = (self.n - j).min(5);
-                        let tile = Tile {
-                            k,
-                            a: self.b[j * self.k + p0..].as_ptr(),
-                            a_step: self.k,
-                            b,
-                            b_row,
-                            soon: b,
-                            c: collected[j * STRIP + at..].as_mut_ptr(),
-                            c_row: STRIP,
-                            columns: if both { 2 * V::LANES } else { V::LANES },
-                            accumulate: p0 > 0,
-                        };
-                        // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or
-                        // their copy in scratch, have the registers read here; and `collected` has them for
-                        // each of the columns, as a strip is whole registers long.
-                        unsafe { tile.run::<V, ROWS>(count) };
-                        j += count;
-                    }
-                    if both {
-                        break;
-                    }
+                    // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
+                    // copy in scratch, have the registers read here; and `collected` has them for each of the
+                    // columns, as a strip is whole registers long.
+                    unsafe { tile.run::<V, ROWS>(count) };
+                    j += count;
                 }
+                r += columns;
             }
         }
         for r in 0..rows {

@@ -7,12 +7,15 @@ const LEAF: usize = 16;
 
 /// Elements of scratch that [`sum`] needs.
 pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
-    if reduced <= LEAF { 0 } else { inner * (reduced.div_ceil(LEAF).next_power_of_two().ilog2() as usize) }
+    if reduced <= LEAF || inner == 1 { 0 } else { inner * (reduced.div_ceil(LEAF).ilog2() as usize + 1) }
 }
 
-/// Sums over the middle axis, as a balanced tree of pairs above short runs: the rounding error
-/// grows with the logarithm of the length (Higham, "The accuracy of floating point summation",
-/// 1993). Writes the sums, or adds them to what is there.
+// Everything here is inlined into its caller, and so compiled for the level of that.
+
+/// Sums over the middle axis, as a tree of pairs above short runs: the rounding error grows with the
+/// logarithm of the length (Higham, "The accuracy of floating point summation", 1993). Writes the sums, or
+/// adds them to what is there.
+#[inline(always)]
 pub(crate) fn sum<T>(
     out: &mut [T],
     input: &[T],
@@ -25,11 +28,8 @@ pub(crate) fn sum<T>(
     if inner == 0 {
         return;
     }
-    if inner == 1
-        && !accumulate
-        && let Some(rows) = short(reduced)
-    {
-        return rows(out, input);
+    if inner == 1 && !accumulate && short(out, input, reduced) {
+        return;
     }
     if !accumulate {
         out.fill(T::default());
@@ -44,44 +44,51 @@ pub(crate) fn sum<T>(
     }
 }
 
-/// Writes the sums of neighbouring rows.
-type Rows<T> = fn(&mut [T], &[T]);
-
-/// The sums of neighbouring rows of so many numbers, compiled for that number where it is small.
-fn short<T: Copy + Default + Add<Output = T>>(reduced: usize) -> Option<Rows<T>> {
+/// Writes the sums of neighbouring rows, compiled for their length if that is small; whether it is.
+#[inline(always)]
+fn short<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T], reduced: usize) -> bool {
+    #[inline(always)]
     fn rows<T: Copy + Default + Add<Output = T>, const N: usize>(out: &mut [T], x: &[T]) {
         for (out, x) in out.iter_mut().zip(x.as_chunks::<N>().0) {
             *out = run(x);
         }
     }
-    Some(match reduced {
-        2 => rows::<T, 2>,
-        3 => rows::<T, 3>,
-        4 => rows::<T, 4>,
-        5 => rows::<T, 5>,
-        6 => rows::<T, 6>,
-        7 => rows::<T, 7>,
-        8 => rows::<T, 8>,
-        9 => rows::<T, 9>,
-        10 => rows::<T, 10>,
-        12 => rows::<T, 12>,
-        16 => rows::<T, 16>,
-        _ => return None,
-    })
+    match reduced {
+        2 => rows::<T, 2>(out, x),
+        3 => rows::<T, 3>(out, x),
+        4 => rows::<T, 4>(out, x),
+        5 => rows::<T, 5>(out, x),
+        6 => rows::<T, 6>(out, x),
+        7 => rows::<T, 7>(out, x),
+        8 => rows::<T, 8>(out, x),
+        9 => rows::<T, 9>(out, x),
+        10 => rows::<T, 10>(out, x),
+        12 => rows::<T, 12>(out, x),
+        16 => rows::<T, 16>(out, x),
+        _ => return false,
+    }
+    true
 }
 
 const LANES: usize = 8;
 /// Columns whose sums registers hold.
 const COLUMNS: usize = 32;
 
-/// The sum of contiguous numbers.
+/// The sum of contiguous numbers: runs are counted in binary, and where a digit is carried two sums become one.
+#[inline(always)]
 fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
-    if x.len() > LEAF * LANES {
-        let runs = x.len().div_ceil(LEAF * LANES);
-        let (a, b) = x.split_at(runs.div_ceil(2) * LEAF * LANES);
-        return tree(a) + tree(b);
+    if x.len() <= LEAF * LANES {
+        return run(x);
     }
-    run(x)
+    let mut held = [T::default(); usize::BITS as usize];
+    let mut runs = 0usize;
+    for x in x.chunks(LEAF * LANES) {
+        let carries = runs.trailing_ones() as usize;
+        held[carries] = held[..carries].iter().fold(run(x), |sum, &held| held + sum);
+        runs += 1;
+    }
+    let digits = (0..held.len()).filter(|d| runs >> d & 1 == 1);
+    digits.map(|d| held[d]).reduce(|sum, held| held + sum).unwrap_or_default()
 }
 
 /// The sum of few numbers: those in every eighth place, then across.
@@ -102,39 +109,64 @@ fn run<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
 
-/// Adds the sums of the columns of a contiguous matrix.
+/// Adds the sums of the columns of a contiguous matrix; runs of rows are counted as those of [`tree`] are.
+#[inline(always)]
 fn columns<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T], scratch: &mut [T]) {
     let inner = out.len();
-    let rows = x.len() / inner;
-    if rows <= LEAF {
-        // A few columns at a time, whose sums stay in registers.
-        let (blocks, _) = out.as_chunks_mut::<COLUMNS>();
-        let whole = blocks.len() * COLUMNS;
-        for (i, sums) in blocks.iter_mut().enumerate() {
-            let mut held = *sums;
-            for row in x.chunks_exact(inner) {
-                let row: &[T] = &row[i * COLUMNS..][..COLUMNS];
-                held.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
-            }
-            *sums = held;
-        }
-        for row in x.chunks_exact(inner) {
-            out[whole..].iter_mut().zip(&row[whole..]).for_each(|(o, &x)| *o = *o + x);
-        }
-        return;
+    if x.len() <= LEAF * inner {
+        return leaf(out, x);
     }
-    let half = (rows.div_ceil(LEAF)).div_ceil(2) * LEAF;
-    let (a, b) = x.split_at(half * inner);
-    columns(out, a, scratch);
-    let (right, scratch) = scratch.split_at_mut(inner);
-    right.fill(T::default());
-    columns(right, b, scratch);
-    for (o, &x) in out.iter_mut().zip(right.iter()) {
-        *o = *o + x;
+    let mut runs = 0usize;
+    for x in x.chunks(LEAF * inner) {
+        let carries = runs.trailing_ones() as usize;
+        let (held, free) = scratch.split_at_mut(carries * inner);
+        let sums = &mut free[..inner];
+        sums.fill(T::default());
+        leaf(sums, x);
+        held.chunks_exact(inner).for_each(|held| add(sums, held));
+        runs += 1;
+    }
+    // From the lowest digit on, each sum into that of the next.
+    let mut lower = None;
+    for digit in (0..usize::BITS).map(|d| d as usize).filter(|d| runs >> d & 1 == 1) {
+        let (before, here) = scratch.split_at_mut(digit * inner);
+        if let Some(lower) = lower {
+            add(&mut here[..inner], &before[lower * inner..][..inner]);
+        }
+        lower = Some(digit);
+    }
+    let highest = lower.unwrap_or(0) * inner;
+    add(out, &scratch[highest..][..inner]);
+}
+
+/// Adds the sums of the columns of a few rows.
+#[inline(always)]
+fn leaf<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T]) {
+    let inner = out.len();
+    // A few columns at a time, whose sums stay in registers.
+    let (blocks, _) = out.as_chunks_mut::<COLUMNS>();
+    let whole = blocks.len() * COLUMNS;
+    for (i, sums) in blocks.iter_mut().enumerate() {
+        let mut held = *sums;
+        for row in x.chunks_exact(inner) {
+            let row: &[T] = &row[i * COLUMNS..][..COLUMNS];
+            held.iter_mut().zip(row).for_each(|(sum, &x)| *sum = *sum + x);
+        }
+        *sums = held;
+    }
+    for row in x.chunks_exact(inner) {
+        add(&mut out[whole..], &row[whole..]);
     }
 }
 
+/// Adds numbers to as many others.
+#[inline(always)]
+fn add<T: Copy + Add<Output = T>>(sums: &mut [T], x: &[T]) {
+    sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
+}
+
 /// The largest number over the middle axis (which is not empty); NaN where any is NaN.
+#[inline(always)]
 pub(crate) fn max<T: Copy + PartialOrd>(out: &mut [T], input: &[T], reduced: usize, inner: usize) {
     if inner == 0 {
         return;

@@ -126,6 +126,16 @@ pub(crate) trait Vector: Lane {
     /// # Safety
     /// `to` points to as many writable numbers as there are lanes.
     unsafe fn store(self, to: *mut Self::Scalar);
+    /// Reads the first lanes; the others are zero.
+    ///
+    /// # Safety
+    /// `from` points to `count` readable numbers, fewer than there are lanes.
+    unsafe fn load_part(from: *const Self::Scalar, count: usize) -> Self;
+    /// Writes the first lanes.
+    ///
+    /// # Safety
+    /// `to` points to `count` writable numbers, fewer than there are lanes.
+    unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
     /// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …
     fn sum(self) -> Self::Scalar;
     /// `self · b + c`, rounded once where the level has such an instruction.

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::simd::{Real, Vector, WIDEST};
+use super::simd::{Real, Vector};
 
 // Where the elements of a tile of `A` lie. What is known when compiling takes no instructions in the loop along
 // `k`, and no share of the processor that another thread on the same core may want.
@@ -11,9 +11,6 @@ use super::simd::{Real, Vector, WIDEST};
 pub(super) const ROWS: bool = true;
 /// Those of a column side by side.
 pub(super) const COLUMNS: bool = false;
-
-/// The most vectors in a row of a tile.
-const N_MOST: usize = 3;
 
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;
@@ -130,20 +127,21 @@ impl<T: Real> Tile<T> {
                 }
             }
         } else {
-            let mut rows = [[T::default(); N_MOST * WIDEST]; M];
+            let last = self.columns - (N - 1) * V::LANES;
             for i in 0..M {
-                for v in 0..N {
-                    // SAFETY: a row holds the lanes of as many of the widest registers.
-                    unsafe { sums[i][v].store(rows[i].as_mut_ptr().add(v * V::LANES)) };
+                for v in 0..N - 1 {
+                    // SAFETY: the caller promises `M` rows of `columns` elements.
+                    unsafe {
+                        let to = self.c.add(i * self.c_row + v * V::LANES);
+                        (if self.accumulate { V::load(to) + sums[i][v] } else { sums[i][v] }).store(to);
+                    }
                 }
-            }
-            for (i, row) in rows.iter().enumerate() {
-                // SAFETY: the caller promises `M` rows of `columns` elements.
-                let to = unsafe { std::slice::from_raw_parts_mut(self.c.add(i * self.c_row), self.columns) };
-                if self.accumulate {
-                    to.iter_mut().zip(row).for_each(|(to, &x)| *to = *to + x);
-                } else {
-                    to.copy_from_slice(&row[..to.len()]);
+                // SAFETY: as above.
+                unsafe {
+                    let to = self.c.add(i * self.c_row + (N - 1) * V::LANES);
+                    let sum = sums[i][N - 1];
+                    let sum = if self.accumulate { V::load_part(to, last) + sum } else { sum };
+                    sum.store_part(to, last);
                 }
             }
         }

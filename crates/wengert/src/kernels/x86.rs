@@ -68,7 +68,8 @@ macro_rules! register {
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
         round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
-        nonzero $nonzero:expr; sum $sum:expr
+        nonzero $nonzero:expr; sum $sum:expr;
+        first |$n:ident| $first:expr; $load_part:expr; $store_part:expr
     ) => {
         #[derive(Clone, Copy)]
         #[allow(missing_docs)]
@@ -202,6 +203,18 @@ macro_rules! register {
                 unsafe { $store(to, self.0) }
             }
             #[inline(always)]
+            unsafe fn load_part(from: *const $T, count: usize) -> Self {
+                let $n = count;
+                // SAFETY: the caller promises the numbers of the mask, and no others are read.
+                Self(unsafe { $load_part($first, from) })
+            }
+            #[inline(always)]
+            unsafe fn store_part(self, to: *mut $T, count: usize) {
+                let $n = count;
+                // SAFETY: the caller promises the numbers of the mask, and no others are written.
+                unsafe { $store_part(to, $first, self.0) }
+            }
+            #[inline(always)]
             fn sum(self) -> $T {
                 // SAFETY: see above.
                 unsafe { $sum(self.0) }
@@ -284,7 +297,9 @@ register! {
         let quarter = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
         let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
         _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
-    }
+    };
+    first |n| _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    |m, from| _mm256_maskload_ps(from, m); _mm256_maskstore_ps
 }
 register! {
     F64x4(__m256d) of f64 x 4, tile 6 x 2, bits i64, mantissa 52, mask __m256d;
@@ -300,7 +315,9 @@ register! {
     sum |x| {
         let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
         _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
-    }
+    };
+    first |n| _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3));
+    |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd
 }
 register! {
     F32x16(__m512) of f32 x 16, tile 9 x 3, bits i32, mantissa 23, mask __mmask16;
@@ -311,7 +328,8 @@ register! {
     less _mm512_cmp_ps_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_ps_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_ps(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi32_mask(i, i); sum _mm512_reduce_add_ps
+    nonzero |i| _mm512_test_epi32_mask(i, i); sum _mm512_reduce_add_ps;
+    first |n| ((1u32 << n) - 1) as __mmask16; _mm512_maskz_loadu_ps; _mm512_mask_storeu_ps
 }
 register! {
     F64x8(__m512d) of f64 x 8, tile 9 x 3, bits i64, mantissa 52, mask __mmask8;
@@ -322,5 +340,6 @@ register! {
     less _mm512_cmp_pd_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_pd_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_pd(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi64_mask(i, i); sum _mm512_reduce_add_pd
+    nonzero |i| _mm512_test_epi64_mask(i, i); sum _mm512_reduce_add_pd;
+    first |n| ((1u32 << n) - 1) as __mmask8; _mm512_maskz_loadu_pd; _mm512_mask_storeu_pd
 }

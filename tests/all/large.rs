@@ -1,0 +1,171 @@
+//! Arrays so large that plans cut them: next values written where states lie, sums by panels.
+
+use wengert::{DType, Error, Outputs, Program, Recorder, Sampler, Shape, State, States, Tensor};
+
+fn numbers(dims: &[usize], dtype: DType, seed: u64) -> Tensor {
+    let shape = Shape::new(dims).expect("few axes");
+    let mut sampler = Sampler::new(seed);
+    let x = (0..shape.elements()).map(|_| sampler.unit() - 0.5);
+    match dtype {
+        DType::F32 => Tensor::new(shape, x.map(|x| x as f32).collect::<Vec<f32>>()),
+        _ => Tensor::new(shape, x.collect::<Vec<f64>>()),
+    }
+    .expect("as many numbers as the shape has")
+}
+
+/// Rows that no tile and no panel divides.
+const ROWS: usize = 1003;
+const COLUMNS: usize = 77;
+
+type Recorded = Result<Outputs, Error>;
+type Step = fn(&Recorder, [State; 2]) -> Recorded;
+
+/// What three runs return and leave in two states, bit by bit.
+fn runs(program: &Program, start: &States, states: [State; 2], threads: usize) -> Vec<Tensor> {
+    let (mut own, x) =
+        (start.clone(), numbers(&[ROWS, COLUMNS], start.get(states[0]).unwrap().ty().dtype, 3));
+    let mut workspace = program.workspace_on(threads).unwrap();
+    let mut found = Vec::new();
+    for _ in 0..3 {
+        found.push(program.run(&mut workspace, &mut own, (&x,)).unwrap().tensor(0).unwrap());
+        found.extend(states.map(|s| own.get(s).unwrap().clone()));
+    }
+    found
+}
+
+/// The plans of a step against the trivial one, on any number of threads.
+fn plans_agree(name: &str, step: Step) {
+    for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
+        let mut start = States::new();
+        let states = [1, 2]
+            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], dtype, seed)).unwrap());
+        let record = |t: &Recorder| step(t, states);
+        let reference = runs(&Program::record_once(&start, record).unwrap(), &start, states, 1);
+        let (exact, full) =
+            (Program::record_exact(&start, record).unwrap(), Program::record(&start, record).unwrap());
+        let rounded = runs(&full, &start, states, 1);
+        for threads in [1, 2, 3, 8] {
+            assert!(runs(&exact, &start, states, threads) == reference, "{name} {dtype}: {threads} threads");
+            assert!(runs(&full, &start, states, threads) == rounded, "{name} {dtype}: {threads} threads");
+        }
+        for (a, b) in rounded.iter().zip(&reference) {
+            let (a, b) = (a.to_f64(), b.to_f64());
+            let largest = b.iter().fold(1.0, |most: f64, b| most.max(b.abs()));
+            let off = a.iter().zip(&b).find(|(a, b)| (*a - *b).abs() > bound * largest);
+            assert!(off.is_none(), "{name} {dtype}: {off:?}");
+        }
+    }
+}
+
+fn input<'t>(t: &'t Recorder, [a, b]: [State; 2]) -> [wengert::Var<'t>; 3] {
+    let (a, b) = (t.state(a), t.state(b));
+    [t.input(a.dtype(), [ROWS, COLUMNS]), a, b]
+}
+
+#[test]
+fn next_values_are_written_where_states_lie_after_all_reading() {
+    let steps: [(&str, Step); 8] = [
+        ("momentum", |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v * 0.9 + x;
+            t.update(v, next);
+            t.update(w, w - next * 0.1);
+            t.outputs(x.sum(()))
+        }),
+        ("an old value that is read after the next is known", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.update(w, w * 0.5 + x);
+            t.update(v, (v * x).tanh());
+            t.outputs((w * x + v).sum(1))
+        }),
+        ("old values that are read across", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.update(w, v * 0.75 + x);
+            t.update(v, w * 0.25 - x);
+            t.outputs((w + v).sum(()))
+        }),
+        ("a swap", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.update(w, v);
+            t.update(v, w);
+            t.outputs(x.sum(()))
+        }),
+        ("a next value that is a result", |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = w.sin() + x;
+            t.update(w, next);
+            t.update(v, next * v);
+            t.outputs(next)
+        }),
+        ("one next value for both", |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = w * 0.5 + v * x;
+            t.update(w, next);
+            t.update(v, next);
+            t.outputs((next * next).sum(()))
+        }),
+        ("a next value of another shape", |t, s| {
+            let [x, w, v] = input(t, s);
+            let flat = (w.reshape([ROWS * COLUMNS]) + x.reshape([ROWS * COLUMNS]) * 0.5).tanh();
+            t.update(w, flat.reshape([ROWS, COLUMNS]));
+            t.update(v, v.reshape([COLUMNS, ROWS]).t() * 0.5);
+            t.outputs(flat.sum(()))
+        }),
+        ("a next value that waits for a number", |t, s| {
+            let [x, w, v] = input(t, s);
+            let norm = (w * w).sum(()).sqrt();
+            t.update(w, w - x * v / norm);
+            t.update(v, (v - w).abs());
+            t.outputs(norm)
+        }),
+    ];
+    for (name, step) in steps {
+        plans_agree(name, step);
+    }
+}
+
+#[test]
+fn no_step_copies_what_could_be_computed_where_it_lies() {
+    let mut start = States::new();
+    let states = [1, 2]
+        .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+    let program = Program::record_exact(&start, |t| {
+        let [x, w, v] = input(t, states);
+        let next = v * 0.9 + x;
+        t.update(v, next);
+        t.update(w, w - next * 0.1);
+        t.outputs(x.sum(()))
+    });
+    let plan = program.unwrap().plan().to_string();
+    assert!(!plan.contains("copy"), "{plan}");
+    assert!(
+        plan.contains("-> f64[1003, 77] state s2") && plan.contains("-> f64[1003, 77] state s1"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn sums_along_the_first_axis_by_panels() {
+    let steps: [(&str, Step); 3] = [
+        ("a product of two tall arrays", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.outputs(x.tanh().einsum("ki,kj->ij", (w * v).slice(1, 0..10)))
+        }),
+        ("sums of what is made by slabs", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.outputs((x * w).exp().sum(0) + (v + x).sum(0))
+        }),
+        ("the gradient of a layer", |t, s| {
+            let [x, w, v] = input(t, s);
+            let weights = w.slice(0, 0..COLUMNS);
+            let loss = ((x.matmul(weights) + v.sum(0)).tanh() * v).sum(());
+            let g = loss.gradients([w, v]);
+            t.update(w, w - g[w] * 1e-3);
+            t.update(v, v - g[v] * 1e-3);
+            t.outputs(loss)
+        }),
+    ];
+    for (name, step) in steps {
+        plans_agree(name, step);
+    }
+}
