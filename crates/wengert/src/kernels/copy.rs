@@ -42,10 +42,9 @@ impl Walk<'_> {
         if self.dims.contains(&0) {
             return;
         }
-        let Some((&inner, mut outer)) = self.dims.split_last() else {
-            return run(Sheet { here: 0, there: self.offset as usize, rows: (1, 0), columns: (1, 1) });
-        };
-        let (mut inner, stride) = (inner, self.strides[outer.len()]);
+        // `run` is called in one place only, so that it is inlined and compiled for the level of the caller.
+        let (mut inner, mut outer) = self.dims.split_last().map_or((1, self.dims), |(&n, rest)| (n, rest));
+        let stride = self.strides.get(outer.len()).copied().unwrap_or(1);
         // Axes that lie behind one another here and there are one.
         while let Some((&size, rest)) = outer.split_last()
             && (size == 1 || self.strides[rest.len()] == stride * inner as isize)
@@ -79,6 +78,9 @@ impl Walk<'_> {
     }
 }
 
+/// Up to so many neighbours are a short run.
+const RUN: usize = 16;
+
 /// `out[i] = input[walk(i)]`.
 #[inline(always)] // compiled for the level of the caller
 pub(crate) fn gather<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>) {
@@ -88,10 +90,19 @@ pub(crate) fn gather<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>) {
             1 => sheet.each(|here, there| {
                 out[here..here + len].copy_from_slice(&input[there..there + len]);
             }),
-            0 => sheet.each(|here, there| {
-                let x = input[there];
-                out[here..here + len].iter_mut().for_each(|o| *o = x);
-            }),
+            0 => {
+                let end = sheet.here + sheet.rows.0 * len;
+                sheet.each(|here, there| {
+                    let x = input[there];
+                    // A short run is written as one of a length known when compiling, of which the runs that
+                    // follow overwrite the rest.
+                    if len <= RUN && here + RUN <= end {
+                        out[here..][..RUN].fill(x);
+                    } else {
+                        out[here..here + len].fill(x);
+                    }
+                });
+            }
             _ => sheet.each(|here, there| {
                 for (i, o) in out[here..here + len].iter_mut().enumerate() {
                     *o = input[(there as isize + i as isize * stride) as usize];
@@ -135,6 +146,28 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
 
 #[cfg(test)]
 mod tests {
+    use super::{Walk, gather};
+
+    /// Runs of every length, in sheets of every number of rows and in neighbouring sheets.
+    #[test]
+    fn repeated_numbers_fill_their_runs_and_no_others() {
+        let input: Vec<u32> = (0..60).collect();
+        for run in 0..20 {
+            for rows in 1..12 {
+                let (dims, strides) = ([3, rows, run], [20, 1, 0]);
+                let mut out = vec![99; 3 * rows * run];
+                gather(&mut out, &input, Walk { dims: &dims, offset: 2, strides: &strides });
+                for (i, &found) in out.iter().enumerate() {
+                    let (sheet, row) = (i / (rows * run), i / run % rows);
+                    assert_eq!(found as usize, 2 + sheet * 20 + row, "{i} of {dims:?}");
+                }
+            }
+        }
+        let mut one = [0];
+        gather(&mut one, &input, Walk { dims: &[], offset: 7, strides: &[] });
+        assert_eq!(one, [7]);
+    }
+
     #[test]
     fn prefetching_takes_slices_of_any_length() {
         for len in [0, 1, 63, 64, 65, 5000] {
