@@ -1,5 +1,6 @@
 //! Copies along strides: what permuting, broadcasting and slicing come down to.
 
+use super::simd::{Simd, Vector};
 use crate::shape::MAX_RANK;
 
 /// A walk over an array by strides: where element `i` of a row-major array lies in another one.
@@ -81,35 +82,45 @@ impl Walk<'_> {
 /// Up to so many neighbours are a short run.
 const RUN: usize = 16;
 
-/// `out[i] = input[walk(i)]`.
-#[inline(always)] // compiled for the level of the caller
-pub(crate) fn gather<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>) {
-    walk.sheets(|sheet| {
-        let (len, stride) = sheet.columns;
-        match stride {
-            1 => sheet.each(|here, there| {
-                out[here..here + len].copy_from_slice(&input[there..there + len]);
-            }),
-            0 => {
-                let end = sheet.here + sheet.rows.0 * len;
-                sheet.each(|here, there| {
-                    let x = input[there];
-                    // A short run is written as one of a length known when compiling, of which the runs that
-                    // follow overwrite the rest.
-                    if len <= RUN && here + RUN <= end {
-                        out[here..][..RUN].fill(x);
-                    } else {
-                        out[here..here + len].fill(x);
-                    }
-                });
-            }
-            _ => sheet.each(|here, there| {
-                for (i, o) in out[here..here + len].iter_mut().enumerate() {
-                    *o = input[(there as isize + i as isize * stride) as usize];
+/// `out[i] = input[walk(i)]`, compiled for a level: as a closure it would be so only where the compiler pleases.
+pub(crate) struct Gather<'a, T> {
+    pub(crate) out: &'a mut [T],
+    pub(crate) input: &'a [T],
+    pub(crate) walk: Walk<'a>,
+}
+
+impl<T: Copy> Simd<f32> for Gather<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Scalar = f32>>(self) {
+        let Self { out, input, walk } = self;
+        walk.sheets(|sheet| {
+            let (len, stride) = sheet.columns;
+            match stride {
+                1 => sheet.each(|here, there| {
+                    out[here..here + len].copy_from_slice(&input[there..there + len]);
+                }),
+                0 => {
+                    let end = sheet.here + sheet.rows.0 * len;
+                    sheet.each(|here, there| {
+                        let x = input[there];
+                        // A short run is written as one of a length known when compiling, of which the runs that
+                        // follow overwrite the rest.
+                        if len <= RUN && here + RUN <= end {
+                            out[here..][..RUN].fill(x);
+                        } else {
+                            out[here..here + len].fill(x);
+                        }
+                    });
                 }
-            }),
-        }
-    });
+                _ => sheet.each(|here, there| {
+                    for (i, o) in out[here..here + len].iter_mut().enumerate() {
+                        *o = input[(there as isize + i as isize * stride) as usize];
+                    }
+                }),
+            }
+        });
+    }
 }
 
 /// `out[walk(i)] += input[i]`.
@@ -146,7 +157,8 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Walk, gather};
+    use super::{Gather, Walk};
+    use crate::kernels::Level;
 
     /// Runs of every length, in sheets of every number of rows and in neighbouring sheets.
     #[test]
@@ -156,7 +168,8 @@ mod tests {
             for rows in 1..12 {
                 let (dims, strides) = ([3, rows, run], [20, 1, 0]);
                 let mut out = vec![99; 3 * rows * run];
-                gather(&mut out, &input, Walk { dims: &dims, offset: 2, strides: &strides });
+                let walk = Walk { dims: &dims, offset: 2, strides: &strides };
+                Level::best().run(Gather { out: &mut out, input: &input, walk });
                 for (i, &found) in out.iter().enumerate() {
                     let (sheet, row) = (i / (rows * run), i / run % rows);
                     assert_eq!(found as usize, 2 + sheet * 20 + row, "{i} of {dims:?}");
@@ -164,7 +177,8 @@ mod tests {
             }
         }
         let mut one = [0];
-        gather(&mut one, &input, Walk { dims: &[], offset: 7, strides: &[] });
+        let walk = Walk { dims: &[], offset: 7, strides: &[] };
+        Level::best().run(Gather { out: &mut one, input: &input, walk });
         assert_eq!(one, [7]);
     }
 

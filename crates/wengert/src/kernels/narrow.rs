@@ -132,9 +132,12 @@ impl<T: Real> Narrow<'_, T> {
             let from = &self.a[p0 * self.strides.columns + i..];
             let mut r = 0;
             while r < rows {
-                // As many whole registers as a tile has; the last one goes through scratch, since behind it the
-                // array may end.
-                let vectors = ((rows - r) / V::LANES).min(V::VECTORS);
+                // As many whole registers as a tile has, or one; the last one goes through scratch, since behind
+                // it the array may end.
+                let vectors = match (rows - r) / V::LANES {
+                    whole if whole >= V::VECTORS => V::VECTORS,
+                    whole => whole.min(1),
+                };
                 let (b, b_row) = if vectors == 0 {
                     for (p, to) in rest[..k * V::LANES].chunks_exact_mut(V::LANES).enumerate() {
                         to[..rows - r].copy_from_slice(&from[p * self.strides.columns + r..][..rows - r]);
@@ -162,7 +165,13 @@ impl<T: Real> Narrow<'_, T> {
                     // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
                     // copy in scratch, have the registers read here; and `collected` has them for each of the
                     // columns, as a strip is whole registers long.
-                    unsafe { tile.run::<V, ROWS>(count) };
+                    unsafe {
+                        match vectors {
+                            3 if V::VECTORS == 3 => tile.rows::<V, 3, ROWS>(count),
+                            2 if V::VECTORS == 2 => tile.rows::<V, 2, ROWS>(count),
+                            _ => tile.rows::<V, 1, ROWS>(count),
+                        }
+                    };
                     j += count;
                 }
                 r += columns;

@@ -124,7 +124,6 @@ pub(super) fn pack_left<V: Vector>(
             // The length is known when compiling: a copy of registers, not a call.
             6 if strides.rows == 1 => turn::<_, 6>(from, strides.columns, to),
             8 if strides.rows == 1 => turn::<_, 8>(from, strides.columns, to),
-            9 if strides.rows == 1 => turn::<_, 9>(from, strides.columns, to),
             _ => {
                 for (p, to) in to.chunks_exact_mut(rows).enumerate() {
                     let from = from[p * strides.columns..].iter().step_by(strides.rows.max(1));

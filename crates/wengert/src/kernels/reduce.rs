@@ -2,10 +2,12 @@
 
 use std::ops::Add;
 
+use super::simd::{Simd, Vector};
+
 /// Rows that are added one after the other before sums are paired.
 const LEAF: usize = 16;
 
-/// Elements of scratch that [`sum`] needs.
+/// Elements of scratch that [`Sum`] needs.
 pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
     if reduced <= LEAF || inner == 1 { 0 } else { inner * (reduced.div_ceil(LEAF).ilog2() as usize + 1) }
 }
@@ -15,31 +17,34 @@ pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
 /// Sums over the middle axis, as a tree of pairs above short runs: the rounding error grows with the
 /// logarithm of the length (Higham, "The accuracy of floating point summation", 1993). Writes the sums, or
 /// adds them to what is there.
-#[inline(always)]
-pub(crate) fn sum<T>(
-    out: &mut [T],
-    input: &[T],
-    (reduced, inner): (usize, usize),
-    accumulate: bool,
-    scratch: &mut [T],
-) where
-    T: Copy + Default + Add<Output = T>,
-{
-    if inner == 0 {
-        return;
-    }
-    if inner == 1 && !accumulate && short(out, input, reduced) {
-        return;
-    }
-    if !accumulate {
-        out.fill(T::default());
-    }
-    for (i, out) in out.chunks_exact_mut(inner).enumerate() {
-        let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
-        if inner == 1 {
-            out[0] = out[0] + tree(input);
-        } else {
-            columns(out, input, scratch);
+pub(crate) struct Sum<'a, T> {
+    pub(crate) out: &'a mut [T],
+    pub(crate) input: &'a [T],
+    /// The sizes of the reduced and of the inner axis.
+    pub(crate) sizes: (usize, usize),
+    pub(crate) accumulate: bool,
+    /// [`sum_scratch`] elements.
+    pub(crate) scratch: &'a mut [T],
+}
+
+impl<T: Copy + Default + Add<Output = T>> Simd<f32> for Sum<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Scalar = f32>>(self) {
+        let Self { out, input, sizes: (reduced, inner), accumulate, scratch } = self;
+        if inner == 0 || (inner == 1 && !accumulate && short(out, input, reduced)) {
+            return;
+        }
+        if !accumulate {
+            out.fill(T::default());
+        }
+        for (i, out) in out.chunks_exact_mut(inner).enumerate() {
+            let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
+            if inner == 1 {
+                out[0] = out[0] + tree(input);
+            } else {
+                columns(out, input, scratch);
+            }
         }
     }
 }
@@ -76,7 +81,7 @@ const COLUMNS: usize = 32;
 
 /// The sum of contiguous numbers: runs are counted in binary, and where a digit is carried two sums become one.
 #[inline(always)]
-fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
+pub(crate) fn tree<T: Copy + Default + Add<Output = T>>(x: &[T]) -> T {
     if x.len() <= LEAF * LANES {
         return run(x);
     }
@@ -232,6 +237,7 @@ fn is_nan<T: PartialOrd>(x: T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::Level;
 
     #[test]
     fn sums_of_every_length_are_exact_on_integers_and_use_the_declared_scratch() {
@@ -240,7 +246,8 @@ mod tests {
                 let x: Vec<f64> = (0..2 * rows * inner).map(|i| (i % 97) as f64).collect();
                 let mut out = vec![f64::NAN; 2 * inner];
                 let mut scratch = vec![0.0; sum_scratch(rows, inner)];
-                sum(&mut out, &x, (rows, inner), false, &mut scratch);
+                let (sizes, accumulate) = ((rows, inner), false);
+                Level::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut scratch });
                 for (o, &found) in out.iter().enumerate() {
                     let expected: f64 =
                         (0..rows).map(|r| x[(o / inner * rows + r) * inner + o % inner]).sum();
@@ -254,7 +261,8 @@ mod tests {
     fn long_f32_sums_stay_accurate() {
         let x = vec![0.1f32; 10_000_000];
         let mut out = [0.0f32];
-        sum(&mut out, &x, (x.len(), 1), false, &mut []);
+        let (sizes, accumulate) = ((x.len(), 1), false);
+        Level::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut [] });
         assert!((f64::from(out[0]) / (1e7 * f64::from(0.1f32)) - 1.0).abs() < 1e-6, "{}", out[0]);
     }
 

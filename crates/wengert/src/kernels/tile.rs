@@ -72,7 +72,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// As for [`run`](Self::run), with `N` vectors.
     #[inline(always)]
-    unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const LAYOUT: bool>(&self, rows: usize) {
+    pub(super) unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const LAYOUT: bool>(&self, rows: usize) {
         // SAFETY: passed on from the caller.
         unsafe {
             match rows {
@@ -83,7 +83,6 @@ impl<T: Real> Tile<T> {
                 5 => self.compute::<V, 5, N, LAYOUT>(),
                 7 if V::ROWS > 6 => self.compute::<V, 7, N, LAYOUT>(),
                 8 if V::ROWS > 6 => self.compute::<V, 8, N, LAYOUT>(),
-                9 if V::ROWS > 6 => self.compute::<V, 9, N, LAYOUT>(),
                 _ => self.compute::<V, 6, N, LAYOUT>(),
             }
         }

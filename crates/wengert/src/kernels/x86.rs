@@ -320,7 +320,7 @@ register! {
     |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd
 }
 register! {
-    F32x16(__m512) of f32 x 16, tile 9 x 3, bits i32, mantissa 23, mask __mmask16;
+    F32x16(__m512) of f32 x 16, tile 8 x 3, bits i32, mantissa 23, mask __mmask16;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32
     _mm512_add_epi32 _mm512_sub_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi32 _mm512_srli_epi32;
@@ -332,7 +332,7 @@ register! {
     first |n| ((1u32 << n) - 1) as __mmask16; _mm512_maskz_loadu_ps; _mm512_mask_storeu_ps
 }
 register! {
-    F64x8(__m512d) of f64 x 8, tile 9 x 3, bits i64, mantissa 52, mask __mmask8;
+    F64x8(__m512d) of f64 x 8, tile 8 x 3, bits i64, mantissa 52, mask __mmask8;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64
     _mm512_add_epi64 _mm512_sub_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi64 _mm512_srli_epi64;

@@ -5,7 +5,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
 };
-use crate::kernels::copy::{self, Walk};
+use crate::kernels::copy::{Gather, Walk};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
 
@@ -21,7 +21,7 @@ pub(super) fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Resu
         }
         let level = call.level;
         let (x, out) = call.unary::<T, T>(0)?;
-        level.loops(|| copy::gather(out, x, Walk { dims: &dims, offset, strides }));
+        level.run(Gather { out, input: x, walk: Walk { dims: &dims, offset, strides } });
         Ok(())
     }
     let Some(IndexMap::Strided { offset, strides }) = map else { return Err(Fault::Type) };

@@ -8,7 +8,7 @@ use crate::ir::{
     Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, IndexMap, Kernel, Linear, Op, ResultTypes,
     Var, Vars, one, operands,
 };
-use crate::kernels::{Lane, reduce};
+use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -137,8 +137,8 @@ impl Kernel for Sum {
             let x = call.operands[0].elements::<T>()?;
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            let accumulate = call.accumulate;
-            call.level.loops(|| reduce::sum(out, x, (reduced, inner), accumulate, scratch));
+            let (sizes, accumulate) = ((reduced, inner), call.accumulate);
+            call.level.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         })
     }
@@ -415,11 +415,4 @@ impl<'t> Var<'t> {
     pub fn argmax(self, axis: usize) -> Var<'t> {
         self.reduce(axis, "argmax", |run| Op::discrete(ArgMax(run)))
     }
-}
-
-/// The sum of contiguous numbers, in the order of `sum`.
-pub(crate) fn tree_sum<T: Native + Lane>(x: &[T]) -> T {
-    let mut out = [T::default()];
-    reduce::sum(&mut out, x, (x.len(), 1), false, &mut []);
-    out[0]
 }

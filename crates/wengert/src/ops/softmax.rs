@@ -7,7 +7,6 @@ use crate::error::{ErrorKind, Fault};
 use crate::ir::{Attrs, Call, Custom, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands};
 use crate::kernels::{Real, map, reduce};
 use crate::ops::math::{Exp, Ln};
-use crate::ops::reduce::tree_sum;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
@@ -37,7 +36,9 @@ impl LogSoftmax {
                 }
             });
             map(level, &Exp, [&*out], exps)?;
-            level.loops(|| sums.iter_mut().zip(exps.chunks_exact(width)).for_each(|(s, e)| *s = tree_sum(e)));
+            level.loops(|| {
+                sums.iter_mut().zip(exps.chunks_exact(width)).for_each(|(s, e)| *s = reduce::tree(e))
+            });
             // No longer needed, the exponentials make room for the logarithms.
             let logs = &mut exps[..sums.len()];
             map(level, &Ln, [&*sums], logs)?;
