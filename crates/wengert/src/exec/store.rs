@@ -101,7 +101,7 @@ pub(super) fn store(
             graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
         }
     }
-    // Products read no state, but they write some: after all reading, and before the copies, which read none.
+    // Products read no old value, but they write some: after all reading, and before the copies, which read none.
     added.sort_unstable();
     for added in added.chunk_by(|a, b| a.0 == b.0) {
         let (r, g) = added[0].0;
@@ -119,7 +119,7 @@ fn in_place(action: &Action) -> bool {
 }
 
 /// The product that a node adds to a state, of arrays or of an array and a number, if nothing else reads either of
-/// them and the product no state.
+/// them and the product no old value of a state.
 fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize> {
     let node = &graph.nodes[sum];
     let Action::Compute(Op::Elementwise(f)) = &node.action else { return None };
