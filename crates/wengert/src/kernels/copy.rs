@@ -140,7 +140,7 @@ pub(crate) fn scatter_add<T: Copy + std::ops::AddAssign>(out: &mut [T], input: &
 pub(crate) fn prefetch<T>(soon: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         const LINE: usize = 64;
         /// More than this the hardware finds by itself once it has seen the beginning.
         const LINES: usize = 16;
@@ -148,7 +148,7 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
         for offset in (0..bytes).step_by(LINE).take(LINES) {
             // SAFETY: `offset` lies inside the slice, and a prefetch of a readable address only moves
             // it into the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.add(offset)) };
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(start.add(offset)) };
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

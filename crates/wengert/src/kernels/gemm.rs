@@ -1,7 +1,7 @@
 //! The matrix product `C (+)= A · B`, serial, in blocks for the caches.
 //!
 //! The loops are those of K. Goto and R. van de Geijn ("Anatomy of high-performance matrix
-//! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay in the first cache, tiles of `C`
+//! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay near the processor, tiles of `C`
 //! that stay in registers. Every element of `C` is the sum of its products in the order of `k`, block by
 //! block, whatever is computed beside it: a part of `C` has the bits of the whole.
 
@@ -11,8 +11,9 @@ use super::simd::{Level, Real, Simd, Vector};
 use super::tile::{COLUMNS, LINE, ROWS, Tile, tile_rows};
 use crate::error::Fault;
 
-/// Bytes of a panel of `B`, which stays near the processor while tiles go down along it.
-const PANEL: usize = 48 << 10;
+/// Bytes of a row of `A` in a block of `k`: so much of a panel of `B` and of a tile of `A` streams from the second
+/// cache while a tile of `C` is summed. Shorter blocks would read and write `C` more often.
+const DEPTH: usize = 4 << 10;
 /// Rows of `A` whose block of `k` stays in the second cache, about.
 const MC: usize = 128;
 /// With at most this many rows `B` is read where it lies.
@@ -75,9 +76,8 @@ pub(crate) enum Right<'a, T> {
 
 /// Elements of scratch of a product whose `B` is packed.
 pub(crate) fn left_len<T>(k: usize) -> usize {
-    // The blocks of `k` are the longest where registers are the narrowest, and a block of `A` may have a tile more.
-    let k = blocks(k, PANEL / (2 * size_of::<T>())).1;
-    ((MC + 8) * k).max(narrow::SCRATCH)
+    // A block of `A` may have a tile more.
+    ((MC + 8) * blocks(k, DEPTH / size_of::<T>()).1).max(narrow::SCRATCH)
 }
 
 /// Elements of scratch of a product whose `B` is plain.
@@ -143,9 +143,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                 (whole, b, &*right)
             }
         };
-        // A part of a product of few rows may lack columns, which must not change a bit.
-        let panel = if p.narrow { width.min(n.next_multiple_of(V::LANES)).max(2) } else { width };
-        let (k_blocks, k_most) = blocks(p.k, PANEL / (panel * size_of::<T>()));
+        let (k_blocks, k_most) = blocks(p.k, DEPTH / size_of::<T>());
         let m_most = if n > 0 { blocks(p.m, MC).1.next_multiple_of(V::ROWS) } else { p.m };
         // Read down its columns `A` has a new cache line for every element, and along its rows as many streams as
         // rows: packed where it is read often.
@@ -249,11 +247,13 @@ mod tests {
                 }
             }
         }
-        // So many columns that rows of `A` are laid out anew, whichever way they lie; and several blocks of rows.
+        // So many columns that rows of `A` are laid out anew, whichever way they lie; several blocks of rows, and of `k`.
         for &level in Level::available() {
             for layout in 0..4 {
                 check::<f64>(level, (27, 410, 300), (layout & 1 == 1, layout & 2 == 2), true);
                 check::<f32>(level, (150, 390, 140), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f64>(level, (17, 30, 1100), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f32>(level, (17, 50, 2100), (layout & 1 == 1, layout & 2 == 2), true);
             }
         }
     }

@@ -133,6 +133,10 @@ macro_rules! scalar_lane {
             #[inline(always)]
             unsafe fn store_part(self, _: *mut Self, _: usize) {}
             #[inline(always)]
+            fn zip(self, other: Self) -> (Self, Self) {
+                (self, other)
+            }
+            #[inline(always)]
             fn sum(self) -> Self {
                 self
             }

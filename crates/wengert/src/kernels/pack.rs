@@ -1,17 +1,17 @@
 //! Matrices laid out anew for the tiles of a product.
 
+use std::iter::repeat;
+
 use super::copy::prefetch;
 use super::gemm::{Product, Strides};
-use super::simd::{Level, Real, Simd, Vector};
+use super::simd::{Level, Real, Simd, Vector, WIDEST};
 use super::tile::tile_rows;
 use crate::error::Fault;
 
 /// Bytes in a row of a piece of packed `B`: a whole number of panels at any level.
 const PIECE: usize = 192;
 /// How many rows ahead of its copies packing fetches.
-const AHEAD: usize = 16;
-/// Rows of a transposed `B` that are packed at a time.
-const TURNED: usize = 128;
+const AHEAD: usize = 32;
 
 /// Columns of a piece of packed `B`.
 pub(crate) const fn piece<T>() -> usize {
@@ -87,23 +87,49 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
                     }
                 }
             } else {
-                // Column by column, as the operand holds them side by side, and few rows at a time, so that
-                // what was written stays in the first cache until the lines are full.
-                for (block, panel) in panel.chunks_mut(TURNED * width).enumerate() {
-                    for j in 0..width {
-                        let to = panel[j..].iter_mut().step_by(width);
-                        if j < used {
-                            let first = (column + j) * strides.columns + block * TURNED * strides.rows;
-                            let from = b[first..].iter().step_by(strides.rows.max(1));
-                            to.zip(from).for_each(|(to, &x)| *to = x);
-                        } else {
-                            to.for_each(|to| *to = T::default());
+                for group in (0..width).step_by(V::LANES) {
+                    let lanes = (used - group).min(V::LANES);
+                    let from = &b[(column + group) * strides.columns..];
+                    let turned =
+                        if strides.rows == 1 && lanes == V::LANES { k / V::LANES * V::LANES } else { 0 };
+                    for p in (0..turned).step_by(V::LANES) {
+                        let lines = transpose::<V, WIDEST>(V::LANES, |j| &from[j * strides.columns + p..]);
+                        for (i, line) in lines.iter().enumerate().take(V::LANES) {
+                            let to = &mut panel[(p + i) * width + group..][..V::LANES];
+                            // SAFETY: as long as a register.
+                            unsafe { line.store(to.as_mut_ptr()) };
                         }
+                    }
+                    for (p, to) in panel.chunks_exact_mut(width).enumerate().skip(turned) {
+                        let to = &mut to[group..][..V::LANES];
+                        let numbers = (0..lanes).map(|j| from[j * strides.columns + p * strides.rows]);
+                        to.iter_mut().zip(numbers.chain(repeat(T::default()))).for_each(|(to, x)| *to = x);
                     }
                 }
             }
         }
     }
+}
+
+/// A register from each of so many rows, of which there are a power of two; the columns of these, one behind the
+/// other, fill as many registers.
+#[inline(always)]
+fn transpose<'a, V: Vector, const R: usize>(rows: usize, row: impl Fn(usize) -> &'a [V::Scalar]) -> [V; R] {
+    let mut old = [V::all(Default::default()); R];
+    for (i, old) in old.iter_mut().enumerate().take(rows) {
+        let from = &row(i)[..V::LANES];
+        // SAFETY: as long as a register.
+        *old = unsafe { V::load(from.as_ptr()) };
+    }
+    // Each round makes the highest bit of the row's number the lowest of the place.
+    for _ in 0..rows.ilog2() {
+        let mut new = old;
+        for i in 0..rows / 2 {
+            (new[2 * i], new[2 * i + 1]) = old[i].zip(old[i + rows / 2]);
+        }
+        old = new;
+    }
+    old
 }
 
 /// Packs rows of `A` into tiles: for each tile all columns, the rows of a column side by side.
@@ -120,25 +146,37 @@ pub(super) fn pack_left<V: Vector>(
         let rows = tile_rows::<V>(m - i);
         let from = &a[(m0 + i) * strides.rows + k0 * strides.columns..];
         let to = &mut out[i * k..(i + rows) * k];
-        match rows {
-            // The length is known when compiling: a copy of registers, not a call.
-            6 if strides.rows == 1 => turn::<_, 6>(from, strides.columns, to),
-            8 if strides.rows == 1 => turn::<_, 8>(from, strides.columns, to),
-            _ => {
-                for (p, to) in to.chunks_exact_mut(rows).enumerate() {
-                    let from = from[p * strides.columns..].iter().step_by(strides.rows.max(1));
-                    to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+        // Rows whose number is known when compiling are copied, or turned, in registers.
+        let done = match (rows, strides) {
+            (6, Strides { rows: 1, columns }) => beside::<_, 6>(from, columns, to),
+            (8, Strides { rows: 1, columns }) => beside::<_, 8>(from, columns, to),
+            (8, Strides { rows, columns: 1 }) => {
+                let done = k / V::LANES * V::LANES;
+                for (p, to) in (0..done).step_by(V::LANES).zip(to.chunks_exact_mut(8 * V::LANES)) {
+                    let columns = transpose::<V, 8>(8, |i| &from[i * rows + p..]);
+                    for (column, to) in columns.iter().zip(to.chunks_exact_mut(V::LANES)) {
+                        // SAFETY: as long as a register.
+                        unsafe { column.store(to.as_mut_ptr()) };
+                    }
                 }
+                done
             }
+            _ => 0,
+        };
+        for (p, to) in to.chunks_exact_mut(rows).enumerate().skip(done) {
+            let from = from[p * strides.columns..].iter().step_by(strides.rows.max(1));
+            to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
         }
         i += rows;
     }
 }
 
-/// Packs the first `R` elements of each row of a matrix.
+/// Packs the first `R` elements of each row of a matrix. Returns how many rows there were.
 #[inline(always)]
-fn turn<T: Real, const R: usize>(from: &[T], row: usize, to: &mut [T]) {
-    for (p, to) in to.as_chunks_mut::<R>().0.iter_mut().enumerate() {
+fn beside<T: Real, const R: usize>(from: &[T], row: usize, to: &mut [T]) -> usize {
+    let tiles = to.as_chunks_mut::<R>().0;
+    for (p, to) in tiles.iter_mut().enumerate() {
         to.copy_from_slice(&from[p * row..][..R]);
     }
+    tiles.len()
 }

@@ -136,6 +136,8 @@ pub(crate) trait Vector: Lane {
     /// # Safety
     /// `to` points to `count` writable numbers, fewer than there are lanes.
     unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
+    /// The lanes of both, in turn: those of the first halves, and those of the second.
+    fn zip(self, other: Self) -> (Self, Self);
     /// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …
     fn sum(self) -> Self::Scalar;
     /// `self · b + c`, rounded once where the level has such an instruction.

@@ -68,7 +68,7 @@ macro_rules! register {
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
         round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
-        nonzero $nonzero:expr; sum $sum:expr;
+        nonzero $nonzero:expr; zip |$a:ident, $b:ident| $zip:expr; sum $sum:expr;
         first |$n:ident| $first:expr; $load_part:expr; $store_part:expr
     ) => {
         #[derive(Clone, Copy)]
@@ -215,6 +215,13 @@ macro_rules! register {
                 unsafe { $store_part(to, $first, self.0) }
             }
             #[inline(always)]
+            fn zip(self, other: Self) -> (Self, Self) {
+                let ($a, $b) = (self.0, other.0);
+                // SAFETY: see above.
+                let (first, second) = unsafe { $zip };
+                (Self(first), Self(second))
+            }
+            #[inline(always)]
             fn sum(self) -> $T {
                 // SAFETY: see above.
                 unsafe { $sum(self.0) }
@@ -293,6 +300,10 @@ register! {
     any |m| { // SAFETY: see above.
         unsafe { _mm256_movemask_ps(m) != 0 } };
     nonzero |i| _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpeq_epi32(i, _mm256_setzero_si256()), _mm256_set1_epi32(-1)));
+    zip |a, b| {
+        let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+    };
     sum |x| {
         let quarter = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
         let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
@@ -312,6 +323,10 @@ register! {
     any |m| { // SAFETY: see above.
         unsafe { _mm256_movemask_pd(m) != 0 } };
     nonzero |i| _mm256_castsi256_pd(_mm256_xor_si256(_mm256_cmpeq_epi64(i, _mm256_setzero_si256()), _mm256_set1_epi64x(-1)));
+    zip |a, b| {
+        let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+        (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
+    };
     sum |x| {
         let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
         _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
@@ -328,7 +343,13 @@ register! {
     less _mm512_cmp_ps_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_ps_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_ps(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi32_mask(i, i); sum _mm512_reduce_add_ps;
+    nonzero |i| _mm512_test_epi32_mask(i, i);
+    zip |a, b| {
+        let first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        let second = _mm512_or_si512(first, _mm512_set1_epi32(8));
+        (_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, second, b))
+    };
+    sum _mm512_reduce_add_ps;
     first |n| ((1u32 << n) - 1) as __mmask16; _mm512_maskz_loadu_ps; _mm512_mask_storeu_ps
 }
 register! {
@@ -340,6 +361,12 @@ register! {
     less _mm512_cmp_pd_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_pd_mask::<_CMP_UNORD_Q>;
     select |m, a, b| _mm512_mask_blend_pd(m, b, a);
     any |m| m != 0;
-    nonzero |i| _mm512_test_epi64_mask(i, i); sum _mm512_reduce_add_pd;
+    nonzero |i| _mm512_test_epi64_mask(i, i);
+    zip |a, b| {
+        let first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+        let second = _mm512_or_si512(first, _mm512_set1_epi64(4));
+        (_mm512_permutex2var_pd(a, first, b), _mm512_permutex2var_pd(a, second, b))
+    };
+    sum _mm512_reduce_add_pd;
     first |n| ((1u32 << n) - 1) as __mmask8; _mm512_maskz_loadu_pd; _mm512_mask_storeu_pd
 }
