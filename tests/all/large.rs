@@ -144,6 +144,86 @@ fn no_step_copies_what_could_be_computed_where_it_lies() {
     );
 }
 
+/// A product as large as a state.
+fn product<'t>(x: wengert::Var<'t>) -> wengert::Var<'t> {
+    x.matmul(x.slice(0, 0..COLUMNS) * 0.1)
+}
+
+#[test]
+fn products_are_added_to_multiples_of_states_where_they_lie() {
+    let steps: [(&str, bool, Step); 9] = [
+        ("momentum", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v * 0.9 + product(x);
+            t.update(v, next);
+            t.update(w, w - next * 0.1);
+            t.outputs(x.sum(()))
+        }),
+        ("momentum that nothing reads", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            t.update(v, product(x) + v * -0.5);
+            t.outputs((w + v).sum(()))
+        }),
+        ("a sum that is read", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v + product(x);
+            t.update(v, next);
+            t.update(w, w * next);
+            t.outputs(x.sum(()))
+        }),
+        ("a number times an array", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            t.update(v, v * 0.5 + x.tanh() * 0.25);
+            t.outputs(w.sum(()))
+        }),
+        ("an old value that is read before", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            let old = (v * w).tanh();
+            let next = v * 0.9 + product(x + old);
+            t.update(v, next);
+            t.update(w, w - next * 0.1);
+            t.outputs(old.sum(()))
+        }),
+        ("an old value that is read later", false, |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v * 0.9 + product(x);
+            t.update(v, next);
+            t.update(w, w - next * v);
+            t.outputs(x.sum(()))
+        }),
+        ("a multiple that is read elsewhere", false, |t, s| {
+            let [x, w, v] = input(t, s);
+            let multiple = v * 0.9;
+            t.update(v, multiple + product(x));
+            t.update(w, w - multiple.tanh());
+            t.outputs(x.sum(()))
+        }),
+        ("a next value that is a result", false, |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v * 0.9 + product(x);
+            t.update(v, next);
+            t.update(w, w - next * 0.1);
+            t.outputs(next)
+        }),
+        ("a product of what it is added to", false, |t, s| {
+            let [x, w, v] = input(t, s);
+            let next = v * 0.9 + product(v);
+            t.update(v, next);
+            t.update(w, w - next * x);
+            t.outputs(x.sum(()))
+        }),
+    ];
+    for (name, added, step) in steps {
+        plans_agree(name, step);
+        let mut start = States::new();
+        let states = [1, 2]
+            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let plan = Program::record(&start, |t| step(t, states)).unwrap().plan().to_string();
+        let found = plan.lines().any(|line| line.contains("added to") && line.contains("state s2"));
+        assert_eq!(found, added, "{name}: {plan}");
+    }
+}
+
 #[test]
 fn sums_along_the_first_axis_by_panels() {
     let steps: [(&str, Step); 3] = [

@@ -208,7 +208,7 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     if results.iter().any(|r| blocks > 0 && r.shape.elements() % blocks != 0) {
         return Err(broken(format!("{blocks} blocks do not divide {results:?}")));
     }
-    let compute = |split: bool, accumulate: bool, garbage: f64| -> Result<Vec<Tensor>> {
+    let compute = |split: bool, beta: f64, garbage: f64| -> Result<Vec<Tensor>> {
         let mut out: Vec<Tensor> =
             results.iter().map(|&ty| Tensor::filled(ty, garbage)).collect::<Result<_>>()?;
         let operand = |(ty, x)| Operand { ty, data: Tensor::data(x), strides: None };
@@ -250,24 +250,25 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
                 prepared: &prepared,
                 blocks: block..block + 1,
                 level,
-                accumulate,
+                beta,
             };
             kernel.eval(call).map_err(ErrorKind::Fault)?;
         }
         Ok(out)
     };
-    let (whole, split) = (compute(false, false, 1.0)?, compute(true, false, 77.0)?);
+    let (whole, split) = (compute(false, 0.0, 1.0)?, compute(true, 0.0, f64::NAN)?);
     for (whole, split) in whole.iter().zip(&split) {
         if whole.data().as_bytes() != split.data().as_bytes() {
             return Err(broken(format!("block by block is {split:?}, the whole {whole:?}")));
         }
     }
     if kernel.accumulates() {
-        for (whole, added) in whole.iter().zip(&compute(true, true, 3.0)?) {
-            let due =
-                Tensor::new(whole.shape(), whole.to_f64().iter().map(|x| x + 3.0).collect::<Vec<f64>>())?;
-            if let Some(where_) = differ(added, &due, 1e-12) {
-                return Err(broken(format!("added to threes it is not three more: {where_}")));
+        for beta in [1.0, -0.5] {
+            for (whole, added) in whole.iter().zip(&compute(true, beta, 3.0)?) {
+                let due = whole.to_f64().iter().map(|x| x + beta * 3.0).collect::<Vec<f64>>();
+                if let Some(where_) = differ(added, &Tensor::new(whole.shape(), due)?, 1e-12) {
+                    return Err(broken(format!("added to {beta} times three it is not that: {where_}")));
+                }
             }
         }
     }

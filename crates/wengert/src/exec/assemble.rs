@@ -82,7 +82,7 @@ impl Uses {
                         Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _)
                     );
                     let heavy = product || n.operands.iter().enumerate().any(large);
-                    let copies = matches!(n.action, Action::Copy) || n.accumulate;
+                    let copies = matches!(n.action, Action::Copy) || n.beta != 0.0;
                     let stores = copies && n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
                     // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
                     let unit = |a: &u32| graph.arrays[*a as usize].ty.bytes() / group.units.max(1);
@@ -234,7 +234,7 @@ impl Uses {
                 prepared: node.prepared,
                 blocks: node.blocks / units,
                 scratch,
-                accumulate: node.accumulate,
+                beta: node.beta,
                 action,
             });
         }

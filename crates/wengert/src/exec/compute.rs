@@ -264,7 +264,7 @@ impl Memory<'_> {
                 // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
                 let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
-                let accumulate = step.accumulate;
+                let beta = step.beta;
                 let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let call = Call {
                     operands: &operands,
@@ -273,7 +273,7 @@ impl Memory<'_> {
                     prepared,
                     blocks,
                     level,
-                    accumulate,
+                    beta,
                 };
                 kernel.eval(call).map_err(ErrorKind::Fault)
             }
@@ -307,8 +307,8 @@ impl Memory<'_> {
                     part.take().into_iter().map(|data| ResultMut { ty, data }).collect();
                 // SAFETY: see above.
                 let memory = unsafe { self.scratch(step, tile) };
-                let further = tile.units.start != tile.panel;
-                eval_within(kernel, &slabs, &mut parts, memory, level, further).map_err(ErrorKind::Fault)
+                let beta = if tile.units.start == tile.panel { 0.0 } else { 1.0 };
+                eval_within(kernel, &slabs, &mut parts, memory, level, beta).map_err(ErrorKind::Fault)
             }
             Action::Join => {
                 let out = step.results.first().map(write);

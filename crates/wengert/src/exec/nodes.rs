@@ -44,8 +44,8 @@ pub(super) struct Node {
     pub(super) work: usize,
     pub(super) scratch: usize,
     pub(super) infallible: bool,
-    /// Whether the results are added to what is there.
-    pub(super) accumulate: bool,
+    /// By what the numbers in the results' place are multiplied before the results are added to them.
+    pub(super) beta: f64,
 }
 
 impl Node {
@@ -61,7 +61,7 @@ impl Node {
             work: ty.shape.elements(),
             scratch: 0,
             infallible: true,
-            accumulate: false,
+            beta: 0.0,
         }
     }
 
@@ -98,6 +98,13 @@ impl Graph {
         self.arrays.push(Array { ty, root: copy, leaf: None, maker: Some(node as u32) });
         self.nodes.push(Node::copy(self.nodes[of].row, array, copy, ty));
         (node, copy)
+    }
+
+    /// An array that lies in a state.
+    pub(super) fn state(&mut self, ty: TensorType, state: usize) -> u32 {
+        let root = self.arrays.len() as u32;
+        self.arrays.push(Array { ty, root, leaf: Some(Place::State(state)), maker: None });
+        root
     }
 
     pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
@@ -316,7 +323,7 @@ impl Builder<'_> {
                 work: layout.bytes,
                 scratch: 0,
                 infallible: true,
-                accumulate: false,
+                beta: 0.0,
             });
             prepared = Some(array);
         }
@@ -346,7 +353,7 @@ impl Builder<'_> {
             work,
             scratch,
             infallible,
-            accumulate: false,
+            beta: 0.0,
         });
         Ok(())
     }

@@ -98,8 +98,8 @@ pub(super) struct Step {
     pub(super) strides: Option<Box<[Option<Strides>]>>,
     pub(super) results: SmallVec<[View; 1]>,
     pub(super) prepared: Option<u32>,
-    /// Whether the results are added to what is there.
-    pub(super) accumulate: bool,
+    /// By what the numbers in the results' place are multiplied before the results are added to them.
+    pub(super) beta: f64,
     /// Blocks for each unit of the stage.
     pub(super) blocks: usize,
     pub(super) scratch: usize,

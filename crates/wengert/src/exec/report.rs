@@ -136,8 +136,12 @@ impl PlanListing {
         }
         f.write_str(")")?;
         for (i, &result) in step.results.iter().enumerate() {
-            let to = if step.accumulate { " added to " } else { " -> " };
-            f.write_str(if i > 0 { ", " } else { to })?;
+            match (i, step.beta) {
+                (0, 0.0) => f.write_str(" -> ")?,
+                (0, 1.0) => f.write_str(" added to ")?,
+                (0, beta) => write!(f, " added to {beta} · ")?,
+                _ => f.write_str(", ")?,
+            }
             self.view(f, result)?;
         }
         writeln!(f)

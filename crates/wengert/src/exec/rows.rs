@@ -186,7 +186,7 @@ impl Memory<'_> {
             prepared,
             blocks: 0..count,
             level,
-            accumulate: false,
+            beta: 0.0,
         };
         kernel.eval(call).map_err(ErrorKind::Fault)
     }

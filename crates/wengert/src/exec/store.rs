@@ -3,7 +3,7 @@
 use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{Action, Place};
 use super::schedule::Rounds;
-use crate::ir::{Algebra, Kernel, Op};
+use crate::ir::{Algebra, IndexMap, Kernel, Op};
 use crate::kernels::{Level, Own};
 
 /// Has next values written into their states where that is safe: nothing that runs later, or beside it, reads the
@@ -47,7 +47,7 @@ pub(super) fn store(
     let mut keepers = vec![0u32; graph.arrays.len()];
     kept.for_each(|array| keepers[graph.arrays[array as usize].root as usize] += 1);
     let first_copy = graph.nodes.len();
-    let (mut commits, mut added, mut moved) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
+    let (mut commits, mut added, mut gone) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
     for (state, array) in graph.updates.clone() {
         let Array { ty, maker, .. } = graph.arrays[array as usize];
         let Some(maker) = maker else { continue };
@@ -67,46 +67,57 @@ pub(super) fn store(
         }
         let sum = maker as usize;
         stored.push(state);
-        // Slab by slab, after each reader of the old slab, if not of the whole; nothing else keeps the next value.
-        let earlier = |&(_, n, o): &(usize, usize, usize)| {
-            let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
-            cut && if n == sum {
-                in_place(&graph.nodes[n].action)
-            } else {
-                homes[n] != (r, g) || positions[n] < positions[sum]
-            }
-        };
-        // Steps in brief take no states, so what more of them read stays in the arena.
+        // Whether a node may write slab by slab, after each reader of the old slab, if not of the whole; nothing else
+        // keeps the next value. Steps in brief take no states, so what more of them read stays in the arena.
         let apart = units > 1 || uses[array as usize] == 1;
-        let directly = apart
-            && keepers[array as usize] == 1
-            && graph.arrays[array as usize].root == array
-            && failing.iter().all(|home| before(home, false))
-            && read.clone().all(earlier);
-        let to = graph.arrays.len() as u32;
-        graph.arrays.push(Array { ty, root: to, leaf: Some(Place::State(state)), maker: None });
-        if rounding
-            && graph.nodes[sum].results.as_slice() == [array]
-            && let Some(product) = addend(graph, &uses, sum, state)
-            && homes[product] == (r, g)
-        {
-            let node = &mut graph.nodes[product];
-            (node.accumulate, node.results) = (true, std::iter::once(to).collect());
-            (moved[sum], moved[product]) = (true, true);
-            added.push(((r, g), product));
-        } else if directly {
-            graph.arrays[array as usize].leaf = Some(Place::State(state));
+        let owned = keepers[array as usize] == 1 && graph.arrays[array as usize].root == array;
+        let directly = |writer: usize, instead: [Option<usize>; 2]| {
+            let earlier = |&(_, n, o): &(usize, usize, usize)| {
+                let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
+                cut && if n == writer {
+                    in_place(&graph.nodes[n].action)
+                } else {
+                    instead.contains(&Some(n)) || homes[n] != (r, g) || positions[n] < positions[writer]
+                }
+            };
+            apart && owned && failing.iter().all(|home| before(home, false)) && read.clone().all(earlier)
+        };
+        let addend = if rounding && graph.nodes[sum].results.as_slice() == [array] {
+            addend(graph, &uses, sum, state)
+                .filter(|a| std::iter::once(a.product).chain(a.scale).all(|n| homes[n] == (r, g)))
         } else {
-            rounds[r][g].nodes.push(graph.nodes.len());
-            graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
+            None
+        };
+        match addend {
+            // Nothing reads the next value: it may come after all reading of the old one.
+            Some(Addend { product, beta, scale }) if uses[array as usize] == 1 => {
+                let to = graph.state(ty, state);
+                let node = &mut graph.nodes[product];
+                (node.beta, node.results) = (beta, std::iter::once(to).collect());
+                added.push(((r, g), product));
+                [Some(product), scale, Some(sum)].into_iter().flatten().for_each(|n| gone[n] = true);
+            }
+            Some(Addend { product, beta, scale }) if directly(product, [scale, Some(sum)]) => {
+                let node = &mut graph.nodes[product];
+                (node.beta, node.results) = (beta, std::iter::once(array).collect());
+                let next = &mut graph.arrays[array as usize];
+                (next.leaf, next.maker) = (Some(Place::State(state)), Some(product as u32));
+                scale.into_iter().chain([sum]).for_each(|n| gone[n] = true);
+            }
+            _ if directly(sum, [None; 2]) => graph.arrays[array as usize].leaf = Some(Place::State(state)),
+            _ => {
+                let to = graph.state(ty, state);
+                rounds[r][g].nodes.push(graph.nodes.len());
+                graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
+            }
         }
     }
+    rounds.iter_mut().flatten().for_each(|group| group.nodes.retain(|&n| gone.get(n) != Some(&true)));
     // Products read no old value, but they write some: after all reading, and before the copies, which read none.
     added.sort_unstable();
     for added in added.chunk_by(|a, b| a.0 == b.0) {
         let (r, g) = added[0].0;
         let nodes = &mut rounds[r][g].nodes;
-        nodes.retain(|&n| moved.get(n) != Some(&true));
         let at = nodes.len() - nodes.iter().rev().take_while(|n| **n >= first_copy).count();
         nodes.splice(at..at, added.iter().map(|(_, product)| *product));
     }
@@ -118,27 +129,46 @@ fn in_place(action: &Action) -> bool {
     matches!(action, Action::Compute(Op::Elementwise(f)) if f.applied(Level::Portable, Own).is_some())
 }
 
-/// The product that a node adds to a state, of arrays or of an array and a number, if nothing else reads either of
-/// them and the product no old value of a state.
-fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<usize> {
-    let node = &graph.nodes[sum];
-    let Action::Compute(Op::Elementwise(f)) = &node.action else { return None };
+/// What a node adds to a state, which the product can do itself.
+struct Addend {
+    product: usize,
+    /// By what the state is multiplied before, and the node that does it otherwise.
+    beta: f64,
+    scale: Option<usize>,
+}
+
+/// The product that a node adds to a state, or to one times a number: of arrays, or of an array and a number; if
+/// nothing else reads any of them and the product no old value of a state.
+fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Addend> {
     let old = |s: &Source| graph.arrays[s.array as usize].leaf == Some(Place::State(state));
-    let other = match node.operands.as_slice() {
-        [a, b] if old(a) => b,
-        [a, b] if old(b) => a,
-        _ => return None,
+    // The node that makes an array that only one node reads.
+    let maker = |s: &Source| {
+        let Array { root, maker, .. } = graph.arrays[s.array as usize];
+        maker.map(|m| m as usize).filter(|_| root == s.array && uses[s.array as usize] == 1)
     };
-    let Array { root, maker, .. } = graph.arrays[other.array as usize];
-    let product = maker.filter(|_| f.algebra() == Algebra::Sum && root == other.array)? as usize;
-    let Action::Compute(op) = &graph.nodes[product].action else { return None };
+    let scaled = |s: &Source| {
+        let by = maker(s)?;
+        let Action::Compute(Op::Linear(op)) = &graph.nodes[by].action else { return None };
+        let from = graph.nodes[by].operands.first().filter(|s| old(s))?;
+        match op.index_map(&graph.arrays[from.array as usize].ty)? {
+            IndexMap::Scale(beta) if beta != 0.0 => Some((beta, Some(by))),
+            _ => None,
+        }
+    };
+    let Action::Compute(Op::Elementwise(f)) = &graph.nodes[sum].action else { return None };
+    let [a, b] = graph.nodes[sum].operands.as_slice() else { return None };
+    let times = |s: &Source| if old(s) { Some((1.0, None)) } else { scaled(s) };
+    let ((beta, scale), other) = times(a).map(|t| (t, b)).or_else(|| times(b).map(|t| (t, a)))?;
+    let product = maker(other).filter(|_| f.algebra() == Algebra::Sum)?;
+    let Node { action: Action::Compute(op), operands, infallible, results, .. } = &graph.nodes[product]
+    else {
+        return None;
+    };
     // An array that is made is a next value, even where a state holds it.
-    let old = |s: &Source| {
+    let reads_old = |s: &Source| {
         let Array { leaf, maker, .. } = graph.arrays[s.array as usize];
         matches!(leaf, Some(Place::State(_))) && maker.is_none()
     };
-    let states = graph.nodes[product].operands.iter().any(old);
-    let once = uses[other.array as usize] == 1 && uses[node.results[0] as usize] == 1;
-    let alone = graph.nodes[product].infallible && graph.nodes[product].results.as_slice() == [other.array];
-    (once && alone && !states && op.kernel().is_some_and(Kernel::accumulates)).then_some(product)
+    let alone = *infallible && results.as_slice() == [other.array] && !operands.iter().any(reads_old);
+    (alone && op.kernel().is_some_and(Kernel::accumulates)).then_some(Addend { product, beta, scale })
 }

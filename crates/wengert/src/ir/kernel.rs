@@ -63,8 +63,9 @@ pub struct Call<'a, 'b> {
     pub blocks: Range<usize>,
     /// The instruction set to compute with.
     pub level: Level,
-    /// Whether the results hold numbers to add to; only for kernels that declare [`Kernel::accumulates`].
-    pub accumulate: bool,
+    /// By what the numbers that the results hold are multiplied before the results are added to them, as β in BLAS;
+    /// at 0 they may be anything. Others only for kernels that declare [`Kernel::accumulates`].
+    pub beta: f64,
 }
 
 impl<'b> Call<'_, 'b> {
@@ -166,8 +167,8 @@ pub trait Kernel: Send + Sync + 'static {
         false
     }
 
-    /// Whether [`eval`](Kernel::eval) can add to what its results hold. Only asked of kernels that are
-    /// [infallible](Self::infallible) and have one result.
+    /// Whether [`eval`](Kernel::eval) can add to what its results hold, times [`beta`](Call::beta). Only asked of
+    /// kernels that are [infallible](Self::infallible) and have one float result.
     fn accumulates(&self) -> bool {
         false
     }
@@ -191,7 +192,7 @@ pub(crate) fn eval_whole<'a>(
 ) -> Result<(), Fault> {
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
     let mut memory = vec![0; memory_of(kernel, &types).div_ceil(8)];
-    eval_within(kernel, operands, results, &mut memory, level, false)
+    eval_within(kernel, operands, results, &mut memory, level, 0.0)
 }
 
 /// Bytes that [`eval_within`] needs besides operands and results: a layout, and scratch.
@@ -199,14 +200,14 @@ pub(crate) fn memory_of(kernel: &dyn Kernel, operands: &[TensorType]) -> usize {
     kernel.prepared(operands).map_or(0, |p| p.bytes).saturating_add(kernel.scratch(operands))
 }
 
-/// The same in memory of the caller; the results are added to what is there, if asked.
+/// The same in memory of the caller, with a [`beta`](Call::beta).
 pub(crate) fn eval_within<'a>(
     kernel: &dyn Kernel,
     operands: &[Operand<'a>],
     results: &mut [ResultMut<'a>],
     memory: &mut [u64],
     level: Level,
-    accumulate: bool,
+    beta: f64,
 ) -> Result<(), Fault> {
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
     let result_types: ResultTypes = results.iter().map(|r| *r.ty).collect();
@@ -217,7 +218,7 @@ pub(crate) fn eval_within<'a>(
         kernel.prepare(Preparation { operands, pieces: 0..pieces, out: prepared, level })?;
     }
     let blocks = 0..kernel.blocks(&types, &result_types);
-    kernel.eval(Call { operands, results, scratch, prepared, blocks, level, accumulate })
+    kernel.eval(Call { operands, results, scratch, prepared, blocks, level, beta })
 }
 
 /// The error of a wrong number of operands.

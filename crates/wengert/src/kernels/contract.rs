@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
+use super::map::rescale;
 use super::pack::{self, pack};
 use super::simd::{Level, Real};
 use crate::error::Fault;
@@ -60,7 +61,7 @@ impl Loops {
         Self { m, n, k, outer: axes, swapped }
     }
 
-    fn product(&self, accumulate: bool) -> Product {
+    fn product(&self, beta: f64) -> Product {
         let Self { m, n, k, .. } = self;
         let at = |stride: Option<usize>| stride.unwrap_or(0);
         Product {
@@ -70,7 +71,7 @@ impl Loops {
             a: Strides { rows: at(m.lhs), columns: at(k.lhs) },
             b: Strides { rows: at(k.rhs), columns: at(n.rhs) },
             c: at(m.out),
-            accumulate,
+            beta,
             narrow: m.full > FEW,
         }
     }
@@ -123,7 +124,7 @@ impl Loops {
         right: &[T],
         out: &mut [T],
     ) -> Result<(), Fault> {
-        let p = self.product(false);
+        let p = self.product(0.0);
         let (start, end) = (pieces.start * pack::piece::<T>(), (pieces.end * pack::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
         pack(level, &p, (start, end.saturating_sub(start)), from, out)
@@ -138,27 +139,27 @@ impl Loops {
         }
     }
 
-    /// `out = Σ lhs · rhs`, or `out +=` it if `add`; `packed` is what [`pack`](Self::pack) made, if anything.
+    /// `out = Σ lhs · rhs + β out`; `packed` is what [`pack`](Self::pack) made, if anything.
     pub(crate) fn run<T: Real>(
         &self,
         level: Level,
         (lhs, rhs): (&[T], &[T]),
         packed: &[T],
-        add: bool,
+        beta: f64,
         out: &mut [T],
         scratch: &mut [T],
     ) -> Result<(), Fault> {
         let (left, right) = if self.swapped { (rhs, lhs) } else { (lhs, rhs) };
         let sizes = [self.m, self.n, self.k];
         let empty = sizes.iter().chain(&self.outer).any(|a| a.size == 0);
-        let accumulate = add || self.outer.iter().any(|a| a.out.is_none());
-        if !add && (empty || accumulate) {
-            out.fill(T::default());
+        let folded = self.outer.iter().any(|a| a.out.is_none());
+        if empty || folded {
+            rescale(out, beta);
         }
         if empty {
             return Ok(());
         }
-        let (product, inner) = (self.product(accumulate), self.kernel());
+        let (product, inner) = (self.product(if folded { 1.0 } else { beta }), self.kernel());
         let mut index = [0usize; MAX_LABELS];
         let (mut l, mut r, mut o) = (0, 0, 0);
         loop {
@@ -208,7 +209,7 @@ fn plain<T: Real>(p: &Product, a: &[T], b: &[T], c: &mut [T]) {
                 sum = sum + a[i * p.a.rows + q * p.a.columns] * b[q * p.b.rows + j * p.b.columns];
             }
             let o = &mut c[i * p.c + j];
-            *o = if p.accumulate { *o + sum } else { sum };
+            *o = if p.beta == 0.0 { sum } else { *o * T::from_f64(p.beta) + sum };
         }
     }
 }

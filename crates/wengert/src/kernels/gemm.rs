@@ -1,10 +1,11 @@
-//! The matrix product `C (+)= A · B`, serial, in blocks for the caches.
+//! The matrix product `C = A · B + β C`, serial, in blocks for the caches.
 //!
 //! The loops are those of K. Goto and R. van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay near the processor, tiles of `C`
 //! that stay in registers. Every element of `C` is the sum of its products in the order of `k`, block by
 //! block, whatever is computed beside it: a part of `C` has the bits of the whole.
 
+use super::map::rescale;
 use super::narrow::{self, Narrow};
 use super::pack::{self, Pack, pack_left};
 use super::simd::{Level, Real, Simd, Vector};
@@ -43,7 +44,7 @@ impl Strides {
     }
 }
 
-/// `C[m, n] (+)= A[m, k] · B[k, n]`. Neighbours in a row of `C` lie side by side.
+/// `C[m, n] = A[m, k] · B[k, n] + β C[m, n]`. Neighbours in a row of `C` lie side by side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub(crate) m: usize,
@@ -53,8 +54,8 @@ pub(crate) struct Product {
     pub(crate) b: Strides,
     /// The distance of the rows of `C`.
     pub(crate) c: usize,
-    /// Whether `C` is added to.
-    pub(crate) accumulate: bool,
+    /// At 0 `C` is only written.
+    pub(crate) beta: f64,
     /// Whether a few last columns are computed by themselves. The same for all parts of a product.
     pub(crate) narrow: bool,
 }
@@ -110,8 +111,8 @@ pub(crate) fn gemm<T: Real>(
     }
     if p.k > 0 {
         level.run(Gemm { p, a, b, c, scratch });
-    } else if !p.accumulate {
-        c.chunks_mut(p.c.max(1)).take(p.m).for_each(|row| row[..p.n].fill(T::default()));
+    } else {
+        c.chunks_mut(p.c.max(1)).take(p.m).for_each(|row| rescale(&mut row[..p.n], p.beta));
     }
     Ok(())
 }
@@ -156,7 +157,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
         for block in 0..k_blocks {
             let k0 = block * k_most;
             let k = k_most.min(p.k.saturating_sub(k0));
-            let accumulate = p.accumulate || block > 0;
+            let beta = if block == 0 { T::from_f64(p.beta) } else { T::from_f64(1.0) };
             for m0 in (0..p.m).step_by(m_most.max(1)) {
                 let m = m_most.min(p.m - m0);
                 if pack_a {
@@ -188,7 +189,10 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                             0
                         };
                         let soon = b.wrapping_add(further);
-                        let tile = Tile { k, a, a_step, b, b_row, soon, c, c_row: p.c, columns, accumulate };
+                        let tile = Tile { k, a, a_step, b, b_row, soon, c, c_row: p.c, columns, beta };
+                        if p.beta != 0.0 && block == 0 {
+                            tile.fetch_result(rows);
+                        }
                         // SAFETY: `gemm` checked that all of A, B and C lie inside their slices, and the rows
                         // and columns of this tile are among theirs; packed panels are whole vectors wide, and
                         // where B is plain the panel is.
@@ -213,7 +217,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         b: &packed[p.k * (n - whole).next_multiple_of(V::LANES)..],
                         c: &mut c[m0 * p.c + n..],
                         row: p.c,
-                        accumulate: p.accumulate,
+                        beta: T::from_f64(p.beta),
                         scratch: &mut *left,
                     }
                     .run::<V>();
@@ -273,7 +277,7 @@ mod tests {
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
-        let p = Product { m, n, k, a: sa, b: sb, c: n, accumulate: true, narrow };
+        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, narrow };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
         pack(level, &p, (0, n), &b, &mut packed).unwrap();
@@ -284,7 +288,7 @@ mod tests {
                 for j in 0..n {
                     let sum: f64 = (0..k).map(|p| number(i, p).to_f64() * number(p, j).to_f64()).sum();
                     let found = c[i * n + j].to_f64();
-                    assert_eq!(found, 3.0 + sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
+                    assert_eq!(found, 6.0 + sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
                 }
             }
         }

@@ -64,6 +64,15 @@ unsafe fn each<V: Vector, F: Map<N>, const N: usize>(
     }
 }
 
+/// Multiplies numbers by β; at 0 they may have been anything.
+pub(crate) fn rescale<T: Real>(c: &mut [T], beta: f64) {
+    if beta == 0.0 {
+        c.fill(T::default());
+    } else if beta != 1.0 {
+        c.iter_mut().for_each(|c| *c = *c * T::from_f64(beta));
+    }
+}
+
 /// What only this crate can hand out: a method that takes it cannot be written anew elsewhere.
 pub struct Own;
 

@@ -21,7 +21,7 @@ mod tile;
 mod x86;
 
 pub use lane::Lane;
-pub(crate) use map::{Applied, Map, Own, map};
+pub(crate) use map::{Applied, Map, Own, map, rescale};
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};
 pub use simd::Level;
 pub(crate) use simd::Real;

@@ -35,7 +35,7 @@ pub(super) fn columns((n, k): (usize, usize), lanes: usize, a: Strides) -> usize
     }
 }
 
-/// `C[m, n] (+)= A[m, k] · B[k, n]`, with the columns of `B` one behind the other.
+/// `C[m, n] = A[m, k] · B[k, n] + β C[m, n]`, with the columns of `B` one behind the other.
 pub(super) struct Narrow<'a, T> {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -46,7 +46,7 @@ pub(super) struct Narrow<'a, T> {
     pub(super) c: &'a mut [T],
     /// The distance of the rows of `C`.
     pub(super) row: usize,
-    pub(super) accumulate: bool,
+    pub(super) beta: T,
     /// [`SCRATCH`] elements.
     pub(super) scratch: &'a mut [T],
 }
@@ -105,6 +105,7 @@ impl<T: Real> Narrow<'_, T> {
             }
             p += V::LANES;
         }
+        let add = self.beta != T::default();
         let mut totals = [[T::default(); N]; M];
         for r in 0..M {
             for c in 0..N {
@@ -117,7 +118,7 @@ impl<T: Real> Narrow<'_, T> {
                     *total = *total + a[r][p] * b[c][p];
                 }
                 let c = &mut self.c[(i + r) * self.row + j + c];
-                *c = if self.accumulate { *c + *total } else { *total };
+                *c = if add { *c * self.beta + *total } else { *total };
             }
         }
     }
@@ -160,7 +161,7 @@ impl<T: Real> Narrow<'_, T> {
                         c: collected[j * STRIP + r..].as_mut_ptr(),
                         c_row: STRIP,
                         columns,
-                        accumulate: p0 > 0,
+                        beta: T::from_f64(if p0 > 0 { 1.0 } else { 0.0 }),
                     };
                     // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
                     // copy in scratch, have the registers read here; and `collected` has them for each of the
@@ -177,11 +178,12 @@ impl<T: Real> Narrow<'_, T> {
                 r += columns;
             }
         }
+        let add = self.beta != T::default();
         for r in 0..rows {
             let c = &mut self.c[(i + r) * self.row..][..self.n];
             for (j, c) in c.iter_mut().enumerate() {
                 let sum = collected[j * STRIP + r];
-                *c = if self.accumulate { *c + sum } else { sum };
+                *c = if add { *c * self.beta + sum } else { sum };
             }
         }
     }

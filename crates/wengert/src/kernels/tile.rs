@@ -41,7 +41,8 @@ pub(super) struct Tile<T> {
     pub(super) c: *mut T,
     pub(super) c_row: usize,
     pub(super) columns: usize,
-    pub(super) accumulate: bool,
+    /// By what `C` is multiplied before the sums are added; at 0 it is only written.
+    pub(super) beta: T,
 }
 
 /// The rows of the next tile of a block of which this many are left: tiles of nearly equal size, since one of
@@ -52,6 +53,16 @@ pub(super) fn tile_rows<V: Vector>(left: usize) -> usize {
 }
 
 impl<T: Real> Tile<T> {
+    /// Fetches a tile of `C` that will be added to: it comes while the sums are made.
+    #[inline(always)]
+    pub(super) fn fetch_result(&self, rows: usize) {
+        for i in 0..rows {
+            let row = self.c.wrapping_add(i * self.c_row);
+            (0..self.columns).step_by(LINE / size_of::<T>()).for_each(|j| fetch(row.wrapping_add(j)));
+            fetch(row.wrapping_add(self.columns - 1));
+        }
+    }
+
     /// Computes the tile: of `rows` rows, at most [`Vector::ROWS`].
     ///
     /// # Safety
@@ -115,13 +126,14 @@ impl<T: Real> Tile<T> {
                 }
             }
         }
+        let (add, beta) = (self.beta != T::default(), V::all(self.beta));
         if self.columns == N * V::LANES {
             for i in 0..M {
                 for v in 0..N {
                     // SAFETY: the caller promises `M` rows of `columns` elements.
                     unsafe {
                         let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if self.accumulate { V::load(to) + sums[i][v] } else { sums[i][v] }).store(to);
+                        (if add { V::load(to).mul_add(beta, sums[i][v]) } else { sums[i][v] }).store(to);
                     }
                 }
             }
@@ -132,14 +144,14 @@ impl<T: Real> Tile<T> {
                     // SAFETY: the caller promises `M` rows of `columns` elements.
                     unsafe {
                         let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if self.accumulate { V::load(to) + sums[i][v] } else { sums[i][v] }).store(to);
+                        (if add { V::load(to).mul_add(beta, sums[i][v]) } else { sums[i][v] }).store(to);
                     }
                 }
                 // SAFETY: as above.
                 unsafe {
                     let to = self.c.add(i * self.c_row + (N - 1) * V::LANES);
                     let sum = sums[i][N - 1];
-                    let sum = if self.accumulate { V::load_part(to, last) + sum } else { sum };
+                    let sum = if add { V::load_part(to, last).mul_add(beta, sum) } else { sum };
                     sum.store_part(to, last);
                 }
             }

@@ -144,14 +144,14 @@ impl Kernel for Scale {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (level, accumulate) = (call.level, call.accumulate);
+        let (level, beta) = (call.level, call.beta);
         crate::dtype::with_float!(call.operands[0].ty.dtype, T => {
             let (x, out) = call.unary::<T, T>(0)?;
-            if !accumulate {
+            if beta == 0.0 {
                 return map(level, self, [x], out);
             }
-            let factor = T::splat(self.factor);
-            level.loops(|| out.iter_mut().zip(x).for_each(|(o, &x)| *o += x * factor));
+            let (factor, beta) = (T::splat(self.factor), T::splat(beta));
+            level.loops(|| out.iter_mut().zip(x).for_each(|(o, &x)| *o = *o * beta + x * factor));
             Ok(())
         })
     }

@@ -8,7 +8,7 @@ use crate::ir::{
     Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, IndexMap, Kernel, Linear, Op, ResultTypes,
     Var, Vars, one, operands,
 };
-use crate::kernels::reduce;
+use crate::kernels::{reduce, rescale};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -137,7 +137,10 @@ impl Kernel for Sum {
             let x = call.operands[0].elements::<T>()?;
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            let (sizes, accumulate) = ((reduced, inner), call.accumulate);
+            let (sizes, accumulate) = ((reduced, inner), call.beta != 0.0);
+            if accumulate {
+                rescale(out, call.beta);
+            }
             call.level.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         })
