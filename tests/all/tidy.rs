@@ -8,7 +8,7 @@ const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/wengert/sr
 
 /// Modules of the tape crate by layer. A file uses its own module and those of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["error", "dtype", "shape", "tensor"],
+    &["aligned", "error", "dtype", "shape", "tensor"],
     &["kernels"],
     &["ir"],
     &["ops", "exec"],

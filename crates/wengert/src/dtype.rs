@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::aligned::Aligned;
 use crate::error::ErrorKind;
 
 /// The type of a tensor's elements.
@@ -113,12 +114,12 @@ pub enum SliceMut<'a> {
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // each variant is named after its element type
 pub enum Buffer {
-    F32(Vec<f32>),
-    F64(Vec<f64>),
-    U8(Vec<u8>),
-    U32(Vec<u32>),
-    I64(Vec<i64>),
-    Bool(Vec<u8>),
+    F32(Aligned<f32>),
+    F64(Aligned<f64>),
+    U8(Aligned<u8>),
+    U32(Aligned<u32>),
+    I64(Aligned<i64>),
+    Bool(Aligned<u8>),
 }
 
 /// Runs `$body` with `$T` naming the Rust type that stores elements of `$dtype` (bytes for `Bool`).
@@ -222,7 +223,7 @@ macro_rules! element {
                 if let Slice::$V(s) = slice { Some(s) } else { None }
             }
             fn buffer(elements: Vec<Self>) -> Buffer {
-                Buffer::$V(elements)
+                Buffer::$V(elements.into())
             }
             fn store(self, into: &mut SliceMut<'_>, position: usize) -> bool {
                 let SliceMut::$V(s) = into else { return false };
@@ -267,7 +268,7 @@ impl Element for bool {
         bytemuck::checked::try_cast_slice(bytes).ok()
     }
     fn buffer(elements: Vec<Self>) -> Buffer {
-        Buffer::Bool(elements.into_iter().map(u8::from).collect())
+        Buffer::Bool(elements.into_iter().map(u8::from).collect::<Vec<u8>>().into())
     }
     fn store(self, into: &mut SliceMut<'_>, position: usize) -> bool {
         let SliceMut::Bool(s) = into else { return false };
@@ -353,21 +354,14 @@ impl Buffer {
     /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
     /// error where the memory cannot be had.
     pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
-        fn make<T: Element>(len: usize, value: f64) -> Result<Buffer, ErrorKind> {
-            let bytes = len.saturating_mul(size_of::<T>());
-            let mut elements = Vec::new();
-            elements.try_reserve_exact(len).map_err(|_| ErrorKind::Memory { bytes })?;
-            elements.resize(len, T::from_f64(value));
-            Ok(T::buffer(elements))
-        }
-        match dtype {
-            DType::F32 => make::<f32>(len, value),
-            DType::F64 => make::<f64>(len, value),
-            DType::U8 => make::<u8>(len, value),
-            DType::U32 => make::<u32>(len, value),
-            DType::I64 => make::<i64>(len, value),
-            DType::Bool => make::<bool>(len, value),
-        }
+        Ok(match dtype {
+            DType::F32 => Self::F32(Aligned::filled(len, Element::from_f64(value))?),
+            DType::F64 => Self::F64(Aligned::filled(len, value)?),
+            DType::U8 => Self::U8(Aligned::filled(len, Element::from_f64(value))?),
+            DType::U32 => Self::U32(Aligned::filled(len, Element::from_f64(value))?),
+            DType::I64 => Self::I64(Aligned::filled(len, Element::from_f64(value))?),
+            DType::Bool => Self::Bool(Aligned::filled(len, u8::from(value != 0.0))?),
+        })
     }
 
     /// A borrowed view of the elements.

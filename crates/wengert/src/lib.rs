@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod aligned;
 pub mod check;
 mod dtype;
 mod error;
@@ -17,6 +18,7 @@ mod tensor;
 mod transform;
 mod value;
 
+pub use aligned::Aligned;
 pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
 pub use error::{Error, ErrorKind, Fault, Result, Site};
 pub use exec::{Inputs, MemoryReport, PlanListing, Profile, Results, RowMemory, StepProfile, Workspace};

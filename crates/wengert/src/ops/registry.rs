@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::dtype::{Buffer, DType};
+use crate::dtype::{DType, Element};
 use crate::error::ErrorKind;
 use crate::ir::{Attrs, Bilinear, Custom, Discrete, Domain, Elementwise, Linear, Op};
 use crate::kernels::{philox, uniform_f64};
@@ -191,21 +191,21 @@ impl Spec {
         let elements = 0..self.shape.elements();
         let data = match self.content {
             Content::Float(domain) if float == DType::F32 => {
-                Buffer::F32(elements.map(|_| sampler.float(domain) as f32).collect())
+                f32::buffer(elements.map(|_| sampler.float(domain) as f32).collect())
             }
-            Content::Float(domain) => Buffer::F64(elements.map(|_| sampler.float(domain)).collect()),
+            Content::Float(domain) => f64::buffer(elements.map(|_| sampler.float(domain)).collect()),
             Content::Distinct => {
                 let order = sampler.permutation(self.shape.elements()).into_iter();
                 let numbers: Vec<f64> =
                     order.map(|i| 0.05 * i as f64 + 0.01 * sampler.unit() - 1.0).collect();
                 match float {
-                    DType::F32 => Buffer::F32(numbers.into_iter().map(|x| x as f32).collect()),
-                    _ => Buffer::F64(numbers),
+                    DType::F32 => f32::buffer(numbers.into_iter().map(|x| x as f32).collect()),
+                    _ => f64::buffer(numbers),
                 }
             }
-            Content::Index(below) => Buffer::I64(elements.map(|_| sampler.below(below) as i64).collect()),
-            Content::Bool => Buffer::Bool(elements.map(|_| sampler.below(2) as u8).collect()),
-            Content::Key => Buffer::I64(elements.map(|_| sampler.bits() as i64).collect()),
+            Content::Index(below) => i64::buffer(elements.map(|_| sampler.below(below) as i64).collect()),
+            Content::Bool => bool::buffer(elements.map(|_| sampler.below(2) != 0).collect()),
+            Content::Key => i64::buffer(elements.map(|_| sampler.bits() as i64).collect()),
         };
         Tensor::from_parts(self.shape, data)
     }

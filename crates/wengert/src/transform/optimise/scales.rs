@@ -29,7 +29,41 @@ pub(super) fn gather(tape: &Tape) -> Tape {
         return tape.clone();
     }
     let gathered = raise(&sink(tape));
-    if scaled(&gathered) <= before { gathered } else { tape.clone() }
+    if scaled(&gathered) <= before { gathered } else { sums(tape) }
+}
+
+/// Differences `a − c·b` as sums `a + (−c)·b`: to a sum a plan can add where `a` lies.
+fn sums(tape: &Tape) -> Tape {
+    let uses = uses(tape);
+    let mut new = Rewrite::new(tape);
+    for row in tape.rows() {
+        let mut operands = new.operands(row);
+        let subtracted = match &row.op {
+            Op::Elementwise(f) if matches!(f.algebra(), Algebra::Difference) => row.operands[1],
+            _ => {
+                new.keep(row, operands);
+                continue;
+            }
+        };
+        let scaled = &tape.rows()[subtracted.row as usize];
+        match factor(tape, scaled).filter(|_| uses[subtracted.row as usize] == 1) {
+            Some(own) => {
+                let base = new.of(scaled.operands[0]);
+                operands[1] = scale(&mut new, base, -own, scaled.origin);
+                new.keep(&Row { op: Op::elementwise(Add), ..row.clone() }, operands);
+            }
+            None => new.keep(row, operands),
+        }
+    }
+    new.finish()
+}
+
+/// How often each row's results are read, or kept.
+fn uses(tape: &Tape) -> Vec<u32> {
+    let mut uses: Vec<u32> = vec![0; tape.rows().len()];
+    let ends = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
+    tape.rows().iter().flat_map(|r| &r.operands).chain(ends).for_each(|v| uses[v.row as usize] += 1);
+    uses
 }
 
 /// The number that a row multiplies floats by, if that is all it does.
@@ -179,9 +213,7 @@ type Edge = (u32, usize);
 
 /// Scales move up to the smallest array on their way that is read nowhere else.
 fn raise(tape: &Tape) -> Tape {
-    let mut uses: Vec<u32> = vec![0; tape.rows().len()];
-    let ends = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
-    tape.rows().iter().flat_map(|r| &r.operands).chain(ends).for_each(|v| uses[v.row as usize] += 1);
+    let uses = uses(tape);
     let mut moved: HashMap<Edge, (f64, Origin)> = HashMap::new();
     let mut gone = vec![false; tape.rows().len()];
     for (i, row) in tape.rows().iter().enumerate() {
