@@ -40,7 +40,7 @@ impl<T: Copy> Aligned<T> {
     }
 
     /// Where in memory with room so many elements begin.
-    fn start(memory: &Vec<T>, len: usize) -> usize {
+    fn start(memory: &[T], len: usize) -> usize {
         let start = memory.as_ptr().align_offset(LINE);
         if start <= Self::room(len) { start } else { 0 }
     }
