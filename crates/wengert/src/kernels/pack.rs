@@ -132,6 +132,10 @@ fn transpose<'a, V: Vector, const R: usize>(rows: usize, row: impl Fn(usize) -> 
     old
 }
 
+/// Columns of `A` that are packed at a time where their elements lie side by side: each line of the cache is read
+/// by two tiles, and those of many columns push one another out.
+const NEAR: usize = 8;
+
 /// Packs rows of `A` into tiles: for each tile all columns, the rows of a column side by side.
 #[inline(always)]
 pub(super) fn pack_left<V: Vector>(
@@ -141,33 +145,43 @@ pub(super) fn pack_left<V: Vector>(
     (k0, k): (usize, usize),
     out: &mut [V::Scalar],
 ) {
-    let mut i = 0;
-    while i < m {
-        let rows = tile_rows::<V>(m - i);
-        let from = &a[(m0 + i) * strides.rows + k0 * strides.columns..];
-        let to = &mut out[i * k..(i + rows) * k];
-        // Rows whose number is known when compiling are copied, or turned, in registers.
-        let done = match (rows, strides) {
-            (6, Strides { rows: 1, columns }) => beside::<_, 6>(from, columns, to),
-            (8, Strides { rows: 1, columns }) => beside::<_, 8>(from, columns, to),
-            (8, Strides { rows, columns: 1 }) => {
-                let done = k / V::LANES * V::LANES;
-                for (p, to) in (0..done).step_by(V::LANES).zip(to.chunks_exact_mut(8 * V::LANES)) {
-                    let columns = transpose::<V, 8>(8, |i| &from[i * rows + p..]);
-                    for (column, to) in columns.iter().zip(to.chunks_exact_mut(V::LANES)) {
-                        // SAFETY: as long as a register.
-                        unsafe { column.store(to.as_mut_ptr()) };
-                    }
-                }
-                done
+    let step = if strides.rows == 1 { NEAR } else { k.max(1) };
+    for p0 in (0..k).step_by(step) {
+        let columns = step.min(k - p0);
+        if strides.rows == 1 {
+            for p in p0 + step..k.min(p0 + 2 * step) {
+                prefetch(&a[m0 + (k0 + p) * strides.columns..][..m]);
             }
-            _ => 0,
-        };
-        for (p, to) in to.chunks_exact_mut(rows).enumerate().skip(done) {
-            let from = from[p * strides.columns..].iter().step_by(strides.rows.max(1));
-            to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
         }
-        i += rows;
+        let mut i = 0;
+        while i < m {
+            let rows = tile_rows::<V>(m - i);
+            let from = &a[(m0 + i) * strides.rows + (k0 + p0) * strides.columns..];
+            let to = &mut out[i * k + p0 * rows..][..rows * columns];
+            // Rows whose number is known when compiling are copied, or turned, in registers.
+            let done = match (rows, strides) {
+                (6, Strides { rows: 1, columns }) => beside::<_, 6>(from, columns, to),
+                (7, Strides { rows: 1, columns }) => beside::<_, 7>(from, columns, to),
+                (8, Strides { rows: 1, columns }) => beside::<_, 8>(from, columns, to),
+                (8, Strides { rows, columns: 1 }) => {
+                    let done = columns / V::LANES * V::LANES;
+                    for (p, to) in (0..done).step_by(V::LANES).zip(to.chunks_exact_mut(8 * V::LANES)) {
+                        let columns = transpose::<V, 8>(8, |i| &from[i * rows + p..]);
+                        for (column, to) in columns.iter().zip(to.chunks_exact_mut(V::LANES)) {
+                            // SAFETY: as long as a register.
+                            unsafe { column.store(to.as_mut_ptr()) };
+                        }
+                    }
+                    done
+                }
+                _ => 0,
+            };
+            for (p, to) in to.chunks_exact_mut(rows).enumerate().skip(done) {
+                let from = from[p * strides.columns..].iter().step_by(strides.rows.max(1));
+                to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
+            }
+            i += rows;
+        }
     }
 }
 
