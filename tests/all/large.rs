@@ -225,6 +225,48 @@ fn products_are_added_to_multiples_of_states_where_they_lie() {
 }
 
 #[test]
+fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
+    let steps: [(&str, Step); 4] = [
+        ("a row below every row", |t, s| {
+            let [x, w, v] = input(t, s);
+            t.outputs(((x + w.slice(0, 3..4)).tanh() * v).sum(1))
+        }),
+        ("rows of rows", |t, s| {
+            let [x, w, v] = input(t, s);
+            let (x, row) = (x.reshape([ROWS, 7, 11]), w.slice(0, 0..1).reshape([7, 11]));
+            t.outputs(((x - row) * v.reshape([ROWS, 7, 11]) + row.sin()).sum(2))
+        }),
+        ("two rows at a time, and numbers beside them", |t, s| {
+            let [x, w, v] = input(t, s);
+            let (a, b, c) = (w.slice(0, 1..2), v.slice(0, 2..3), v.sum(1).reshape([ROWS, 1]));
+            t.outputs(((x * a + b) * c + a * b).sum(0))
+        }),
+        ("a row of what is written", |t, s| {
+            let [x, w, v] = input(t, s);
+            let row = w.slice(0, 5..6);
+            t.update(w, w + x * row);
+            t.update(v, v * row - x);
+            t.outputs((x + row).abs().sum(1))
+        }),
+    ];
+    for (name, step) in steps {
+        plans_agree(name, step);
+        let mut start = States::new();
+        let states = [1, 2]
+            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let program = Program::record(&start, |t| step(t, states)).unwrap();
+        let x = numbers(&[ROWS, COLUMNS], DType::F64, 3);
+        let profile = program.profile(&mut program.workspace().unwrap(), &mut start, (&x,)).unwrap();
+        let calls = |op: &str| {
+            let steps = profile.steps().iter().filter(|s| s.op == op);
+            steps.map(|s| s.calls).min().unwrap_or(0)
+        };
+        assert!(calls("broadcast") * 2 <= profile.steps().iter().map(|s| s.calls).max().unwrap(), "{name}");
+        assert!(program.plan().to_string().contains(") once"), "{name}: {}", program.plan());
+    }
+}
+
+#[test]
 fn sums_along_the_first_axis_by_panels() {
     let steps: [(&str, Step); 3] = [
         ("a product of two tall arrays", |t, s| {

@@ -146,8 +146,9 @@ impl Uses {
                 let Stage { units, panels, .. } = plan.stages[from.stage];
                 let tile = from.pass == to.pass && units > 1;
                 let held = if tile { plan.passes[from.pass].tile } else { units.div_ceil(panels) };
-                // What outlives a pass must not share memory with anything in another tile of it.
-                let (first, last) = if tile || units == 1 {
+                // What outlives a pass, or a tile, must not share memory with anything in another tile of it.
+                let once = graph.nodes[from.node].repeats(units, &graph.arrays);
+                let (first, last) = if (tile && !once) || units == 1 {
                     (first, last)
                 } else {
                     (plan.passes[from.pass].steps.start, plan.passes[to.pass].steps.end - 1)
@@ -200,6 +201,7 @@ impl Uses {
                 }
             }
             let strided = node.operands.iter().any(|s| s.strides.is_some());
+            let repeats = node.repeats(units, &graph.arrays);
             let (scratch, part) = match &node.action {
                 Action::Fold(op, ty) => {
                     let scratch = folds::memory(op, &node.operands, &graph.arrays, (units, panels, tile));
@@ -235,6 +237,8 @@ impl Uses {
                 blocks: node.blocks / units,
                 scratch,
                 beta: node.beta,
+                once: repeats
+                    && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),
                 action,
             });
         }

@@ -94,6 +94,9 @@ impl Memory<'_> {
                 at = units.end;
                 let tile = Tile { units, index: panel, panel: start, thread };
                 for (step, index) in self.plan.steps[pass.steps.clone()].iter().zip(pass.steps.clone()) {
+                    if step.once && tile.units.start > start {
+                        continue;
+                    }
                     let clock = self.clock.map(|_| Instant::now());
                     self.step(step, &tile).map_err(|kind| (index, kind))?;
                     if let (Some(clock), Some(spent)) = (clock, self.clock.and_then(|c| c.get(index))) {

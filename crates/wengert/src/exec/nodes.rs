@@ -75,6 +75,26 @@ impl Node {
         source.cut && self.blocks.is_multiple_of(units) && elements.is_multiple_of(units)
     }
 
+    /// Whether this node, done in `units` pieces, makes each of them the same of all of its operand.
+    pub(super) fn repeats(&self, units: usize, arrays: &[Array]) -> bool {
+        let (Action::Compute(Op::Linear(op)), [from], [to]) =
+            (&self.action, self.operands.as_slice(), self.results.as_slice())
+        else {
+            return false;
+        };
+        let (from, to) = (arrays[from.array as usize].ty, arrays[*to as usize].ty.shape);
+        let Some(IndexMap::Strided { strides, .. }) = op.index_map(&from) else { return false };
+        // The first axes, as many as make up the units.
+        let mut left = units;
+        for (&size, stride) in to.iter().zip(strides) {
+            if left == 1 || size == 0 || !left.is_multiple_of(size) || (size > 1 && stride != 0) {
+                break;
+            }
+            left /= size;
+        }
+        units > 1 && left == 1 && !self.cuts(0, units, arrays)
+    }
+
     /// The operands that the node reads: all, but for those of which a layout is not made.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
         let only = if let Action::Prepare(_, operand) = self.action { Some(operand) } else { None };

@@ -134,7 +134,7 @@ impl PlanListing {
             let strided = step.strides.as_ref().is_some_and(|s| s[i].is_some());
             f.write_str(if strided { " rearranged" } else { "" })?;
         }
-        f.write_str(")")?;
+        f.write_str(if step.once { ") once" } else { ")" })?;
         for (i, &result) in step.results.iter().enumerate() {
             match (i, step.beta) {
                 (0, 0.0) => f.write_str(" -> ")?,
