@@ -291,3 +291,51 @@ fn sums_along_the_first_axis_by_panels() {
         plans_agree(name, step);
     }
 }
+
+#[test]
+fn parts_are_added_where_the_whole_lies() {
+    let steps: [(&str, usize, Step); 5] = [
+        ("slices of rows", 2, |t, s| {
+            let [x, w, v] = input(t, s);
+            let y = (w * x).tanh();
+            let loss = (y.slice(0, 1..900) * v.slice(0, 0..899)).sum(()) + y.slice(0, 3..90).sin().sum(());
+            let loss = loss + y.slice(1, 2..9).exp().sum(());
+            t.outputs(loss.gradients([w])[w])
+        }),
+        ("rows picked twice", 1, |t, s| {
+            let [x, w, v] = input(t, s);
+            let index = t.constant(ndarray::arr1(&[5u32, 1002, 5, 0, 7]));
+            let loss = (w.gather(index) * v.slice(0, 0..5)).sum(()) + w.gather(index).sin().sum(());
+            t.outputs(loss.gradients([w])[w] + x)
+        }),
+        ("a whole that is read again", 0, |t, s| {
+            let [x, w, _] = input(t, s);
+            let whole = w * x;
+            let index = t.constant(ndarray::arr1(&[5u32, 1002, 5]));
+            t.outputs(whole.scatter_add(index, x.slice(0, 0..3)) * whole)
+        }),
+        ("a whole by another name", 0, |t, s| {
+            let [x, w, _] = input(t, s);
+            let whole = w * x;
+            let flat = whole.reshape([ROWS * COLUMNS]);
+            let index = t.constant(ndarray::arr1(&[5u32, 1002, 5]));
+            let part = x.reshape([ROWS * COLUMNS]).slice(0, 0..3);
+            t.outputs(flat.scatter_add(index, part).reshape([ROWS, COLUMNS]) - whole)
+        }),
+        ("a whole of equal rows", 0, |t, s| {
+            let [x, w, _] = input(t, s);
+            let whole = w.slice(0, 0..1).broadcast_to([ROWS, COLUMNS]);
+            let index = t.constant(ndarray::arr1(&[5u32, 1002, 5]));
+            t.outputs(whole.scatter_add(index, x.slice(0, 0..3)) * x)
+        }),
+    ];
+    for (name, least, step) in steps {
+        plans_agree(name, step);
+        let mut start = States::new();
+        let states = [1, 2]
+            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let plan = Program::record_exact(&start, |t| step(t, states)).unwrap().plan().to_string();
+        let onto = plan.lines().filter(|line| line.contains("added to")).count();
+        assert!(if least > 0 { onto >= least } else { onto == 0 }, "{name}: {plan}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::laws;
 use super::{Function, broken, differ, function};
-use crate::dtype::{DType, SliceMut};
+use crate::dtype::{DType, Slice, SliceMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{
     Algebra, Call, Contraction, IndexMap, Op, Operand, Preparation, Prepared, ResultMut, ZeroReason,
@@ -208,11 +208,15 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     if results.iter().any(|r| blocks > 0 && r.shape.elements() % blocks != 0) {
         return Err(broken(format!("{blocks} blocks do not divide {results:?}")));
     }
-    let compute = |split: bool, beta: f64, garbage: f64| -> Result<Vec<Tensor>> {
+    let compute = |split: bool, beta: f64, onto: Option<usize>, garbage: f64| -> Result<Vec<Tensor>> {
         let mut out: Vec<Tensor> =
             results.iter().map(|&ty| Tensor::filled(ty, garbage)).collect::<Result<_>>()?;
         let operand = |(ty, x)| Operand { ty, data: Tensor::data(x), strides: None };
-        let operands: Vec<Operand<'_>> = types.iter().zip(x).map(operand).collect();
+        let mut operands: Vec<Operand<'_>> = types.iter().zip(x).map(operand).collect();
+        if let Some(o) = onto {
+            out[0] = x[o].clone();
+            operands[o].data = Slice::U8(&[]);
+        }
         if !split {
             let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
             let mut whole: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(all).collect();
@@ -235,7 +239,7 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
                 block * size..(block + 1) * size
             };
             let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
-                .map(|(i, &o)| match kernel.cut(i, &types) {
+                .map(|(i, &o)| match kernel.cut(i, &types) && onto != Some(i) {
                     true => Operand { data: o.data.get(range(o.ty)), ..o },
                     false => o,
                 })
@@ -256,15 +260,22 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
         }
         Ok(out)
     };
-    let (whole, split) = (compute(false, 0.0, 1.0)?, compute(true, 0.0, f64::NAN)?);
+    let (whole, split) = (compute(false, 0.0, None, 1.0)?, compute(true, 0.0, None, f64::NAN)?);
     for (whole, split) in whole.iter().zip(&split) {
         if whole.data().as_bytes() != split.data().as_bytes() {
             return Err(broken(format!("block by block is {split:?}, the whole {whole:?}")));
         }
     }
+    if let Some(o) = kernel.onto() {
+        let fits = results.first() == types.get(o) && (blocks <= 1 || kernel.cut(o, &types));
+        if !fits || compute(true, 1.0, Some(o), f64::NAN)?[0].data().as_bytes() != whole[0].data().as_bytes()
+        {
+            return Err(broken(format!("it cannot work onto its operand {o}")));
+        }
+    }
     if kernel.accumulates() {
         for beta in [1.0, -0.5] {
-            for (whole, added) in whole.iter().zip(&compute(true, beta, 3.0)?) {
+            for (whole, added) in whole.iter().zip(&compute(true, beta, None, 3.0)?) {
                 let due = whole.to_f64().iter().map(|x| x + beta * 3.0).collect::<Vec<f64>>();
                 if let Some(where_) = differ(added, &Tensor::new(whole.shape(), due)?, 1e-12) {
                     return Err(broken(format!("added to {beta} times three it is not that: {where_}")));

@@ -13,7 +13,7 @@ use super::plan::{Action, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Call, Operand, Preparation, ResultMut, eval_within};
+use crate::ir::{Call, Kernel, Operand, Preparation, ResultMut, eval_within};
 use crate::shape::TensorType;
 
 /// All places of one run.
@@ -234,14 +234,16 @@ impl Memory<'_> {
         // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
         // round that share an array for writing do so in different units, and the operands of a step are
         // not its results.
-        let only = if let Action::Prepare(_, operand) = step.action { Some(operand) } else { None };
+        // Operands that are not read, or lie where the result does, come without elements.
+        let there = |o: usize| match &step.action {
+            Action::Prepare(_, operand) => o == *operand,
+            Action::Compute(op) if step.beta != 0.0 => op.kernel().and_then(Kernel::onto) != Some(o),
+            _ => true,
+        };
         let operand = |(o, view): (usize, &View)| Operand {
             ty: &self.plan.slots[view.slot as usize].ty,
-            data: match only {
-                Some(only) if only != o => Slice::U8(&[]),
-                // SAFETY: see above.
-                _ => unsafe { self.read(*view, tile) },
-            },
+            // SAFETY: see above.
+            data: if there(o) { unsafe { self.read(*view, tile) } } else { Slice::U8(&[]) },
             strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
         };
         let operands: SmallVec<[Operand<'_>; INLINE]> = match step.action {

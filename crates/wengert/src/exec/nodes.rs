@@ -8,7 +8,7 @@ use super::folds;
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value};
+use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, ValueMap};
 use crate::shape::TensorType;
 
 /// An array, or another name and shape of one.
@@ -132,6 +132,7 @@ impl Graph {
             tape,
             rounding,
             first: vec![NONE; tape.rows().len()],
+            uses: ValueMap::default(),
             fills: HashMap::new(),
             filled: HashMap::new(),
             states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
@@ -145,6 +146,7 @@ impl Graph {
         };
         let views = views(tape);
         let live = live(tape, &views);
+        b.uses = uses(tape, &views, &live);
         for (index, _) in live.iter().enumerate().filter(|(_, live)| **live) {
             b.row(index, &views)?;
         }
@@ -234,12 +236,28 @@ fn live(tape: &Tape, views: &Views) -> Vec<bool> {
     live
 }
 
+/// How often live rows read each value, and how often it is kept.
+fn uses(tape: &Tape, views: &Views, live: &[bool]) -> ValueMap<u32> {
+    let mut uses = ValueMap::default();
+    let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
+    kept.for_each(|v| *uses.entry(*v).or_default() += 1);
+    for (i, row) in tape.rows().iter().enumerate().filter(|(i, _)| live[*i]) {
+        for (o, operand) in row.operands.iter().enumerate() {
+            let source = views.get(&(i as u32, o as u32)).map_or(operand, |(v, _)| v);
+            *uses.entry(*source).or_default() += 1;
+        }
+    }
+    uses
+}
+
 struct Builder<'a> {
     tape: &'a Tape,
     /// Whether sums may be added in another order.
     rounding: bool,
     /// The array of each row's first result; those of the others follow it.
     first: Vec<u32>,
+    /// How often each value is read or kept.
+    uses: ValueMap<u32>,
     /// The constant of each number and element type.
     fills: HashMap<(u64, DType), usize>,
     /// The array of each number and type.
@@ -351,10 +369,17 @@ impl Builder<'_> {
             source.cut = source.strides.is_none() && kernel.is_some_and(|k| k.cut(o, &types));
         }
         let maker = Some(self.graph.nodes.len() as u32);
+        let onto = kernel
+            .and_then(Kernel::onto)
+            .filter(|&o| blocks <= 1 || operands[o].cut)
+            .and_then(|o| self.given_up(row.operands.get(o)?, row.results[0]));
         let mut results = SmallVec::new();
         self.first[index] = self.graph.arrays.len() as u32;
         for &ty in &row.results {
             results.push(self.array(ty, None, maker)?);
+        }
+        if let Some(acc) = onto {
+            self.graph.arrays[self.first[index] as usize].root = acc;
         }
         let action = match &row.op {
             Op::Control(Control::Guard { recorded }) => Action::Guard { recorded: *recorded },
@@ -373,9 +398,23 @@ impl Builder<'_> {
             work,
             scratch,
             infallible,
-            beta: 0.0,
+            beta: if onto.is_some() { 1.0 } else { 0.0 },
         });
         Ok(())
+    }
+
+    /// The array of a value of this type that one row reads and nothing keeps, made for it alone: that row's result
+    /// may lie there. Not one whose parts are alike, which is made once for all of them.
+    fn given_up(&self, value: &Value, ty: TensorType) -> Option<u32> {
+        let id = self.of(value);
+        let array = &self.graph.arrays[id as usize];
+        let Node { action, operands, results, .. } = &self.graph.nodes[array.maker? as usize];
+        let from = operands.first().map(|s| self.graph.arrays[s.array as usize].ty);
+        let repeats = matches!((action, from), (Action::Compute(Op::Linear(op)), Some(from))
+            if matches!(op.index_map(&from), Some(IndexMap::Strided { .. })));
+        // Another name of an array is none of the results of the node that made it.
+        let alone = results.contains(&id) && self.uses.get(value) == Some(&1) && array.ty == ty;
+        (alone && !repeats).then_some(array.root)
     }
 
     /// The nodes of a row that is computed slab by slab: its parts, and their sum.

@@ -64,7 +64,8 @@ pub struct Call<'a, 'b> {
     /// The instruction set to compute with.
     pub level: Level,
     /// By what the numbers that the results hold are multiplied before the results are added to them, as β in BLAS;
-    /// at 0 they may be anything. Others only for kernels that declare [`Kernel::accumulates`].
+    /// at 0 they may be anything. Others only for kernels that declare [`Kernel::accumulates`]; 1 for those that
+    /// work [onto](Kernel::onto) an operand that the results hold already.
     pub beta: f64,
 }
 
@@ -171,6 +172,13 @@ pub trait Kernel: Send + Sync + 'static {
     /// kernels that are [infallible](Self::infallible) and have one float result.
     fn accumulates(&self) -> bool {
         false
+    }
+
+    /// The operand that result 0 begins as, of the same type, before something is added to a part of it. Where its
+    /// memory can be the result's it comes without elements, and [`beta`](Call::beta) is 1. It is
+    /// [cut](Self::cut), if there are several blocks.
+    fn onto(&self) -> Option<usize> {
+        None
     }
 
     /// Whether element `i` of every result depends on element `i` of the operands alone, so that the

@@ -181,13 +181,18 @@ impl Kernel for ScatterAdd {
     fn cut(&self, _: usize, _: &[TensorType]) -> bool {
         self.0.batch > 0
     }
+    fn onto(&self) -> Option<usize> {
+        Some(0)
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         fn run<T: Native + std::ops::AddAssign>(rows: Rows, call: &mut Call<'_, '_>) -> Result<(), Fault> {
             let (acc, part, index) = (call.operands[0], call.operands[1], call.operands[2]);
             let width: usize = acc.ty.shape[rows.batch + 1..].iter().product();
-            let (part, before) = (part.elements::<T>()?, call.blocks.start);
+            let (part, before, copy) = (part.elements::<T>()?, call.blocks.start, call.beta == 0.0);
             let out = call.result::<T>(0)?;
-            out.copy_from_slice(acc.elements::<T>()?);
+            if copy {
+                out.copy_from_slice(acc.elements::<T>()?);
+            }
             for i in 0..index.data.len() {
                 let row = rows.row(acc.ty.shape, &index, i, before)?;
                 let into = &mut out[row * width..(row + 1) * width];

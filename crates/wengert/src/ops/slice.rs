@@ -170,6 +170,9 @@ impl Kernel for AddSlice {
     fn infallible(&self) -> bool {
         true
     }
+    fn onto(&self) -> Option<usize> {
+        Some(0)
+    }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let acc = call.operands[0].ty.shape;
         let (offset, strides) = self.0.walk(acc);
@@ -179,8 +182,11 @@ impl Kernel for AddSlice {
         }
         with_float!(call.operands[0].ty.dtype, T => {
             let part = call.operands[1].elements::<T>()?;
-            let (acc, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(acc);
+            let (acc, copy) = (call.operands[0], call.beta == 0.0);
+            let out = call.result::<T>(0)?;
+            if copy {
+                out.copy_from_slice(acc.elements::<T>()?);
+            }
             copy::scatter_add(out, part, Walk { dims: &dims, offset, strides: &strides });
             Ok(())
         })
