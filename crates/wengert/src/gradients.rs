@@ -193,7 +193,7 @@ fn seeds_fit<'t>(t: &'t Recorder, pairs: &[(Var<'t>, Var<'t>)], name: &str) -> b
 /// Whether all of these are floats of this tape.
 #[track_caller]
 fn derivable<'t>(t: &'t Recorder, vars: &[Var<'t>], name: &str) -> bool {
-    if t.own(vars).is_none() {
+    if !t.owns(vars) {
         return false;
     }
     for x in vars {

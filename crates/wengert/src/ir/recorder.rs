@@ -225,7 +225,9 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn update<'t>(&'t self, state: Var<'t>, next: Var<'t>) {
-        let Some((Some(leaf), Some(value))) = self.own(&[state, next]).map(|v| (v[0], v[1])) else { return };
+        let (true, Some(leaf), Some(value)) = (self.owns(&[state, next]), state.value, next.value) else {
+            return;
+        };
         let misfit = {
             let mut tape = self.tape.borrow_mut();
             let (old, new) = (tape.ty(leaf), tape.ty(value));
@@ -266,10 +268,9 @@ impl Recorder {
     pub fn outputs<'t>(&'t self, outputs: impl IntoIterator<Item = Var<'t>>) -> Result<Outputs> {
         let mut values = SmallVec::new();
         for var in outputs {
-            match self.own(&[var]).map(|v| v[0]) {
-                Some(Some(value)) => values.push(value),
-                Some(None) => drop(self.fail(ErrorKind::Argument("a poisoned output".into()), "outputs")),
-                None => {}
+            match var.value.filter(|_| self.owns(&[var])) {
+                Some(value) => values.push(value),
+                None => drop(self.fail(ErrorKind::Argument("a poisoned output".into()), "outputs")),
             }
         }
         self.check()?;
@@ -322,15 +323,18 @@ impl Recorder {
     /// Records a row and returns its results; none if an operand is poisoned or does not fit.
     #[track_caller]
     pub fn emit<'t>(&'t self, op: Op, operands: &[Var<'t>]) -> Vars<'t> {
-        let Some(values) = self.own(operands) else { return Vars::new() };
-        if values.iter().any(Option::is_none) {
+        if !self.owns(operands) {
             return Vars::new();
         }
-        let values: SmallVec<[Value; 3]> = values.into_iter().flatten().collect();
-        let types: SmallVec<[TensorType; 3]> = {
+        let (mut values, mut types) = (SmallVec::new(), SmallVec::<[TensorType; 3]>::new());
+        {
             let tape = self.tape.borrow();
-            values.iter().filter_map(|&v| tape.ty(v)).collect()
-        };
+            for operand in operands {
+                let Some(value) = operand.value else { return Vars::new() };
+                values.push(value);
+                types.extend(tape.ty(value));
+            }
+        }
         match infer(&op, &types) {
             Ok(results) => {
                 let count = results.len();
@@ -389,14 +393,14 @@ impl Recorder {
         row
     }
 
-    /// The values of variables of this recorder; `None`, and an error, if one is of another.
+    /// Whether variables are of this recorder; an error, if not.
     #[track_caller]
-    pub(crate) fn own(&self, vars: &[Var<'_>]) -> Option<SmallVec<[Option<Value>; 3]>> {
-        if vars.iter().all(|v| std::ptr::eq(v.recorder, self)) {
-            return Some(vars.iter().map(|v| v.value).collect());
+    pub(crate) fn owns(&self, vars: &[Var<'_>]) -> bool {
+        let all = vars.iter().all(|v| std::ptr::eq(v.recorder, self));
+        if !all {
+            self.fail(ErrorKind::ForeignVar, "");
         }
-        self.fail(ErrorKind::ForeignVar, "");
-        None
+        all
     }
 
     /// Remembers an error, if it is the first, and returns a poisoned variable.

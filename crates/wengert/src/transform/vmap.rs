@@ -53,7 +53,7 @@ impl Recorder {
         inputs: &[(Var<'t>, Option<usize>)],
         f: impl FnOnce(&[Var<'t>]) -> Vec<Var<'t>>,
     ) -> Vec<Var<'t>> {
-        let foreign = inputs.iter().any(|(x, _)| self.own(&[*x]).is_none());
+        let foreign = inputs.iter().any(|(x, _)| !self.owns(&[*x]));
         if foreign {
             return f(&vec![self.poisoned(); inputs.len()]).iter().map(|_| self.poisoned()).collect();
         }
@@ -94,7 +94,7 @@ impl Recorder {
             return f(&examples).iter().map(|_| self.poisoned()).collect();
         };
         let start = self.with_tape(|tape| tape.rows().len());
-        let known = |y: Var<'t>| if self.own(&[y]).is_some() { y } else { self.poisoned() };
+        let known = |y: Var<'t>| if self.owns(&[y]) { y } else { self.poisoned() };
         let outputs: Vec<Var<'t>> = f(&examples).into_iter().map(known).collect();
         for index in needed(self, &outputs, start) {
             let Some((row, x, _)) = open(self, index) else { continue };
