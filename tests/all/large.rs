@@ -225,6 +225,30 @@ fn products_are_added_to_multiples_of_states_where_they_lie() {
 }
 
 #[test]
+fn what_a_multiple_of_a_state_overflows_to_stays_so() {
+    let shape = [64usize, 64];
+    for (held, beta, is_there) in [
+        (f32::INFINITY, 1e-50, f32::is_nan as fn(f32) -> bool),
+        (2e38, 2.0, f32::is_infinite),
+        (2e38, -1e-3, f32::is_finite),
+    ] {
+        let mut states = States::new();
+        let v = states.add("v", Tensor::new(shape, vec![held; 64 * 64]).unwrap()).unwrap();
+        let program = Program::record(&states, |t| {
+            let x = t.input(DType::F32, shape);
+            let v = t.state(v);
+            t.update(v, v * beta + x.matmul(x));
+            t.outputs(x.sum(()))
+        })
+        .unwrap();
+        let x = Tensor::new(shape, vec![-1e18f32; 64 * 64]).unwrap();
+        program.run(&mut program.workspace().unwrap(), &mut states, (&x,)).unwrap();
+        let next = states.get(v).unwrap();
+        assert!(next.as_slice::<f32>().unwrap().iter().all(|&y| is_there(y)), "{held} · {beta}: {next:?}");
+    }
+}
+
+#[test]
 fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
     let steps: [(&str, Step); 4] = [
         ("a row below every row", |t, s| {

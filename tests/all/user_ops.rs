@@ -36,7 +36,7 @@ impl Custom for Circular {
 }
 
 /// A reshape to `[elements]` whose transpose forgets to shape back, with a number of blocks that
-/// does not divide.
+/// does not divide, and an operand to work onto that is not there.
 struct Flat {
     uneven: bool,
 }
@@ -53,6 +53,9 @@ impl Kernel for Flat {
     }
     fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
         if self.uneven { 4 } else { 1 }
+    }
+    fn onto(&self) -> Option<usize> {
+        self.uneven.then_some(7)
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let (x, out) = call.unary::<f64, f64>(0)?;
@@ -94,6 +97,11 @@ fn ops_that_misbehave_are_errors() {
         t.outputs(t.emit_one(Op::linear(Flat { uneven: true }), &[x]))
     });
     assert!(matches!(uneven.unwrap_err().kind(), ErrorKind::Malformed(_)));
+    let nowhere = Program::record(&States::new(), |t| {
+        let x = t.input(F64, [2, 4]);
+        t.outputs(t.emit_one(Op::linear(Flat { uneven: true }), &[x]))
+    });
+    assert!(nowhere.is_ok());
 
     // The gradient by the result of an op without a rule needs no rule of it.
     let t = Recorder::default();

@@ -371,8 +371,8 @@ impl Builder<'_> {
         let maker = Some(self.graph.nodes.len() as u32);
         let onto = kernel
             .and_then(Kernel::onto)
-            .filter(|&o| blocks <= 1 || operands[o].cut)
-            .and_then(|o| self.given_up(row.operands.get(o)?, row.results[0]));
+            .filter(|&o| blocks <= 1 || operands.get(o).is_some_and(|s| s.cut))
+            .and_then(|o| self.given_up(row.operands.get(o)?, *row.results.first()?));
         let mut results = SmallVec::new();
         self.first[index] = self.graph.arrays.len() as u32;
         for &ty in &row.results {

@@ -151,7 +151,10 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
         let Action::Compute(Op::Linear(op)) = &graph.nodes[by].action else { return None };
         let from = graph.nodes[by].operands.first().filter(|s| old(s))?;
         match op.index_map(&graph.arrays[from.array as usize].ty)? {
-            IndexMap::Scale(beta) if beta != 0.0 => Some((beta, Some(by))),
+            // What the row would overflow to, or make of an infinity, the product may not see.
+            IndexMap::Scale(beta) if (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&beta.abs()) => {
+                Some((beta, Some(by)))
+            }
             _ => None,
         }
     };
