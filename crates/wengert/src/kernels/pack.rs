@@ -90,8 +90,8 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
                 for group in (0..width).step_by(V::LANES) {
                     let lanes = (used - group).min(V::LANES);
                     let from = &b[(column + group) * strides.columns..];
-                    let turned =
-                        if strides.rows == 1 && lanes == V::LANES { k / V::LANES * V::LANES } else { 0 };
+                    let whole = V::LANES > 1 && lanes == V::LANES && strides.rows == 1;
+                    let turned = if whole { k / V::LANES * V::LANES } else { 0 };
                     for p in (0..turned).step_by(V::LANES) {
                         let lines = transpose::<V, WIDEST>(V::LANES, |j| &from[j * strides.columns + p..]);
                         for (i, line) in lines.iter().enumerate().take(V::LANES) {
@@ -158,12 +158,12 @@ pub(super) fn pack_left<V: Vector>(
             let rows = tile_rows::<V>(m - i);
             let from = &a[(m0 + i) * strides.rows + (k0 + p0) * strides.columns..];
             let to = &mut out[i * k + p0 * rows..][..rows * columns];
-            // Rows whose number is known when compiling are copied, or turned, in registers.
+            // The tiles of most rows are copied, or turned, in registers: their number is known when compiling.
             let done = match (rows, strides) {
-                (6, Strides { rows: 1, columns }) => beside::<_, 6>(from, columns, to),
-                (7, Strides { rows: 1, columns }) => beside::<_, 7>(from, columns, to),
-                (8, Strides { rows: 1, columns }) => beside::<_, 8>(from, columns, to),
-                (8, Strides { rows, columns: 1 }) => {
+                (6, Strides { rows: 1, columns }) if V::ROWS == 6 => beside::<_, 6>(from, columns, to),
+                (7, Strides { rows: 1, columns }) if V::ROWS == 8 => beside::<_, 7>(from, columns, to),
+                (8, Strides { rows: 1, columns }) if V::ROWS == 8 => beside::<_, 8>(from, columns, to),
+                (8, Strides { rows, columns: 1 }) if V::ROWS == 8 => {
                     let done = columns / V::LANES * V::LANES;
                     for (p, to) in (0..done).step_by(V::LANES).zip(to.chunks_exact_mut(8 * V::LANES)) {
                         let columns = transpose::<V, 8>(8, |i| &from[i * rows + p..]);
