@@ -20,6 +20,14 @@ const COLUMNS: usize = 77;
 type Recorded = Result<Outputs, Error>;
 type Step = fn(&Recorder, [State; 2]) -> Recorded;
 
+/// Two states of that size.
+fn two(dtype: DType) -> (States, [State; 2]) {
+    let mut start = States::new();
+    let states =
+        [1, 2].map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], dtype, seed)).unwrap());
+    (start, states)
+}
+
 /// What three runs return and leave in two states, bit by bit.
 fn runs(program: &Program, start: &States, states: [State; 2], threads: usize) -> Vec<Tensor> {
     let (mut own, x) =
@@ -36,9 +44,7 @@ fn runs(program: &Program, start: &States, states: [State; 2], threads: usize) -
 /// The plans of a step against the trivial one, on any number of threads.
 fn plans_agree(name: &str, step: Step) {
     for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
-        let mut start = States::new();
-        let states = [1, 2]
-            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], dtype, seed)).unwrap());
+        let (start, states) = two(dtype);
         let record = |t: &Recorder| step(t, states);
         let reference = runs(&Program::record_once(&start, record).unwrap(), &start, states, 1);
         let (exact, full) =
@@ -126,9 +132,7 @@ fn next_values_are_written_where_states_lie_after_all_reading() {
 
 #[test]
 fn no_step_copies_what_could_be_computed_where_it_lies() {
-    let mut start = States::new();
-    let states = [1, 2]
-        .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+    let (start, states) = two(DType::F64);
     let program = Program::record_exact(&start, |t| {
         let [x, w, v] = input(t, states);
         let next = v * 0.9 + x;
@@ -215,9 +219,7 @@ fn products_are_added_to_multiples_of_states_where_they_lie() {
     ];
     for (name, added, step) in steps {
         plans_agree(name, step);
-        let mut start = States::new();
-        let states = [1, 2]
-            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let (start, states) = two(DType::F64);
         let plan = Program::record(&start, |t| step(t, states)).unwrap().plan().to_string();
         let found = plan.lines().any(|line| line.contains("added to") && line.contains("state s2"));
         assert_eq!(found, added, "{name}: {plan}");
@@ -275,9 +277,7 @@ fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
     ];
     for (name, step) in steps {
         plans_agree(name, step);
-        let mut start = States::new();
-        let states = [1, 2]
-            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let (mut start, states) = two(DType::F64);
         let program = Program::record(&start, |t| step(t, states)).unwrap();
         let x = numbers(&[ROWS, COLUMNS], DType::F64, 3);
         let profile = program.profile(&mut program.workspace().unwrap(), &mut start, (&x,)).unwrap();
@@ -355,9 +355,7 @@ fn parts_are_added_where_the_whole_lies() {
     ];
     for (name, least, step) in steps {
         plans_agree(name, step);
-        let mut start = States::new();
-        let states = [1, 2]
-            .map(|seed| start.add(&format!("s{seed}"), numbers(&[ROWS, COLUMNS], DType::F64, seed)).unwrap());
+        let (start, states) = two(DType::F64);
         let plan = Program::record_exact(&start, |t| step(t, states)).unwrap().plan().to_string();
         let onto = plan.lines().filter(|line| line.contains("added to")).count();
         assert!(if least > 0 { onto >= least } else { onto == 0 }, "{name}: {plan}");
