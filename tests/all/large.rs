@@ -155,7 +155,14 @@ fn product<'t>(x: wengert::Var<'t>) -> wengert::Var<'t> {
 
 #[test]
 fn products_are_added_to_multiples_of_states_where_they_lie() {
-    let steps: [(&str, bool, Step); 9] = [
+    let steps: [(&str, bool, Step); 10] = [
+        ("a difference, where scales stay where they are", true, |t, s| {
+            let [x, w, v] = input(t, s);
+            let few = x.slice(1, 0..10) * 0.25;
+            let wide = few.matmul(w.slice(0, 0..10)).tanh() + few.tanh().sum(());
+            t.update(v, v - wide * 0.125);
+            t.outputs((wide + w).sum(()))
+        }),
         ("momentum", true, |t, s| {
             let [x, w, v] = input(t, s);
             let next = v * 0.9 + product(x);

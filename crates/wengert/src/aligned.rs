@@ -50,12 +50,11 @@ impl<T: Native> Aligned<T> {
 impl<T: Native> From<Vec<T>> for Aligned<T> {
     fn from(mut memory: Vec<T>) -> Self {
         let len = memory.len();
-        let Some(&first) = memory.first() else { return Self { memory, start: 0 } };
         if Self::start(&memory, len) > 0 {
             memory.reserve_exact(Self::room(len));
         }
         let start = Self::start(&memory, len);
-        memory.resize(start + len, first);
+        memory.resize(start + len, T::default());
         memory.copy_within(..len, start);
         Self { memory, start }
     }
@@ -65,7 +64,7 @@ impl<T: Native> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut memory = Vec::with_capacity(self.len() + Self::room(self.len()));
         let start = Self::start(&memory, self.len());
-        memory.extend(self.iter().take(1).cycle().take(start));
+        memory.resize(start, T::default());
         memory.extend_from_slice(self);
         Self { memory, start }
     }

@@ -20,7 +20,7 @@ const LEAST: usize = 16 << 10;
 /// against the operands, which need not be kept.
 pub(super) fn slabs(op: &Op, operands: &[TensorType], results: &[TensorType]) -> Option<usize> {
     let [result] = results else { return None };
-    let kernel = op.kernel().filter(|k| k.accumulates() && k.infallible())?;
+    let kernel = op.kernel().filter(|k| k.accumulates() && k.onto().is_none() && k.infallible())?;
     let summed = match op {
         Op::Linear(op) => {
             let map = operands.first().and_then(|x| op.index_map(x));

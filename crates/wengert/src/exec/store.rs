@@ -173,5 +173,6 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
         matches!(leaf, Some(Place::State(_))) && maker.is_none()
     };
     let alone = *infallible && results.as_slice() == [other.array] && !operands.iter().any(reads_old);
-    (alone && op.kernel().is_some_and(Kernel::accumulates)).then_some(Addend { product, beta, scale })
+    let adds = op.kernel().is_some_and(|k| k.accumulates() && k.onto().is_none());
+    (alone && adds).then_some(Addend { product, beta, scale })
 }

@@ -176,7 +176,7 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// The operand that result 0 begins as, of the same type, before something is added to a part of it. Where its
     /// memory can be the result's it comes without elements, and [`beta`](Call::beta) is 1. It is
-    /// [cut](Self::cut), if there are several blocks.
+    /// [cut](Self::cut), if there are several blocks. Such a kernel does not [accumulate](Self::accumulates).
     fn onto(&self) -> Option<usize> {
         None
     }
