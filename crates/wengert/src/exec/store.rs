@@ -3,7 +3,7 @@
 use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{Action, Place};
 use super::schedule::Rounds;
-use crate::ir::{Algebra, IndexMap, Kernel, Op};
+use crate::ir::{Algebra, IndexMap, Op};
 use crate::kernels::{Level, Own};
 
 /// Has next values written into their states where that is safe: nothing that runs later, or beside it, reads the
