@@ -116,7 +116,11 @@ impl ElementwiseOp for Planted<dyn ElementwiseOp> {
             Partial::One => Partial::Factor(self.spoil(i, y.fill(1.0))),
             Partial::Scale(c) => Partial::Factor(self.spoil(i, y.fill(c))),
             Partial::Factor(f) => Partial::Factor(self.spoil(i, f)),
-            Partial::Where(mask) => Partial::Factor(self.spoil(i, mask.select(y.fill(1.0), 0.0))),
+            Partial::Masked { mask, factor } => {
+                let factor = factor.unwrap_or_else(|| y.fill(1.0));
+                Partial::Factor(self.spoil(i, mask.select(factor, 0.0)))
+            }
+            Partial::Gate(f) => Partial::Factor(self.spoil(i, f)),
         }
     }
 }

@@ -17,6 +17,7 @@ fn random_cases(few: u32) -> ProptestConfig {
 mod allocations;
 mod conventions;
 mod datasets;
+mod gates;
 mod golden;
 mod large;
 mod laws;

@@ -147,7 +147,7 @@ impl wengert::Registered for Leaky {
 #[test]
 fn ops_of_users_are_first_class() -> Result<()> {
     let mut registry = wengert::Registry::empty();
-    registry.elementwise_with::<Leaky, 1>();
+    registry.elementwise_with::<Leaky, 1>()?;
     wengert::check::check_registry(&registry, 20, 1)?;
     let loaded = registry.find("leaky").unwrap().load(&Leaky { slope: 0.25 }.attrs()).unwrap();
     let t = Recorder::default();

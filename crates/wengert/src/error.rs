@@ -157,6 +157,7 @@ struct Inner {
     kind: ErrorKind,
     op: Option<String>,
     site: Option<Site>,
+    note: Option<String>,
 }
 
 /// A result whose error is [`Error`].
@@ -165,7 +166,18 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of this kind that happened in `op`, recorded at `site`.
     pub fn at(kind: ErrorKind, op: impl Into<String>, site: Site) -> Self {
-        Self(Box::new(Inner { kind, op: Some(op.into()), site: Some(site) }))
+        Self(Box::new(Inner { kind, op: Some(op.into()), site: Some(site), note: None }))
+    }
+
+    /// An error of this kind that happened in `op`, on a line that is not known.
+    pub(crate) fn of(kind: ErrorKind, op: &str) -> Self {
+        Self(Box::new(Inner { kind, op: Some(op.into()), site: None, note: None }))
+    }
+
+    /// This error and what else there is to say.
+    pub(crate) fn with_note(mut self, note: impl Into<String>) -> Self {
+        self.0.note = Some(note.into());
+        self
     }
 
     /// What went wrong.
@@ -186,7 +198,7 @@ impl Error {
 
 impl From<ErrorKind> for Error {
     fn from(kind: ErrorKind) -> Self {
-        Self(Box::new(Inner { kind, op: None, site: None }))
+        Self(Box::new(Inner { kind, op: None, site: None, note: None }))
     }
 }
 
@@ -208,7 +220,8 @@ impl fmt::Display for Error {
         if self.0.op.is_some() || self.0.site.is_some() {
             f.write_str(": ")?;
         }
-        self.0.kind.fmt(f)
+        self.0.kind.fmt(f)?;
+        if let Some(note) = &self.0.note { write!(f, " ({note})") } else { Ok(()) }
     }
 }
 

@@ -1,38 +1,50 @@
 //! Derivatives as users ask for them.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Index;
 
 use crate::error::ErrorKind;
-use crate::ir::{Op, Recorder, Value, Var, ZeroReason};
+use crate::ir::{Name, Op, Recorder, Value, Var, ZeroReason};
 use crate::transform::{jvp, vjp};
 
 /// The gradients of a scalar by several variables: rows of the tape, looked up by variable.
 /// Made by [`Var::gradients`].
 pub struct Gradients<'t> {
-    entries: Vec<(Var<'t>, Var<'t>, Option<ZeroReason>)>,
-    positions: HashMap<Option<Value>, usize>,
-    missing: Var<'t>,
+    of: Var<'t>,
+    entries: Vec<Entry<'t>>,
+    positions: HashMap<Name, usize>,
+    /// Why gradients are zero, computed when first asked for.
+    reasons: OnceCell<Vec<Option<ZeroReason>>>,
+    missing: OnceCell<Var<'t>>,
+}
+
+struct Entry<'t> {
+    wrt: Var<'t>,
+    gradient: Var<'t>,
+    /// Whether it is zero by the structure of the tape.
+    zero: bool,
 }
 
 impl<'t> Gradients<'t> {
-    fn entry(&self, wrt: Var<'t>) -> Option<&(Var<'t>, Var<'t>, Option<ZeroReason>)> {
-        self.positions.get(&wrt.id()).and_then(|&i| self.entries.get(i)).filter(|(v, ..)| *v == wrt)
+    fn position(&self, wrt: Var<'t>) -> Option<usize> {
+        self.positions.get(&wrt.name()).copied().filter(|&i| self.entries[i].wrt == wrt)
     }
 
     /// The gradient by this variable; `None` if it was not asked for.
     pub fn get(&self, wrt: Var<'t>) -> Option<Var<'t>> {
-        self.entry(wrt).map(|(_, g, _)| *g)
+        self.position(wrt).map(|i| self.entries[i].gradient)
     }
 
     /// Why the gradient by this variable is exactly zero, if it is so by the structure of the tape.
     pub fn zero_reason(&self, wrt: Var<'t>) -> Option<ZeroReason> {
-        self.entry(wrt).and_then(|(.., reason)| *reason)
+        let at = self.position(wrt)?;
+        self.reasons.get_or_init(|| zero_reasons(self.of, &self.entries)).get(at).copied().flatten()
     }
 
     /// The variables and their gradients, in the order in which they were asked for.
     pub fn iter(&self) -> impl Iterator<Item = (Var<'t>, Var<'t>)> {
-        self.entries.iter().map(|(v, g, _)| (*v, *g))
+        self.entries.iter().map(|entry| (entry.wrt, entry.gradient))
     }
 }
 
@@ -42,11 +54,14 @@ impl<'t> Index<Var<'t>> for Gradients<'t> {
     /// asked for.
     #[track_caller]
     fn index(&self, wrt: Var<'t>) -> &Var<'t> {
-        if let Some((_, g, _)) = self.entry(wrt) {
-            return g;
+        if let Some(i) = self.position(wrt) {
+            return &self.entries[i].gradient;
         }
-        self.missing.fail(ErrorKind::Argument(format!("the gradient by {wrt:?} was not asked for")));
-        &self.missing
+        let t = self.of.recorder();
+        if t.owns(&[wrt], "gradients") {
+            t.fail(ErrorKind::Argument(format!("the gradient by {wrt:?} was not asked for")), "gradients");
+        }
+        self.missing.get_or_init(|| t.poisoned(wrt.ty()))
     }
 }
 
@@ -96,23 +111,32 @@ impl<'t> Var<'t> {
             t.fail(kind, "gradients");
         }
         let sound = scalar && self.id().is_some() && derivable(t, &wrt, "gradients");
-        let cotangents =
-            if sound { vjp(t, &[(self, self.fill(1.0))], &wrt) } else { vec![Some(t.poisoned()); wrt.len()] };
         let mut entries = Vec::with_capacity(wrt.len());
-        for (&x, cotangent) in wrt.iter().zip(cotangents) {
-            let reason = cotangent.is_none().then(|| zero_reason(t, x, self));
-            if let Some(reason) = reason.filter(|_| strict) {
-                let kind = ErrorKind::NotDifferentiable(format!("the gradient by {x:?} is zero: {reason:?}"));
-                t.fail(kind, "gradients_strict");
+        if sound {
+            for (&wrt, found) in wrt.iter().zip(vjp(t, &[(self, self.fill(1.0))], &wrt)) {
+                let gradient = match found {
+                    Some(gradient) => gradient,
+                    None => wrt.fill(0.0),
+                };
+                entries.push(Entry { wrt, gradient, zero: found.is_none() });
             }
-            let gradient = match cotangent {
-                Some(gradient) => gradient,
-                None => x.fill(0.0),
-            };
-            entries.push((x, gradient, reason));
+        } else {
+            let poisoned = |&wrt: &Var<'t>| Entry { wrt, gradient: t.poisoned(wrt.ty()), zero: false };
+            entries.extend(wrt.iter().map(poisoned));
         }
-        let positions = wrt.iter().enumerate().map(|(i, x)| (x.id(), i)).collect();
-        Gradients { entries, positions, missing: t.poisoned() }
+        let positions = wrt.iter().enumerate().map(|(i, x)| (x.name(), i)).collect();
+        let all =
+            Gradients { of: self, entries, positions, reasons: OnceCell::new(), missing: OnceCell::new() };
+        if strict {
+            for x in wrt {
+                if let Some(reason) = all.zero_reason(x) {
+                    let kind =
+                        ErrorKind::NotDifferentiable(format!("the gradient by {x:?} is zero: {reason:?}"));
+                    t.fail(kind, "gradients_strict");
+                }
+            }
+        }
+        all
     }
 }
 
@@ -132,7 +156,7 @@ impl Recorder {
     #[track_caller]
     pub fn vjp<'t>(&'t self, outputs: &[(Var<'t>, Var<'t>)], wrt: &[Var<'t>]) -> Vec<Var<'t>> {
         if !seeds_fit(self, outputs, "vjp") || !derivable(self, wrt, "vjp") {
-            return vec![self.poisoned(); wrt.len()];
+            return wrt.iter().map(|x| self.poisoned(x.ty())).collect();
         }
         or_zeros(vjp(self, outputs, wrt), wrt)
     }
@@ -155,7 +179,7 @@ impl Recorder {
             || !derivable(self, &wrt, "jvp")
             || !derivable(self, outputs, "jvp")
         {
-            return vec![self.poisoned(); outputs.len()];
+            return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
         or_zeros(jvp(self, outputs, inputs), outputs)
     }
@@ -193,7 +217,7 @@ fn seeds_fit<'t>(t: &'t Recorder, pairs: &[(Var<'t>, Var<'t>)], name: &str) -> b
 /// Whether all of these are floats of this tape.
 #[track_caller]
 fn derivable<'t>(t: &'t Recorder, vars: &[Var<'t>], name: &str) -> bool {
-    if !t.owns(vars) {
+    if !t.owns(vars, name) {
         return false;
     }
     for x in vars {
@@ -207,44 +231,44 @@ fn derivable<'t>(t: &'t Recorder, vars: &[Var<'t>], name: &str) -> bool {
     true
 }
 
-/// Why no derivative of `y` reaches `x`: what stops the paths between them.
-fn zero_reason(t: &Recorder, x: Var<'_>, y: Var<'_>) -> ZeroReason {
-    let (Some(x), Some(y)) = (x.id(), y.id()) else { return ZeroReason::Disconnected };
-    t.with_tape(|tape| {
-        let (start, rows) = (x.row as usize, tape.rows());
-        let Some(length) = (y.row as usize + 1).checked_sub(start) else { return ZeroReason::Disconnected };
-        // Backwards: which rows `y` uses.
-        let mut used = vec![false; length];
-        used[length - 1] = true;
-        for i in (0..length).rev().filter(|&i| i > 0) {
-            if used[i] {
-                for j in rows[start + i].operands.iter().filter_map(|v| (v.row as usize).checked_sub(start)) {
-                    used[j] = true;
-                }
+/// Why no derivative of `y` reaches some of its variables: what stops the paths between them. One walk from `y`
+/// backwards, for all of them.
+fn zero_reasons(y: Var<'_>, entries: &[Entry<'_>]) -> Vec<Option<ZeroReason>> {
+    /// Bits for the two ends that paths may have.
+    const STOPPED: u8 = 1;
+    const DISCRETE: u8 = 2;
+    let end = y.id().map_or(0, |v| v.row as usize + 1);
+    let ends = y.recorder().with_tape(|tape| {
+        let rows = &tape.rows()[..end];
+        let mut first = Vec::with_capacity(end + 1);
+        first.push(0);
+        rows.iter().for_each(|row| first.push(first[first.len() - 1] + row.results.len()));
+        let at = |v: Value| first[v.row as usize] + v.result as usize;
+        // Whether `y` uses a row, and where the smooth paths from a value on end.
+        let (mut used, mut ends) = (vec![false; end], vec![0u8; first[end]]);
+        used.iter_mut().next_back().into_iter().for_each(|last| *last = true);
+        for (i, row) in rows.iter().enumerate().rev().filter(|(_, row)| !row.operands.is_empty()) {
+            if !used[i] {
+                continue;
+            }
+            let further = ends[first[i]..first[i + 1]].iter().fold(0, |all, ends| all | ends);
+            for (o, &operand) in row.operands.iter().enumerate() {
+                used[operand.row as usize] = true;
+                ends[at(operand)] |= match &row.op {
+                    op if op.differentiable_in(o) => further,
+                    Op::Discrete(op) if op.reason() == ZeroReason::StopGradient => STOPPED,
+                    _ => DISCRETE,
+                };
             }
         }
-        // Forwards: where derivatives by `x` come to a stop on their way to `y`.
-        let mut smooth = vec![false; length];
-        let mut stops = Vec::new();
-        for i in 1..length {
-            let row = &rows[start + i];
-            for (o, v) in row.operands.iter().enumerate() {
-                let depends = *v == x || (v.row > x.row && smooth[v.row as usize - start]);
-                if depends && used[i] && row.op.differentiable_in(o) {
-                    smooth[i] = true;
-                } else if depends && used[i] {
-                    stops.push(if let Op::Discrete(op) = &row.op {
-                        op.reason()
-                    } else {
-                        ZeroReason::Discrete
-                    });
-                }
-            }
-        }
-        match stops.as_slice() {
-            [] => ZeroReason::Disconnected,
-            stops if stops.iter().all(|s| *s == ZeroReason::StopGradient) => ZeroReason::StopGradient,
-            _ => ZeroReason::Discrete,
-        }
-    })
+        let of =
+            |entry: &Entry<'_>| entry.wrt.id().filter(|v| (v.row as usize) < end).map_or(0, |v| ends[at(v)]);
+        entries.iter().map(of).collect::<Vec<u8>>()
+    });
+    let reason = |ends: u8| match ends {
+        0 => ZeroReason::Disconnected,
+        STOPPED => ZeroReason::StopGradient,
+        _ => ZeroReason::Discrete,
+    };
+    entries.iter().zip(ends).map(|(entry, ends)| entry.zero.then(|| reason(ends))).collect()
 }

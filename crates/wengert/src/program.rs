@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::{
     Inputs, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, profile, run,
 };
@@ -118,7 +118,7 @@ impl Program {
                 "a rule that must be linear in its tangents uses their values, or a variable left its vmap"
                     .into(),
             );
-            return Err(Error::at(kind, row.op.name(), tape.site(&row.origin)));
+            return Err(tape.blame(row, kind));
         }
         let tape = Arc::new(tape);
         let (level, rounding) = (Level::best(), passes == Passes::All);

@@ -1,6 +1,7 @@
 //! Shapes, axes, strides and the one place that knows the broadcasting rule.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 use crate::dtype::DType;
@@ -20,7 +21,7 @@ pub const MAX_RANK: usize = 8;
 /// assert_eq!(Shape::SCALAR.elements(), 1);
 /// # Ok::<(), wengert::ErrorKind>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     rank: u8,
     dims: [usize; MAX_RANK],
@@ -30,8 +31,9 @@ impl Shape {
     /// The shape of a scalar: no axes, one element.
     pub const SCALAR: Self = Self { rank: 0, dims: [0; MAX_RANK] };
 
-    /// A shape from sizes. An error where there are more than [`MAX_RANK`] axes, or where the
-    /// bytes of 8-byte elements could not be counted in an `isize`.
+    /// A shape from sizes. An error where there are more than [`MAX_RANK`] axes, or where 8-byte elements (of
+    /// all axes but those of size 0) would take more than 2⁵⁵ bytes: more than any machine addresses, and so few that
+    /// sizes of a few such arrays can be added without overflow.
     pub fn new(dims: &[usize]) -> Result<Self, ErrorKind> {
         if dims.len() > MAX_RANK {
             return Err(ErrorKind::Shape(format!("{} axes; a tensor has at most {MAX_RANK}", dims.len())));
@@ -39,7 +41,7 @@ impl Shape {
         let countable = dims
             .iter()
             .try_fold(8usize, |bytes, &d| bytes.checked_mul(d.max(1)))
-            .is_some_and(|bytes| bytes <= isize::MAX as usize);
+            .is_some_and(|bytes| bytes <= isize::MAX as usize >> 8);
         if !countable {
             return Err(ErrorKind::Shape(format!("{dims:?} has more elements than memory can address")));
         }
@@ -59,10 +61,14 @@ impl Shape {
         self.rank as usize
     }
 
-    /// This shape with an axis of `size` put in front of `axis`.
+    /// This shape with an axis of `size` put in front of `axis`, or behind the last. An error where there is no such
+    /// place.
     pub fn insert(&self, axis: usize, size: usize) -> Result<Self, ErrorKind> {
+        if axis > self.rank() {
+            return Err(ErrorKind::Shape(format!("{self} has no place {axis} for another axis")));
+        }
         let mut dims = self.to_vec();
-        dims.insert(axis.min(dims.len()), size);
+        dims.insert(axis, size);
         Self::new(&dims)
     }
 
@@ -135,6 +141,13 @@ impl Shape {
             };
         }
         Self::new(&out)
+    }
+}
+
+impl Hash for Shape {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u8(self.rank);
+        self.iter().for_each(|&size| state.write_usize(size));
     }
 }
 

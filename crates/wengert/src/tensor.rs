@@ -56,7 +56,21 @@ impl Tensor {
         Ok(Self { shape: ty.shape, data: Buffer::filled(ty.dtype, ty.shape.elements(), value)? })
     }
 
-    /// A copy of an `ndarray` array of any layout. An error for more than eight axes.
+    /// A copy. An error where the memory cannot be had.
+    ///
+    /// ```
+    /// let x = wengert::Tensor::scalar(2.5);
+    /// assert_eq!(x.try_clone()?, x);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut copy = Self::filled(self.ty(), 0.0)?;
+        copy.data_mut().copy_from(self.data());
+        Ok(copy)
+    }
+
+    /// A copy of an `ndarray` array of any layout. An error for more than eight axes, or where the memory cannot be
+    /// had.
     pub fn from_array<T, S, D>(array: &ArrayBase<S, D>) -> Result<Self>
     where
         T: Element,
@@ -64,7 +78,11 @@ impl Tensor {
         D: Dimension,
     {
         let shape = Shape::new(array.shape())?;
-        Ok(Self { shape, data: T::buffer(array.iter().copied().collect()) })
+        let mut elements = Vec::new();
+        let bytes = shape.elements().saturating_mul(size_of::<T>());
+        elements.try_reserve_exact(shape.elements()).map_err(|_| ErrorKind::Memory { bytes })?;
+        elements.extend(array.iter().copied());
+        Ok(Self { shape, data: T::buffer(elements) })
     }
 
     /// Element type and shape.
@@ -108,13 +126,35 @@ impl Tensor {
     }
 }
 
+/// The type and the elements, in brackets by axes, the first few of them.
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 64;
         write!(f, "{} ", self.ty())?;
-        const SHOWN: usize = 8;
-        let len = self.shape.elements();
-        let shown: Vec<f64> = (0..len.min(SHOWN)).filter_map(|i| self.data().f64_at(i)).collect();
-        write!(f, "{shown:?}")?;
+        let (len, shape) = (self.shape.elements(), &self.shape);
+        if len == 0 {
+            return f.write_str("[]");
+        }
+        // How many axes begin, or end, at a position.
+        let edges = |at: usize| {
+            let slabs = (0..shape.rank()).map(|axis| shape[axis..].iter().product::<usize>());
+            slabs.filter(|slab| at.is_multiple_of(*slab)).count()
+        };
+        for i in 0..len.min(SHOWN) {
+            if i > 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(&"[".repeat(edges(i)))?;
+            match self.data() {
+                Slice::F32(x) => write!(f, "{:?}", x[i]),
+                Slice::F64(x) => write!(f, "{:?}", x[i]),
+                Slice::U8(x) => write!(f, "{:?}", x[i]),
+                Slice::U32(x) => write!(f, "{:?}", x[i]),
+                Slice::I64(x) => write!(f, "{:?}", x[i]),
+                Slice::Bool(x) => write!(f, "{:?}", x[i] != 0),
+            }?;
+            f.write_str(&"]".repeat(edges(i + 1)))?;
+        }
         if len > SHOWN { write!(f, " … {} more", len - SHOWN) } else { Ok(()) }
     }
 }

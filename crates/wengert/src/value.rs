@@ -53,7 +53,7 @@ impl Var<'_> {
     pub fn decide(self) -> Result<bool> {
         let id = self.checked()?;
         let recorded = evaluate(self.recorder(), id)?.item().is_ok_and(|p| p != 0.0);
-        self.recorder().emit(Op::Control(Control::Guard { recorded }), &[self]);
+        self.operation("decide", || self.recorder().emit(Op::Control(Control::Guard { recorded }), &[self]));
         self.recorder().check()?;
         Ok(recorded)
     }

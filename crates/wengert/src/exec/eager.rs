@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value, eval_whole};
 use crate::kernels::Level;
 use crate::shape::TensorType;
@@ -32,25 +32,22 @@ pub(crate) fn evaluate(t: &Recorder, value: Value) -> Result<Arc<Tensor>> {
     for index in rows {
         let row = t.with_tape(|tape| tape.rows()[index].clone());
         for (result, tensor) in compute(t, &row)?.into_iter().enumerate() {
-            t.remember(Value { row: index as u32, result: result as u32 }, Arc::new(tensor));
+            t.remember(Value { row: index as u32, result: result as u32 }, tensor);
         }
     }
     t.known(value).ok_or_else(|| ErrorKind::NoValue("the row has no such result".into()).into())
 }
 
-fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
-    let fail = |kind: ErrorKind| {
-        let site = t.with_tape(|tape| tape.site(&row.origin));
-        Err(Error::at(kind, row.op.name(), site))
-    };
+fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
+    let fail = |kind: ErrorKind| Err(t.with_tape(|tape| tape.blame(row, kind)));
     let ty = row.results.first().copied();
     match (&row.op, ty) {
-        (Op::Leaf(Leaf::Constant(tensor)), _) => return Ok(std::iter::once((**tensor).clone()).collect()),
+        (Op::Leaf(Leaf::Constant(tensor)), _) => return Ok(std::iter::once(tensor.clone()).collect()),
         (Op::Leaf(Leaf::Fill(value)), Some(ty)) => {
-            return Ok(std::iter::once(Tensor::filled(ty, *value)?).collect());
+            return Ok(std::iter::once(Arc::new(Tensor::filled(ty, *value)?)).collect());
         }
         (Op::Leaf(Leaf::State(s)), _) => {
-            return Ok(std::iter::once(t.states().get(crate::ir::State(*s))?.clone()).collect());
+            return Ok(std::iter::once(t.states().at(*s)?.1.clone()).collect());
         }
         (Op::Leaf(Leaf::Placeholder), _) => {
             let what = "it stands for every example of a batch, or for a tangent; choose with `select`";
@@ -87,7 +84,7 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Tensor; 1]>> {
     let outcome = eval_whole(kernel, &operands, &mut results, Level::best());
     drop(results);
     match outcome {
-        Ok(()) => Ok(tensors),
+        Ok(()) => Ok(tensors.into_iter().map(Arc::new).collect()),
         Err(fault) => fail(ErrorKind::Fault(fault)),
     }
 }

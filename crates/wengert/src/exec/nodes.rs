@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::folds;
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, ValueMap};
 use crate::shape::TensorType;
 
@@ -318,7 +318,7 @@ impl Builder<'_> {
     /// The node of a row, and of the layout that it wants.
     fn node(&mut self, index: usize, mut operands: SmallVec<[Source; 3]>) -> Result<()> {
         let row = &self.tape.rows()[index];
-        let blame = |kind| Error::at(kind, row.op.name(), self.tape.site(&row.origin));
+        let blame = |kind| self.tape.blame(row, kind);
         // The types as the row sees them, whatever way the operands are read.
         let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
         let kernel = row.op.kernel();
@@ -375,7 +375,7 @@ impl Builder<'_> {
             .and_then(|o| self.given_up(row.operands.get(o)?, *row.results.first()?));
         let mut results = SmallVec::new();
         self.first[index] = self.graph.arrays.len() as u32;
-        for &ty in &row.results {
+        for &ty in row.results.iter() {
             results.push(self.array(ty, None, maker)?);
         }
         if let Some(acc) = onto {

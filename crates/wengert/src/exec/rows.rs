@@ -54,7 +54,7 @@ impl Plan {
                 .push(u32::try_from(rows.places.len()).map_err(|_| ErrorKind::Memory { bytes: usize::MAX })?);
             let constant = plan.constants.len();
             let (Op::Leaf(leaf), Some(ty)) = (&row.op, row.results.first()) else {
-                for ty in &row.results {
+                for ty in row.results.iter() {
                     let place = take(ty)?;
                     rows.places.push(place);
                 }

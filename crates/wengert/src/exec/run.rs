@@ -8,7 +8,7 @@ use super::plan::{Place, Plan, Slot};
 use super::pool::Pool;
 use crate::dtype::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ir::{State, States, Tape};
+use crate::ir::{States, Tape};
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
@@ -170,7 +170,7 @@ pub(crate) fn run<'w>(
     bind(plan, packed, inputs, blocks)?;
     let states = blocks.len();
     for used in &plan.states {
-        blocks.push(Block::shared(store.states().get(State(used.index))?.data()));
+        blocks.push(Block::shared(store.states().at(used.index)?.1.data()));
     }
     if let Store::Exclusive(store) = &mut store {
         for &k in &plan.stored {
@@ -184,10 +184,7 @@ pub(crate) fn run<'w>(
         Some(rows) => memory.rows(rows, tape),
         None => memory.run(pool),
     };
-    outcome.map_err(|(row, kind)| {
-        let row = &tape.rows()[row];
-        Error::at(kind, row.op.name(), tape.site(&row.origin))
-    })?;
+    outcome.map_err(|(row, kind)| tape.blame(&tape.rows()[row], kind))?;
     if let Store::Exclusive(states) = &mut store {
         for (k, slot) in &plan.commits {
             let (Place::Arena(offset), Some(used)) = (slot.place, plan.states.get(*k)) else { continue };
@@ -203,9 +200,7 @@ pub(crate) fn run<'w>(
 
 fn check_states(plan: &Plan, states: &States) -> Result<()> {
     for used in &plan.states {
-        let state = State(used.index);
-        let found = states.get(state)?.ty();
-        let name = states.name(state).unwrap_or_default();
+        let (name, found) = states.at(used.index).map(|(name, value)| (name, value.ty()))?;
         if found != used.ty || name != &*used.name {
             return Err(ErrorKind::State(format!(
                 "the program was recorded with the state {} {} in this place, the store has {name} {found}",

@@ -1,5 +1,6 @@
 //! The contract between an op's numbers and whoever runs them.
 
+use std::any::Any;
 use std::ops::Range;
 
 use smallvec::{SmallVec, smallvec};
@@ -108,13 +109,15 @@ pub struct Preparation<'a, 'b> {
 
 /// What every op of an open kind has: a name, plain data, types and numbers.
 ///
-/// `name` and `attrs` together say all there is to know of an op: equality, printing and loading
-/// derive from them, so two ops that differ must differ there.
-pub trait Kernel: Send + Sync + 'static {
-    /// The name under which the op is registered and printed.
+/// The Rust type, `name` and `attrs` together say all there is to know of an op: equality, printing and loading
+/// derive from them, so two ops that differ must differ there. An op of a type that holds data and states no
+/// attributes is equal to itself alone.
+pub trait Kernel: Any + Send + Sync {
+    /// The name under which the op is registered and printed; by convention `crate::op`, but for the ops of this
+    /// crate.
     fn name(&self) -> &'static str;
 
-    /// The op's plain data.
+    /// The op's plain data: all of it that its results or derivatives depend on.
     fn attrs(&self) -> Attrs {
         Attrs::new()
     }
@@ -124,8 +127,8 @@ pub trait Kernel: Send + Sync + 'static {
 
     /// How many independent pieces the results can be computed in; divides every result's length.
     /// The pieces have the same bits however they are computed.
-    fn blocks(&self, _operands: &[TensorType], _results: &[TensorType]) -> usize {
-        1
+    fn blocks(&self, _operands: &[TensorType], results: &[TensorType]) -> usize {
+        if self.pointwise() { results.first().map_or(1, |r| r.shape.elements()) } else { 1 }
     }
 
     /// Whether a block reads of operand `i` only the block in the same place: then the operand can be cut
@@ -151,9 +154,9 @@ pub trait Kernel: Send + Sync + 'static {
     }
 
     /// Whether no data can make [`eval`](Self::eval) fail. States are written in place only after
-    /// everything that may fail.
+    /// everything that may fail; if such an op fails nevertheless, they may have changed.
     fn infallible(&self) -> bool {
-        self.pointwise()
+        false
     }
 
     /// How much work one call is, in units of about one element moved and computed; what a plan

@@ -1,6 +1,8 @@
 //! The tape as data: rows, the kinds of ops they hold, and the handle that records them.
 
 mod attrs;
+mod emit;
+mod intern;
 mod kernel;
 mod op;
 mod print;
@@ -21,6 +23,7 @@ pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};
 pub(crate) use tape::ValueMap;
-pub use tape::{Origin, Phase, Row, Tape, UsedState, Value};
+pub use tape::{Origin, Phase, Row, Tape, Types, UsedState, Value};
+pub(crate) use var::Name;
 pub use var::{IntoVar, Var};
 pub use verify::verify;

@@ -1,5 +1,6 @@
 //! The closed kinds of ops, and the traits by which their open members join.
 
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -66,8 +67,17 @@ pub enum Partial<'t> {
     Scale(f64),
     /// Multiplication by an array of the operand's shape.
     Factor(Var<'t>),
-    /// The tangent where a mask holds, zero elsewhere, without multiplying by the mask.
-    Where(Var<'t>),
+    /// A gate: the tangent, multiplied by a factor if there is one, where a mask holds; zero elsewhere, without
+    /// multiplying by the mask, and whatever the factors further on.
+    Masked {
+        /// Truth values of the operand's shape.
+        mask: Var<'t>,
+        /// An array of the operand's shape.
+        factor: Option<Var<'t>>,
+    },
+    /// Multiplication by an array of the operand's shape whose zeros come from a gate, so that they are zeros whatever
+    /// the tangent is.
+    Gate(Var<'t>),
 }
 
 /// An elementwise function of `N` operands of one float type and shape. The author states the
@@ -122,6 +132,13 @@ pub trait Elementwise<const N: usize>: Send + Sync + 'static {
 
     /// The derivative of `y = eval(x)` by operand `i`, as rows.
     fn partial<'t>(&self, i: usize, x: [Var<'t>; N], y: Var<'t>) -> Partial<'t>;
+
+    /// `eval(x)` of (co)tangents of which those in `gates` (a bit for each operand) may be zeros of a closed gate, which
+    /// stand for themselves whatever they are multiplied by. `None` where the function is no product, or has this form
+    /// already.
+    fn gated<'t>(&self, _x: [Var<'t>; N], _gates: u64) -> Option<Var<'t>> {
+        None
+    }
 }
 
 /// An [`Elementwise`] function behind a pointer: what a tape keeps.
@@ -134,6 +151,10 @@ pub trait ElementwiseOp: Kernel {
     fn algebra(&self) -> Algebra;
     /// The derivative of the result `y` by operand `i`, as rows.
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
+    /// As [`Elementwise::gated`].
+    fn gated<'t>(&self, _x: &[Var<'t>], _gates: u64) -> Option<Var<'t>> {
+        None
+    }
 
     /// The function itself, to be applied to small arrays at the cost of little more than the arithmetic;
     /// `None` where only [`Kernel::eval`] can.
@@ -190,10 +211,10 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
         }
         Ok(smallvec![*first])
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
@@ -217,6 +238,9 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     }
     fn applied(&self, level: Level, _: Own) -> Option<Applied> {
         Applied::new(level, &self.0)
+    }
+    fn gated<'t>(&self, x: &[Var<'t>], gates: u64) -> Option<Var<'t>> {
+        self.0.gated(<[Var<'t>; N]>::try_from(x).ok()?, gates)
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
         match <[Var<'t>; N]>::try_from(x) {
@@ -337,6 +361,15 @@ pub trait Bilinear: Kernel {
     fn contraction(&self) -> Option<Contraction<'_>> {
         None
     }
+    /// The operands (a bit each) whose zeros stand for themselves, whatever they are multiplied by.
+    fn gates(&self) -> u64 {
+        0
+    }
+    /// The op with these [`gates`](Self::gates); `None` where its kernel knows none, so that a zero of a closed gate
+    /// is multiplied like any other number.
+    fn gated(&self, _gates: u64) -> Option<Op> {
+        None
+    }
     /// The transpose by operand `i` (0 or 1) at the other operand, applied to a cotangent.
     fn transpose<'t>(&self, i: usize, cotangent: Var<'t>, operands: &[Var<'t>]) -> Var<'t>;
     /// The op over a batch: operand `i` has a new leading axis where `batched[i]`, the result has
@@ -390,7 +423,7 @@ pub enum Leaf {
 }
 
 /// A row that steers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Control {
     /// Fails a run in which its predicate differs from the recorded outcome.
     Guard {
@@ -483,18 +516,41 @@ impl Op {
     }
 }
 
+/// What tells an op of an open kind from others, besides its name: its Rust type and its plain data, or the object
+/// itself where its type holds data of which it states none.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    Data(TypeId, Attrs),
+    Object(usize),
+}
+
+impl Identity {
+    fn of(kernel: &dyn Kernel) -> Self {
+        let attrs = kernel.attrs();
+        if attrs.is_empty() && size_of_val(kernel) > 0 {
+            return Self::Object(std::ptr::from_ref(kernel).addr());
+        }
+        Self::Data((kernel as &dyn Any).type_id(), attrs)
+    }
+}
+
 impl PartialEq for Op {
-    /// Ops are equal if kind, name and plain data are (numbers bit by bit), and for constants if they
-    /// are one array in memory.
+    /// Ops are equal if they are the same object, or of the same Rust type with the same name and plain data
+    /// (numbers bit by bit).
     fn eq(&self, other: &Self) -> bool {
-        let constants = match (self, other) {
-            (Self::Leaf(Leaf::Constant(a)), Self::Leaf(Leaf::Constant(b))) => Arc::ptr_eq(a, b),
-            _ => true,
-        };
-        constants
-            && std::mem::discriminant(self) == std::mem::discriminant(other)
-            && self.name() == other.name()
-            && self.attrs() == other.attrs()
+        match (self, other) {
+            (Self::Leaf(a), Self::Leaf(b)) => a == b,
+            (Self::Control(a), Self::Control(b)) => a == b,
+            _ => match (self.kernel(), other.kernel()) {
+                (Some(a), Some(b)) => {
+                    std::mem::discriminant(self) == std::mem::discriminant(other)
+                        && a.name() == b.name()
+                        && (std::ptr::addr_eq(a, b) && size_of_val(a) > 0
+                            || Identity::of(a) == Identity::of(b))
+                }
+                _ => false,
+            },
+        }
     }
 }
 
@@ -503,11 +559,43 @@ impl Eq for Op {}
 impl Hash for Op {
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(self).hash(state);
-        if let Self::Leaf(Leaf::Constant(tensor)) = self {
-            Arc::as_ptr(tensor).hash(state);
+        match self {
+            Self::Leaf(leaf) => leaf.hash(state),
+            Self::Control(control) => control.hash(state),
+            _ => {
+                if let Some(kernel) = self.kernel() {
+                    kernel.name().hash(state);
+                    Identity::of(kernel).hash(state);
+                }
+            }
         }
-        self.name().hash(state);
-        self.attrs().hash(state);
+    }
+}
+
+impl PartialEq for Leaf {
+    /// Constants are equal if they are one array in memory.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Input(a), Self::Input(b)) | (Self::State(a), Self::State(b)) => a == b,
+            (Self::Constant(a), Self::Constant(b)) => Arc::ptr_eq(a, b),
+            (Self::Fill(a), Self::Fill(b)) => a.to_bits() == b.to_bits(),
+            (Self::Placeholder, Self::Placeholder) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Leaf {}
+
+impl Hash for Leaf {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(self).hash(state);
+        match self {
+            Self::Input(i) | Self::State(i) => i.hash(state),
+            Self::Constant(tensor) => Arc::as_ptr(tensor).hash(state),
+            Self::Fill(value) => value.to_bits().hash(state),
+            Self::Placeholder => {}
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Tape {
         );
         let mut by_scope = vec![Vec::new(); self.scopes.len()];
         for (i, row) in self.rows.iter().enumerate() {
-            by_scope[row.origin.scope as usize].push((i, row));
+            by_scope[self.scope(&row.origin) as usize].push((i, row));
         }
         for ((s, scope), rows) in
             self.scopes.iter().enumerate().zip(by_scope).filter(|(_, rows)| !rows.is_empty())

@@ -1,4 +1,4 @@
-//! Recording: the one place that appends rows.
+//! Recording: what a user asks of it. Rows are appended in [`emit`](super::emit).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::kernel::{ResultTypes, arity};
-use super::op::{Control, Leaf, Op, Vars};
+use super::intern::{Calls, Known, Operation, Restore, identity};
+use super::op::{Leaf, Op};
 use super::states::{State, States};
-use super::tape::{Origin, Phase, Row, Tape, UsedState, Value};
-use super::var::Var;
+use super::tape::{Origin, Tape, UsedState, Value};
+use super::var::{Name, Var};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shape::{IntoShape, Shape, TensorType};
@@ -22,23 +22,30 @@ use crate::tensor::Tensor;
 ///
 /// No borrow of the tape is held while an op's code runs, so rules may record rows themselves.
 pub struct Recorder {
-    tape: RefCell<Tape>,
+    pub(super) tape: RefCell<Tape>,
     states: States,
-    error: RefCell<Option<Error>>,
+    identity: u64,
+    pub(super) error: RefCell<Option<Error>>,
+    /// Types that poisoned variables would probably have had.
+    pub(super) guesses: RefCell<Vec<TensorType>>,
+    pub(super) calls: Calls,
+    pub(super) types: Known,
+    /// The operation of the user's that is recording.
+    pub(super) operation: Cell<Option<Operation>>,
     /// The row of each state that was asked for: one leaf per state.
     leaves: RefCell<HashMap<usize, Value>>,
     /// The states that have a next value.
     updated: RefCell<HashSet<usize>>,
     /// For each row whether its results may differ between runs.
-    varying: RefCell<Vec<bool>>,
+    pub(super) varying: RefCell<Vec<bool>>,
     /// How deep the transposes of custom rules are nested.
     depth: Cell<usize>,
     scopes: RefCell<HashMap<Arc<str>, u32>>,
     /// Values computed while recording, and those bound to inputs.
     known: RefCell<HashMap<Value, Arc<Tensor>>>,
-    scope: Cell<u32>,
+    pub(super) scope: Cell<u32>,
     /// The origin of the row whose rule is running.
-    origin: Cell<Option<Origin>>,
+    pub(super) origin: Cell<Option<Origin>>,
     strict: bool,
     observed: Cell<bool>,
 }
@@ -47,8 +54,8 @@ pub struct Recorder {
 #[derive(Clone, Debug)]
 pub struct Outputs {
     values: SmallVec<[Value; 4]>,
-    /// The address of the recorder, to tell tapes apart.
-    recorder: usize,
+    /// The identity of the recorder.
+    recorder: u64,
 }
 
 impl Default for Recorder {
@@ -64,7 +71,12 @@ impl Recorder {
         Self {
             tape: RefCell::new(Tape { scopes: vec!["".into()], ..Tape::default() }),
             states: states.clone(),
+            identity: identity(),
             error: RefCell::new(None),
+            guesses: RefCell::default(),
+            calls: Calls::default(),
+            types: Known::default(),
+            operation: Cell::new(None),
             leaves: RefCell::default(),
             updated: RefCell::default(),
             varying: RefCell::default(),
@@ -90,7 +102,7 @@ impl Recorder {
     pub fn input(&self, dtype: DType, shape: impl IntoShape) -> Var<'_> {
         match shape.into_shape() {
             Ok(shape) => self.push_input(TensorType::new(dtype, shape)),
-            Err(kind) => self.fail(kind, "input"),
+            Err(kind) => self.fail_like(kind, "input", TensorType::new(dtype, Shape::SCALAR)),
         }
     }
 
@@ -110,7 +122,7 @@ impl Recorder {
         match value.try_into() {
             Ok(value) => {
                 let var = self.push_input(value.ty());
-                if let Some(id) = var.value {
+                if let Some(id) = var.id() {
                     self.known.borrow_mut().insert(id, Arc::new(value));
                 }
                 var
@@ -161,14 +173,14 @@ impl Recorder {
     pub fn full(&self, dtype: DType, shape: impl IntoShape, value: f64) -> Var<'_> {
         match shape.into_shape() {
             Ok(shape) => self.fill(TensorType::new(dtype, shape), value),
-            Err(kind) => self.fail(kind, "fill"),
+            Err(kind) => self.fail_like(kind, "fill", TensorType::new(dtype, Shape::SCALAR)),
         }
     }
 
     #[track_caller]
     pub(super) fn fill(&self, ty: TensorType, value: f64) -> Var<'_> {
         if !ty.dtype.holds(value) {
-            return self.fail(ErrorKind::Argument(format!("{value} is no {}", ty.dtype)), "fill");
+            return self.fail_like(ErrorKind::Argument(format!("{value} is no {}", ty.dtype)), "fill", ty);
         }
         self.leaf(Leaf::Fill(value), ty)
     }
@@ -185,21 +197,20 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn state(&self, state: State) -> Var<'_> {
-        if let Some(&value) = self.leaves.borrow().get(&state.0) {
-            return Var { recorder: self, value: Some(value) };
+        let tensor = match self.states.get(state) {
+            Ok(tensor) => tensor,
+            Err(e) => return self.fail(e.kind().clone(), "state"),
+        };
+        if let Some(&value) = self.leaves.borrow().get(&state.index) {
+            return self.var(value);
         }
-        match self.states.get(state) {
-            Ok(tensor) => {
-                let var = self.leaf(Leaf::State(state.0), tensor.ty());
-                if let Some(value) = var.value {
-                    self.leaves.borrow_mut().insert(state.0, value);
-                    let name = self.states.name(state).unwrap_or_default().into();
-                    self.tape.borrow_mut().states.push(UsedState { index: state.0, name, ty: tensor.ty() });
-                }
-                var
-            }
-            Err(e) => self.fail(e.kind().clone(), "state"),
+        let var = self.leaf(Leaf::State(state.index), tensor.ty());
+        if let Some(value) = var.id() {
+            self.leaves.borrow_mut().insert(state.index, value);
+            let name = self.states.name(state).unwrap_or_default().into();
+            self.tape.borrow_mut().states.push(UsedState { index: state.index, name, ty: tensor.ty() });
         }
+        var
     }
 
     /// The states as they were when recording began.
@@ -225,7 +236,8 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn update<'t>(&'t self, state: Var<'t>, next: Var<'t>) {
-        let (true, Some(leaf), Some(value)) = (self.owns(&[state, next]), state.value, next.value) else {
+        let (true, Some(leaf), Some(value)) = (self.owns(&[state, next], "update"), state.id(), next.id())
+        else {
             return;
         };
         let misfit = {
@@ -267,18 +279,17 @@ impl Recorder {
     #[track_caller]
     pub fn outputs<'t>(&'t self, outputs: impl IntoIterator<Item = Var<'t>>) -> Result<Outputs> {
         let mut values = SmallVec::new();
-        for var in outputs {
-            match var.value.filter(|_| self.owns(&[var])) {
-                Some(value) => values.push(value),
-                None => drop(self.fail(ErrorKind::Argument("a poisoned output".into()), "outputs")),
+        let vars: SmallVec<[Var<'t>; 4]> = outputs.into_iter().collect();
+        if self.owns(&vars, "outputs") {
+            for var in vars {
+                match var.id() {
+                    Some(value) => values.push(value),
+                    None => drop(self.fail(ErrorKind::Argument("a poisoned output".into()), "outputs")),
+                }
             }
         }
         self.check()?;
-        Ok(Outputs { values, recorder: self.address() })
-    }
-
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
+        Ok(Outputs { values, recorder: self.identity })
     }
 
     /// The first error of the recording so far.
@@ -302,10 +313,9 @@ impl Recorder {
     /// assert!(t.check().unwrap_err().to_string().contains("(encoder/layer1)"));
     /// ```
     pub fn scope<R>(&self, name: &str, record: impl FnOnce() -> R) -> R {
-        let outer = self.scope.get();
         let inner = {
             let scopes = &mut self.tape.borrow_mut().scopes;
-            let path: Arc<str> = match &*scopes[outer as usize] {
+            let path: Arc<str> = match &*scopes[self.scope.get() as usize] {
                 "" => name.into(),
                 outer => format!("{outer}/{name}").into(),
             };
@@ -314,126 +324,28 @@ impl Recorder {
                 scopes.len() as u32 - 1
             })
         };
-        self.scope.set(inner);
-        let result = record();
-        self.scope.set(outer);
-        result
-    }
-
-    /// Records a row and returns its results; none if an operand is poisoned or does not fit.
-    #[track_caller]
-    pub fn emit<'t>(&'t self, op: Op, operands: &[Var<'t>]) -> Vars<'t> {
-        if !self.owns(operands) {
-            return Vars::new();
-        }
-        let (mut values, mut types) = (SmallVec::new(), SmallVec::<[TensorType; 3]>::new());
-        {
-            let tape = self.tape.borrow();
-            for operand in operands {
-                let Some(value) = operand.value else { return Vars::new() };
-                values.push(value);
-                types.extend(tape.ty(value));
-            }
-        }
-        match infer(&op, &types) {
-            Ok(results) => {
-                let count = results.len();
-                let row = self.push(op, values, results);
-                (0..count as u32)
-                    .map(|result| Var { recorder: self, value: row.map(|row| Value { row, result }) })
-                    .collect()
-            }
-            Err(kind) => {
-                self.fail(kind, op.name());
-                Vars::new()
-            }
-        }
-    }
-
-    /// Records a row with one result. An error where the op has none or several.
-    #[track_caller]
-    pub fn emit_one<'t>(&'t self, op: Op, operands: &[Var<'t>]) -> Var<'t> {
-        let name = op.name();
-        match self.emit(op, operands)[..] {
-            [y] => y,
-            // Nothing came of a misfit or of poison, which is remembered; anything else is new.
-            [] if self.error.borrow().is_some() => self.poisoned(),
-            ref several => {
-                let kind = ErrorKind::Argument(format!("one result expected, found {}", several.len()));
-                self.fail(kind, name)
-            }
-        }
-    }
-
-    /// Records a leaf.
-    #[track_caller]
-    pub(crate) fn leaf(&self, leaf: Leaf, ty: TensorType) -> Var<'_> {
-        let row = self.push(Op::Leaf(leaf), SmallVec::new(), smallvec::smallvec![ty]);
-        Var { recorder: self, value: row.map(|row| Value { row, result: 0 }) }
-    }
-
-    #[track_caller]
-    fn push(&self, op: Op, operands: SmallVec<[Value; 3]>, results: ResultTypes) -> Option<u32> {
-        let origin = self.origin.get().unwrap_or(Origin {
-            location: Location::caller(),
-            scope: self.scope.get(),
-            phase: Phase::Forward,
-        });
-        let row = u32::try_from(self.tape.borrow().rows.len()).ok().filter(|&r| r < u32::MAX);
-        match row {
-            Some(_) => {
-                let mut varying = self.varying.borrow_mut();
-                let new = matches!(op, Op::Leaf(Leaf::Input(_) | Leaf::State(_) | Leaf::Placeholder))
-                    || operands.iter().any(|v| varying[v.row as usize]);
-                varying.push(new);
-                self.tape.borrow_mut().rows.push(Row { op, operands, results, origin });
-            }
-            None => drop(self.fail(ErrorKind::Memory { bytes: usize::MAX }, "record")),
-        }
-        row
-    }
-
-    /// Whether variables are of this recorder; an error, if not.
-    #[track_caller]
-    pub(crate) fn owns(&self, vars: &[Var<'_>]) -> bool {
-        let all = vars.iter().all(|v| std::ptr::eq(v.recorder, self));
-        if !all {
-            self.fail(ErrorKind::ForeignVar, "");
-        }
-        all
-    }
-
-    /// Remembers an error, if it is the first, and returns a poisoned variable.
-    #[track_caller]
-    pub(crate) fn fail(&self, kind: ErrorKind, op: &str) -> Var<'_> {
-        let origin = self.origin.get().unwrap_or(Origin {
-            location: Location::caller(),
-            scope: self.scope.get(),
-            phase: Phase::Forward,
-        });
-        let site = self.tape.borrow().site(&origin);
-        let mut error = self.error.borrow_mut();
-        if error.is_none() {
-            *error = Some(Error::at(kind, op, site));
-        }
-        self.poisoned()
-    }
-
-    pub(crate) fn poisoned(&self) -> Var<'_> {
-        Var { recorder: self, value: None }
+        let _outer = Restore::after(&self.scope, inner);
+        record()
     }
 
     /// The variable of a value of this tape.
     pub(crate) fn var(&self, value: Value) -> Var<'_> {
-        Var { recorder: self, value: Some(value) }
+        Var { recorder: self, name: Name::Row(value) }
     }
 
     /// Runs a rule whose rows belong to those of `origin`.
     pub(crate) fn on_behalf<R>(&self, origin: Origin, rule: impl FnOnce() -> R) -> R {
-        let outer = self.origin.replace(Some(origin));
-        let result = rule();
-        self.origin.set(outer);
-        result
+        let _outer = Restore::after(&self.origin, Some(origin));
+        rule()
+    }
+
+    /// Runs what records the rows of an operation that users know by this name; of nested ones the outermost counts.
+    #[track_caller]
+    pub(crate) fn operation<R>(&self, name: &'static str, record: impl FnOnce() -> R) -> R {
+        let location = Location::caller();
+        let operation = self.operation.get().unwrap_or(Operation { name, location });
+        let _outer = Restore::after(&self.operation, Some(operation));
+        record()
     }
 
     /// Reads the tape. `read` must not record.
@@ -462,10 +374,8 @@ impl Recorder {
         if self.depth.get() >= DEEPEST {
             return None;
         }
-        self.depth.set(self.depth.get() + 1);
-        let result = run();
-        self.depth.set(self.depth.get() - 1);
-        Some(result)
+        let _outer = Restore::after(&self.depth, self.depth.get() + 1);
+        Some(run())
     }
 
     /// Notes that the user looked at something that may differ in the next run.
@@ -477,36 +387,12 @@ impl Recorder {
     /// The finished tape, and whether a value was observed.
     pub(crate) fn finish(&self, outputs: Outputs) -> Result<(Tape, bool)> {
         self.check()?;
-        if outputs.recorder != self.address() {
-            return Err(ErrorKind::ForeignVar.into());
+        if outputs.recorder != self.identity {
+            return Err(Error::of(ErrorKind::ForeignVar, "record")
+                .with_note("the outputs are those of another recording"));
         }
         let mut tape = self.tape.take();
         tape.outputs = outputs.values.into_vec();
         Ok((tape, self.observed.get()))
-    }
-}
-
-/// The result types of an op on operands of these types.
-pub(super) fn infer(op: &Op, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-    match op {
-        Op::Leaf(_) => Err(ErrorKind::Argument("leaves are recorded by their own methods".into())),
-        Op::Control(Control::Guard { .. }) => match types {
-            [ty] if ty.dtype == DType::Bool && ty.shape == Shape::SCALAR => Ok(ResultTypes::new()),
-            [ty] => Err(ErrorKind::Shape(format!("a branch needs a bool scalar, found {ty}"))),
-            _ => Err(arity(1, types.len())),
-        },
-        _ => {
-            let results = op.kernel().map_or_else(|| Ok(ResultTypes::new()), |k| k.infer(types))?;
-            let fits = match op {
-                Op::Elementwise(f) => types.len() == f.arity() && results.len() == 1,
-                Op::Bilinear(_) => types.len() == 2 && results.len() == 1,
-                _ => true,
-            };
-            if !fits {
-                let found = format!("{} operands and {} results", types.len(), results.len());
-                return Err(ErrorKind::Malformed(format!("an op of this kind cannot have {found}")));
-            }
-            Ok(results)
-        }
     }
 }

@@ -3,13 +3,25 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::intern::identity;
 use crate::dtype::SliceMut;
 use crate::error::{ErrorKind, Result};
 use crate::tensor::Tensor;
 
-/// Names one state of a [`States`] store.
+/// Names one state of a [`States`] store, and of its clones; of no other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct State(pub(crate) usize);
+pub struct State {
+    pub(crate) index: usize,
+    /// What no other state of any store has.
+    identity: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    name: Arc<str>,
+    value: Arc<Tensor>,
+    identity: u64,
+}
 
 /// A store of named arrays: the parameters and counters that programs read and update.
 ///
@@ -31,7 +43,7 @@ pub struct State(pub(crate) usize);
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct States {
-    entries: Vec<(Arc<str>, Arc<Tensor>)>,
+    entries: Vec<Entry>,
     names: HashMap<Arc<str>, usize>,
 }
 
@@ -51,10 +63,11 @@ impl States {
         if self.find(name).is_some() {
             return Err(ErrorKind::State(format!("there is a state named {name} already")).into());
         }
-        let name: Arc<str> = name.into();
-        self.names.insert(name.clone(), self.entries.len());
-        self.entries.push((name, Arc::new(value)));
-        Ok(State(self.entries.len() - 1))
+        let (name, state): (Arc<str>, _) =
+            (name.into(), State { index: self.entries.len(), identity: identity() });
+        self.names.insert(name.clone(), state.index);
+        self.entries.push(Entry { name, value: Arc::new(value), identity: state.identity });
+        Ok(state)
     }
 
     /// Replaces a state's value. An error where element type or shape would change.
@@ -63,48 +76,61 @@ impl States {
         crate::Error: From<E>,
     {
         let value = value.try_into()?;
-        let ty = self.get(state)?.ty();
-        if value.ty() != ty {
-            return Err(ErrorKind::State(format!(
-                "the state {} is {ty}, it cannot become {}",
-                self.entries[state.0].0,
-                value.ty()
-            ))
-            .into());
+        let Entry { name, value: old, .. } = self.entry(state)?;
+        if value.ty() != old.ty() {
+            let misfit = format!("the state {name} is {}, it cannot become {}", old.ty(), value.ty());
+            return Err(ErrorKind::State(misfit).into());
         }
-        self.entries[state.0].1 = Arc::new(value);
+        self.entries[state.index].value = Arc::new(value);
         Ok(())
     }
 
-    /// A state's value. An error where it belongs to another, larger store.
+    /// A state's value. An error where it belongs to another store.
     pub fn get(&self, state: State) -> Result<&Tensor> {
-        self.entries.get(state.0).map(|(_, t)| &**t).ok_or_else(|| missing(state.0))
+        self.entry(state).map(|entry| &*entry.value)
+    }
+
+    fn entry(&self, state: State) -> Result<&Entry> {
+        let own = self.entries.get(state.index).filter(|entry| entry.identity == state.identity);
+        own.ok_or_else(|| ErrorKind::State("the state belongs to another store".into()).into())
     }
 
     /// A state's elements, for writing some of them in place; copied first where a snapshot shares
-    /// them.
+    /// them. An error where the memory for that cannot be had.
     pub fn data_mut(&mut self, state: State) -> Result<SliceMut<'_>> {
-        self.get_mut(state.0).map(Tensor::data_mut)
+        self.entry(state)?;
+        self.get_mut(state.index).map(Tensor::data_mut)
     }
 
-    /// A state's value for writing in place; copied first where a snapshot shares it.
+    /// The value at a position for writing in place; copied first where a snapshot shares it.
     pub(crate) fn get_mut(&mut self, index: usize) -> Result<&mut Tensor> {
-        self.entries.get_mut(index).map(|(_, t)| Arc::make_mut(t)).ok_or_else(|| missing(index))
+        let Entry { value, .. } = self.entries.get_mut(index).ok_or_else(|| missing(index))?;
+        if Arc::get_mut(value).is_none() {
+            *value = Arc::new(value.try_clone()?);
+        }
+        Arc::get_mut(value).ok_or_else(|| missing(index))
+    }
+
+    /// The name and value at a position.
+    pub(crate) fn at(&self, index: usize) -> Result<(&str, &Arc<Tensor>)> {
+        self.entries.get(index).map(|entry| (&*entry.name, &entry.value)).ok_or_else(|| missing(index))
     }
 
     /// The state of this name.
     pub fn find(&self, name: &str) -> Option<State> {
-        self.names.get(name).map(|&i| State(i))
+        let &index = self.names.get(name)?;
+        self.entries.get(index).map(|entry| State { index, identity: entry.identity })
     }
 
-    /// A state's name.
+    /// A state's name; `None` where it belongs to another store.
     pub fn name(&self, state: State) -> Option<&str> {
-        self.entries.get(state.0).map(|(name, _)| &**name)
+        self.entry(state).ok().map(|entry| &*entry.name)
     }
 
     /// All states with their names and values, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (State, &str, &Tensor)> {
-        self.entries.iter().enumerate().map(|(i, (name, value))| (State(i), &**name, &**value))
+        let state = |(index, entry): (usize, &Entry)| State { index, identity: entry.identity };
+        self.entries.iter().enumerate().map(move |(i, e)| (state((i, e)), &*e.name, &*e.value))
     }
 }
 

@@ -7,9 +7,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::kernel::ResultTypes;
 use super::op::{Leaf, Op};
-use crate::error::Site;
+use crate::error::{Error, ErrorKind, Site};
 use crate::shape::TensorType;
 
 /// One result of one row.
@@ -24,7 +23,7 @@ pub struct Value {
 /// A map from values of one tape: hashed by a multiplication, since nobody chooses them with malice.
 pub(crate) type ValueMap<T> = HashMap<Value, T, BuildHasherDefault<ValueHasher>>;
 
-/// Hashes the two numbers of a [`Value`].
+/// Hashes the two numbers of a [`Value`], and other short keys that nobody chooses.
 #[derive(Default)]
 pub(crate) struct ValueHasher(u64);
 
@@ -35,6 +34,10 @@ impl Hasher for ValueHasher {
     fn write_u32(&mut self, number: u32) {
         // The golden ratio spreads neighbours (D. Knuth, "The Art of Computer Programming", volume 3, §6.4).
         self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+    fn write_usize(&mut self, number: usize) {
+        self.write_u32(number as u32);
+        self.write_u32((number as u64 >> 32) as u32);
     }
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&b| self.write_u32(u32::from(b)));
@@ -52,16 +55,29 @@ pub enum Phase {
     Cotangent,
 }
 
-/// Where a row comes from.
+/// A call in the user's code that rows were recorded for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallSite {
+    pub(crate) location: &'static Location<'static>,
+    /// The operation that the user called, where the rows' ops have other names.
+    pub(crate) operation: Option<&'static str>,
+    /// The number of the scope.
+    pub(crate) scope: u32,
+}
+
+/// Where a row comes from; see [`Tape::site`].
 #[derive(Clone, Copy, Debug)]
 pub struct Origin {
-    /// The line of the user's code; for a row of a derivative, that of the row it differentiates.
-    pub location: &'static Location<'static>,
-    /// The number of the scope it was recorded in; see [`Tape::site`].
-    pub scope: u32,
+    /// Position among the calls of the tape; for a row of a derivative, that of the row it differentiates.
+    pub(crate) call: u32,
     /// What recorded it.
     pub phase: Phase,
+    /// Whether zeros of a tangent or cotangent may come from a closed gate; see [`Recorder::emit`](super::Recorder::emit).
+    pub(crate) touched: bool,
 }
+
+/// The types of a row's results; rows share them.
+pub type Types = Arc<[TensorType]>;
 
 /// One typed row of a tape: an op, its operands, its results.
 #[derive(Clone, Debug)]
@@ -71,7 +87,7 @@ pub struct Row {
     /// Results of earlier rows.
     pub operands: SmallVec<[Value; 3]>,
     /// Element type and shape of each result.
-    pub results: ResultTypes,
+    pub results: Types,
     /// Where the row comes from.
     pub origin: Origin,
 }
@@ -100,6 +116,7 @@ pub struct Tape {
     pub(crate) outputs: Vec<Value>,
     pub(crate) updates: Vec<(usize, Value)>,
     pub(crate) scopes: Vec<Arc<str>>,
+    pub(crate) calls: Vec<CallSite>,
 }
 
 impl Tape {
@@ -135,8 +152,29 @@ impl Tape {
 
     /// Where a row comes from, for people.
     pub fn site(&self, origin: &Origin) -> Site {
-        let scope = self.scopes.get(origin.scope as usize).cloned().unwrap_or_else(|| "".into());
-        Site { location: origin.location, scope }
+        let call = self.call(origin);
+        let scope = self.scopes.get(call.scope as usize).cloned().unwrap_or_else(|| "".into());
+        Site { location: call.location, scope }
+    }
+
+    /// The number of the scope that a row was recorded in.
+    pub(super) fn scope(&self, origin: &Origin) -> u32 {
+        self.call(origin).scope
+    }
+
+    fn call(&self, origin: &Origin) -> CallSite {
+        let unknown = CallSite { location: Location::caller(), operation: None, scope: 0 };
+        self.calls.get(origin.call as usize).copied().unwrap_or(unknown)
+    }
+
+    /// The operation that the user called when a row of this op was recorded.
+    pub(crate) fn operation(&self, origin: &Origin, op: &Op) -> &'static str {
+        self.call(origin).operation.unwrap_or(op.name())
+    }
+
+    /// An error of a row, named by the user's operation and line.
+    pub(crate) fn blame(&self, row: &Row, kind: ErrorKind) -> Error {
+        Error::at(kind, self.operation(&row.origin, &row.op), self.site(&row.origin))
     }
 
     /// The rows that outputs, updates or guards depend on.

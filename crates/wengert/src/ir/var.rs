@@ -17,7 +17,16 @@ use crate::shape::{Shape, TensorType};
 #[derive(Clone, Copy)]
 pub struct Var<'t> {
     pub(super) recorder: &'t Recorder,
-    pub(super) value: Option<Value>,
+    pub(super) name: Name,
+}
+
+/// What a variable names.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Name {
+    /// A result of a row.
+    Row(Value),
+    /// Nothing: an error is remembered. The number is that of a guess of the type that it would have had.
+    Poisoned(u32),
 }
 
 impl<'t> Var<'t> {
@@ -28,17 +37,21 @@ impl<'t> Var<'t> {
 
     /// Row and result; `None` if poisoned.
     pub fn id(self) -> Option<Value> {
-        self.value
+        if let Name::Row(value) = self.name { Some(value) } else { None }
     }
 
-    /// Element type and shape; a scalar `f32` if poisoned.
+    /// What it names, to look it up by.
+    pub(crate) fn name(self) -> Name {
+        self.name
+    }
+
+    /// Element type and shape. Of a poisoned variable those that it probably would have had, so that code which looks at
+    /// them gets as far as the error.
     pub fn ty(self) -> TensorType {
-        self.value
-            .and_then(|v| self.recorder.with_tape(|t| t.ty(v)))
-            .unwrap_or(TensorType::new(DType::F32, Shape::SCALAR))
+        self.recorder.ty(self.name)
     }
 
-    /// The sizes of the axes; that of a scalar if poisoned.
+    /// The sizes of the axes; a guess if poisoned.
     pub fn shape(self) -> Shape {
         self.ty().shape
     }
@@ -53,25 +66,40 @@ impl<'t> Var<'t> {
         self.shape().rank()
     }
 
-    /// The size of an axis; 1 if there is no such axis or the variable is poisoned.
+    /// The size of an axis; a guess if the variable is poisoned. Where there is no such axis it is 1, and an error is
+    /// remembered.
+    #[track_caller]
     pub fn dim(self, axis: usize) -> usize {
-        self.shape().get(axis).copied().unwrap_or(1)
+        let shape = self.shape();
+        match shape.get(axis) {
+            Some(&size) => size,
+            None => {
+                self.recorder.fail(ErrorKind::Shape(format!("there is no axis {axis} in {shape}")), "dim");
+                1
+            }
+        }
     }
 
     /// An array of this variable's type whose elements are all `value`. An error where the type
     /// cannot hold it: −1 is no `u8`.
     #[track_caller]
     pub fn fill(self, value: f64) -> Self {
-        if self.value.is_none() {
+        if self.id().is_none() {
             return self;
         }
         self.recorder.fill(self.ty(), value)
     }
 
-    /// Remembers an error at the line of the caller and returns a poisoned variable.
+    /// Remembers an error at the line of the caller and returns a poisoned variable of this type.
     #[track_caller]
     pub fn fail(self, kind: ErrorKind) -> Self {
-        self.recorder.fail(kind, "")
+        self.recorder.fail_like(kind, "fail", self.ty())
+    }
+
+    /// Runs what records the rows of an operation that users know by this name.
+    #[track_caller]
+    pub(crate) fn operation<R>(self, name: &'static str, record: impl FnOnce() -> R) -> R {
+        self.recorder.operation(name, record)
     }
 
     /// Records a row with this operand and one result.
@@ -83,13 +111,13 @@ impl<'t> Var<'t> {
 
 impl PartialEq for Var<'_> {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.recorder, other.recorder) && self.value == other.value
+        std::ptr::eq(self.recorder, other.recorder) && self.name == other.name
     }
 }
 
 impl fmt::Debug for Var<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.value {
+        match self.id() {
             None => f.write_str("poisoned"),
             Some(v) => write!(f, "{v}: {}", self.ty()),
         }

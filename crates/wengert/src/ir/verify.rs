@@ -1,9 +1,9 @@
 //! The type-checker of tapes.
 
+use super::emit::infer;
 use super::op::{Leaf, Op};
-use super::recorder::infer;
 use super::tape::Tape;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 
 /// Checks that a tape keeps its own rules: operands come before their users, every row's result
 /// types are those its op infers, leaves name inputs of their type, updates are unique.
@@ -16,8 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// ```
 pub fn verify(tape: &Tape) -> Result<()> {
     for (i, row) in tape.rows.iter().enumerate() {
-        let broken =
-            |what: String| Err(Error::at(ErrorKind::Malformed(what), row.op.name(), tape.site(&row.origin)));
+        let broken = |what: String| Err(tape.blame(row, ErrorKind::Malformed(what)));
         let mut types = Vec::with_capacity(row.operands.len());
         for operand in &row.operands {
             match tape.ty(*operand).filter(|_| (operand.row as usize) < i) {
@@ -43,7 +42,7 @@ pub fn verify(tape: &Tape) -> Result<()> {
             op => infer(op, &types),
         };
         match inferred {
-            Ok(results) if results == row.results => {}
+            Ok(results) if *results == *row.results => {}
             Ok(results) => {
                 return broken(format!("row {i} says {:?}, its op infers {results:?}", row.results));
             }
@@ -80,7 +79,7 @@ mod tests {
         let broken: [fn(&mut Tape); 5] = [
             |t| t.rows[1].operands[0] = Value { row: 2, result: 0 },
             |t| t.rows[1].operands[0] = Value { row: 0, result: 1 },
-            |t| t.rows[2].results[0].dtype = crate::DType::F32,
+            |t| t.rows[2].results = t.rows[0].results.clone(),
             |t| t.outputs.push(Value { row: 9, result: 0 }),
             |t| t.updates = vec![(0, t.outputs[0]), (0, t.outputs[0])],
         ];

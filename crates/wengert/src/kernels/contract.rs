@@ -6,6 +6,7 @@ use super::gemm::{self, FEW, Product, Right, Strides, gemm};
 use super::map::rescale;
 use super::pack::{self, pack};
 use super::simd::{Level, Real};
+use super::tile::{is_nan, term};
 use crate::error::Fault;
 
 /// One label of a contraction, or several that lie behind one another: size and stride in each array
@@ -37,12 +38,15 @@ pub(crate) struct Loops {
     outer: SmallVec<[Axis; MAX_LABELS]>,
     /// Whether the second operand is the left matrix.
     swapped: bool,
+    /// Whether zeros of the left (bit 0) and of the right matrix (bit 1) stand for themselves.
+    gates: u64,
 }
 
 const UNIT: Axis = Axis { labels: 0, size: 1, full: 1, lhs: None, rhs: None, out: None };
 
 impl Loops {
-    pub(crate) fn new(axes: &[Axis]) -> Self {
+    /// The loops over these axes; `gates` has a bit for each operand.
+    pub(crate) fn new(axes: &[Axis], gates: u64) -> Self {
         let mut axes: SmallVec<[Axis; MAX_LABELS]> = axes.iter().copied().filter(|a| a.full != 1).collect();
         fuse(&mut axes);
         // Columns are neighbours in the result: where those belong to the first operand alone, the operands
@@ -58,7 +62,8 @@ impl Loops {
         let n = columns.map_or(UNIT, |i| axes.remove(i));
         let m = take(&mut axes, |a| a.rhs.is_none());
         let k = take(&mut axes, |a| a.out.is_none());
-        Self { m, n, k, outer: axes, swapped }
+        let gates = if swapped { gates >> 1 | (gates & 1) << 1 } else { gates };
+        Self { m, n, k, outer: axes, swapped, gates }
     }
 
     fn product(&self, beta: f64) -> Product {
@@ -73,6 +78,7 @@ impl Loops {
             c: at(m.out),
             beta,
             narrow: m.full > FEW,
+            gates: self.gates,
         }
     }
 
@@ -95,7 +101,7 @@ impl Loops {
     fn kernel(&self) -> Inner {
         match (self.m.full, self.n.full, self.k.full) {
             (1, 1, _) => Inner::Dot,
-            (m, n, k) if m * n * k <= SMALL => Inner::Plain,
+            (m, n, k) if m.saturating_mul(n).saturating_mul(k) <= SMALL => Inner::Plain,
             _ => Inner::Gemm,
         }
     }
@@ -207,6 +213,12 @@ fn plain<T: Real>(p: &Product, a: &[T], b: &[T], c: &mut [T]) {
             let mut sum = T::default();
             for q in 0..p.k {
                 sum = sum + a[i * p.a.rows + q * p.a.columns] * b[q * p.b.rows + j * p.b.columns];
+            }
+            if p.gates != 0 && is_nan(sum) {
+                let term = |sum, q| {
+                    term(p.gates, a[i * p.a.rows + q * p.a.columns], b[q * p.b.rows + j * p.b.columns], sum)
+                };
+                sum = (0..p.k).fold(T::default(), term);
             }
             let o = &mut c[i * p.c + j];
             *o = if p.beta == 0.0 { sum } else { *o * T::from_f64(p.beta) + sum };

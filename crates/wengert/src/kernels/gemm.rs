@@ -58,6 +58,8 @@ pub(crate) struct Product {
     pub(crate) beta: f64,
     /// Whether a few last columns are computed by themselves. The same for all parts of a product.
     pub(crate) narrow: bool,
+    /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
+    pub(crate) gates: u64,
 }
 
 impl Product {
@@ -189,7 +191,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                             0
                         };
                         let soon = b.wrapping_add(further);
-                        let tile = Tile { k, a, a_step, b, b_row, soon, c, c_row: p.c, columns, beta };
+                        let (c_row, gates) = (p.c, p.gates);
+                        let tile = Tile { k, a, a_step, b, b_row, soon, c, c_row, columns, beta, gates };
                         if p.beta != 0.0 && block == 0 {
                             tile.fetch_result(rows);
                         }
@@ -218,6 +221,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         c: &mut c[m0 * p.c + n..],
                         row: p.c,
                         beta: T::from_f64(p.beta),
+                        gates: p.gates,
                         scratch: &mut *left,
                     }
                     .run::<V>();
@@ -277,7 +281,7 @@ mod tests {
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
-        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, narrow };
+        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, narrow, gates: 0 };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
         pack(level, &p, (0, n), &b, &mut packed).unwrap();

@@ -6,7 +6,7 @@
 
 use super::gemm::Strides;
 use super::simd::{Real, Vector, WIDEST};
-use super::tile::{ROWS, Tile, tile_rows};
+use super::tile::{ROWS, Tile, is_nan, term, tile_rows};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
 const STRIP: usize = 144;
@@ -47,6 +47,7 @@ pub(super) struct Narrow<'a, T> {
     /// The distance of the rows of `C`.
     pub(super) row: usize,
     pub(super) beta: T,
+    pub(super) gates: u64,
     /// [`SCRATCH`] elements.
     pub(super) scratch: &'a mut [T],
 }
@@ -117,6 +118,10 @@ impl<T: Real> Narrow<'_, T> {
                 for p in whole..self.k {
                     *total = *total + a[r][p] * b[c][p];
                 }
+                if self.gates != 0 && is_nan(*total) {
+                    let terms = a[r].iter().zip(b[c]);
+                    *total = terms.fold(T::default(), |sum, (&a, &b)| term(self.gates, a, b, sum));
+                }
                 let c = &mut self.c[(i + r) * self.row + j + c];
                 *c = if add { *c * self.beta + *total } else { *total };
             }
@@ -162,6 +167,8 @@ impl<T: Real> Narrow<'_, T> {
                         c_row: STRIP,
                         columns,
                         beta: T::from_f64(if p0 > 0 { 1.0 } else { 0.0 }),
+                        // The matrices change places.
+                        gates: self.gates >> 1 | (self.gates & 1) << 1,
                     };
                     // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
                     // copy in scratch, have the registers read here; and `collected` has them for each of the

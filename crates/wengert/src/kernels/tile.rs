@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::simd::{Real, Vector};
+use super::simd::{Real, Vector, WIDEST};
 
 // Where the elements of a tile of `A` lie. What is known when compiling takes no instructions in the loop along
 // `k`, and no share of the processor that another thread on the same core may want.
@@ -43,6 +43,8 @@ pub(super) struct Tile<T> {
     pub(super) columns: usize,
     /// By what `C` is multiplied before the sums are added; at 0 it is only written.
     pub(super) beta: T,
+    /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
+    pub(super) gates: u64,
 }
 
 /// The rows of the next tile of a block of which this many are left: tiles of nearly equal size, since one of
@@ -126,6 +128,20 @@ impl<T: Real> Tile<T> {
                 }
             }
         }
+        if self.gates != 0 {
+            // A sum that is not NaN cannot have met a zero times ∞ or NaN. One of infinities may be NaN here too, which
+            // costs time and nothing else.
+            let mut total = sums[0][0];
+            for i in 0..M {
+                for v in usize::from(i == 0)..N {
+                    total = total + sums[i][v];
+                }
+            }
+            if is_nan(total.sum()) {
+                // SAFETY: passed on from the caller.
+                return unsafe { self.gated::<V>(M, LAYOUT) };
+            }
+        }
         let (add, beta) = (self.beta != T::default(), V::all(self.beta));
         if self.columns == N * V::LANES {
             for i in 0..M {
@@ -157,4 +173,52 @@ impl<T: Real> Tile<T> {
             }
         }
     }
+    /// Computes the tile element by element, those that come out NaN once more with gates: in the same order, so that all
+    /// others have the bits that they have otherwise.
+    ///
+    /// # Safety
+    /// As for [`run`](Self::run).
+    #[cold]
+    #[inline(never)]
+    unsafe fn gated<V: Vector<Scalar = T>>(&self, rows: usize, layout: bool) {
+        for i in 0..rows {
+            for j in 0..self.columns {
+                let (mut plain, mut gated) = (V::all(T::default()), V::all(T::default()));
+                for p in 0..self.k {
+                    let at = if layout == ROWS { i * self.a_step + p } else { p * self.a_step + i };
+                    // SAFETY: the caller promises these elements of `A` and `B`.
+                    let (a, b) =
+                        unsafe { (V::all(*self.a.add(at)), V::all(*self.b.add(p * self.b_row + j))) };
+                    plain = a.mul_add(b, plain);
+                    gated = term(self.gates, a, b, gated);
+                }
+                // Lanes are all alike.
+                let sum = if is_nan(plain.sum()) { gated } else { plain };
+                let mut one = [T::default(); WIDEST];
+                // SAFETY: the caller promises this element of `C`, and `one` has room for the widest register.
+                unsafe {
+                    let to = self.c.add(i * self.c_row + j);
+                    let add = self.beta != T::default();
+                    let sum = if add { V::all(*to).mul_add(V::all(self.beta), sum) } else { sum };
+                    sum.store(one.as_mut_ptr());
+                    *to = one[0];
+                }
+            }
+        }
+    }
+}
+
+/// `sum + a · b`, but the zeros of operands that are gates stand for themselves.
+pub(super) fn term<V: Vector>(gates: u64, a: V, b: V, sum: V) -> V {
+    let zero = V::splat(0.0);
+    let closed =
+        |x: V, otherwise: V| V::select(x.lt(zero), otherwise, V::select(x.gt(zero), otherwise, sum + x));
+    let product = a.mul_add(b, sum);
+    let product = if gates & 2 != 0 { closed(b, product) } else { product };
+    if gates & 1 != 0 { closed(a, product) } else { product }
+}
+
+#[inline(always)]
+pub(super) fn is_nan<T: Real>(x: T) -> bool {
+    x.partial_cmp(&x).is_none()
 }

@@ -61,6 +61,55 @@ impl Elementwise<2> for Mul {
     fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
         Partial::Factor(x[1 - i])
     }
+    fn gated<'t>(&self, [a, b]: [Var<'t>; 2], gates: u64) -> Option<Var<'t>> {
+        Some(a.gated_mul(b, gates))
+    }
+}
+
+/// A product in which zeros of some operands stand for themselves, whatever the other operand is: those of tangents
+/// and cotangents behind a closed gate.
+#[derive(Clone, Copy)]
+pub(crate) struct GatedMul {
+    /// A bit for each operand.
+    gates: u64,
+}
+impl Elementwise<2> for GatedMul {
+    fn name(&self) -> &'static str {
+        "gated_mul"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with("gates", Attr::Int(self.gates as i64))
+    }
+    #[inline(always)]
+    fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
+        let zero = L::splat(0.0);
+        // Zero is neither below nor above; a NaN is not, and gives a NaN whichever way.
+        let own = |x: L, gate: u64, other: L| {
+            let closed = L::select(x.lt(zero), other, L::select(x.gt(zero), other, x));
+            if self.gates & gate == gate { closed } else { other }
+        };
+        own(a, 1, own(b, 2, a * b))
+    }
+    fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
+        let other = x[1 - i];
+        if self.gates >> (1 - i) & 1 == 1 { Partial::Gate(other) } else { Partial::Factor(other) }
+    }
+    fn gated<'t>(&self, [a, b]: [Var<'t>; 2], gates: u64) -> Option<Var<'t>> {
+        (self.gates & gates != gates & 3).then(|| a.gated_mul(b, self.gates | gates))
+    }
+}
+impl Registered for GatedMul {
+    const NAME: &'static str = "gated_mul";
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        match attrs.usize("gates")? {
+            gates @ 0..4 => Ok(Self { gates: gates as u64 }),
+            other => Err(ErrorKind::Malformed(format!("two operands have no gates {other}"))),
+        }
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let shape = s.shape(3);
+        (Self { gates: s.below(4) as u64 }, vec![Spec::float(shape, Domain::NonZero); 2])
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -79,40 +128,30 @@ impl Elementwise<2> for Div {
     fn partial<'t>(&self, i: usize, [_, b]: [Var<'t>; 2], y: Var<'t>) -> Partial<'t> {
         Partial::Factor(if i == 0 { 1.0 / b } else { -(y / b) })
     }
+    fn gated<'t>(&self, [a, b]: [Var<'t>; 2], gates: u64) -> Option<Var<'t>> {
+        (gates & 1 == 1).then(|| a.gated_mul(1.0 / b, 1))
+    }
 }
 
 /// The larger or the smaller of two numbers; NaN where either is.
 #[derive(Clone, Copy)]
-pub(crate) enum Extremum {
-    Maximum,
-    Minimum,
-}
-impl Elementwise<2> for Extremum {
+pub(crate) struct Extremum<const LARGEST: bool>;
+impl<const LARGEST: bool> Elementwise<2> for Extremum<LARGEST> {
     fn name(&self) -> &'static str {
-        match self {
-            Self::Maximum => "maximum",
-            Self::Minimum => "minimum",
-        }
+        if LARGEST { "maximum" } else { "minimum" }
     }
     fn domain(&self, i: usize) -> Domain {
         Domain::Apart(i as u8)
     }
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
-        let first = match self {
-            Self::Maximum => a.gt(b),
-            Self::Minimum => a.lt(b),
-        };
+        let first = if LARGEST { a.gt(b) } else { a.lt(b) };
         L::select(a.is_nan(), a, L::select(first, a, b))
     }
     fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
         let (this, other) = (x[i], x[1 - i]);
-        let chosen = match self {
-            Self::Maximum => this.gt(other),
-            Self::Minimum => this.lt(other),
-        };
-        let half = this.eq(other).select(this.fill(0.5), 0.0);
-        Partial::Factor(chosen.select(this.fill(1.0), half))
+        let mask = if LARGEST { this.ge(other) } else { this.le(other) };
+        Partial::Masked { mask, factor: Some(this.eq(other).select(this.fill(0.5), 1.0)) }
     }
 }
 
@@ -134,10 +173,10 @@ impl Kernel for Scale {
         }
         one(x.dtype, x.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn accumulates(&self) -> bool {
@@ -199,7 +238,7 @@ macro_rules! operator {
             #[track_caller]
             fn $method(self, $c: f64) -> Self {
                 let $x = self;
-                $right
+                self.operation(stringify!($method), || $right)
             }
         }
         /// With a number of the variable's own element type.
@@ -208,25 +247,41 @@ macro_rules! operator {
             #[track_caller]
             fn $method(self, $y: Var<'t>) -> Var<'t> {
                 let $d = self;
-                $left
+                $y.operation(stringify!($method), || $left)
             }
         }
     };
 }
 operator!(Add, add, Add, |x, c| x + x.fill(c), |c, y| y + c);
 operator!(Sub, sub, Sub, |x, c| x - x.fill(c), |c, y| y.fill(c) - y);
-operator!(Mul, mul, Mul, |x, c| x.apply(Op::linear(Scale { factor: c })), |c, y| y * c);
+operator!(Mul, mul, Mul, |x, c| x.scale(c), |c, y| y.scale(c));
 operator!(Div, div, Div, |x, c| x / x.fill(c), |c, y| y.fill(c) / y);
 
 impl<'t> std::ops::Neg for Var<'t> {
     type Output = Var<'t>;
     #[track_caller]
     fn neg(self) -> Self {
-        self * -1.0
+        self.operation("neg", || self.scale(-1.0))
     }
 }
 
 impl<'t> Var<'t> {
+    /// Records a multiplication by a number.
+    #[track_caller]
+    fn scale(self, factor: f64) -> Var<'t> {
+        if !factor.is_finite() || (self.dtype().is_float() && !self.dtype().holds(factor)) {
+            // An array of it: an error where the type cannot hold it, and a product that respects gates.
+            return self * self.fill(factor);
+        }
+        self.apply(Op::linear(Scale { factor }))
+    }
+
+    /// A product in which zeros of the operands in `gates` (bit 0 for this) stand for themselves.
+    #[track_caller]
+    pub(crate) fn gated_mul(self, other: Var<'t>, gates: u64) -> Var<'t> {
+        self.recorder().emit_one(Op::elementwise(GatedMul { gates: gates & 3 }), &[self, other])
+    }
+
     /// Records an elementwise op of two operands, broadcast to their common shape.
     #[track_caller]
     pub(crate) fn binary(self, op: Op, other: Var<'t>) -> Var<'t> {
@@ -239,7 +294,10 @@ impl<'t> Var<'t> {
                 let operands = [self.broadcast_to(shape), other.broadcast_to(shape)];
                 self.recorder().emit_one(op, &operands)
             }
-            Err(kind) => self.recorder().fail(kind, op.name()),
+            Err(kind) => {
+                let like = if a.rank() < b.rank() { other } else { self };
+                self.recorder().fail_like(kind, op.name(), like.ty())
+            }
         }
     }
 
@@ -255,7 +313,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn maximum(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.binary(Op::elementwise(Extremum::Maximum), other.into_var(self))
+        self.operation("maximum", || self.binary(Op::elementwise(Extremum::<true>), other.into_var(self)))
     }
 
     /// The smaller of two numbers, elementwise with broadcasting. Where they are equal each has
@@ -270,6 +328,6 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn minimum(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.binary(Op::elementwise(Extremum::Minimum), other.into_var(self))
+        self.operation("minimum", || self.binary(Op::elementwise(Extremum::<false>), other.into_var(self)))
     }
 }

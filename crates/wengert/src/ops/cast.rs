@@ -61,10 +61,10 @@ impl Kernel for Cast {
         }
         one(self.to, x.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
@@ -107,10 +107,10 @@ impl Kernel for ToInteger {
         }
         one(self.to, x.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
@@ -151,10 +151,7 @@ impl<'t> Var<'t> {
         if self.dtype() == to {
             return self;
         }
-        if to.is_float() {
-            self.apply(Op::linear(Cast { to }))
-        } else {
-            self.apply(Op::discrete(ToInteger { to }))
-        }
+        let op = if to.is_float() { Op::linear(Cast { to }) } else { Op::discrete(ToInteger { to }) };
+        self.operation("cast", || self.apply(op))
     }
 }

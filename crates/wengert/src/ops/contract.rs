@@ -24,6 +24,8 @@ pub(crate) struct Contract {
     lhs: Labels,
     rhs: Labels,
     out: Labels,
+    /// The operands, a bit each, whose zeros stand for themselves, whatever they are multiplied by.
+    gates: u64,
 }
 impl Contract {
     /// From `ij,jk->ik`.
@@ -37,7 +39,7 @@ impl Contract {
             let letters = labels.iter().all(u8::is_ascii_alphabetic);
             if letters && distinct { Ok(labels) } else { Err(malformed()) }
         };
-        Ok(Self { lhs: labels(lhs)?, rhs: labels(rhs)?, out: labels(out)? })
+        Ok(Self { lhs: labels(lhs)?, rhs: labels(rhs)?, out: labels(out)?, gates: 0 })
     }
 
     fn text(&self) -> String {
@@ -79,7 +81,8 @@ impl Kernel for Contract {
         "contract"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new().with("labels", Attr::Text(self.text()))
+        let attrs = Attrs::new().with("labels", Attr::Text(self.text()));
+        if self.gates == 0 { attrs } else { attrs.with("gates", Attr::Int(self.gates as i64)) }
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [lhs, rhs] = operands(types)?;
@@ -209,7 +212,7 @@ impl Contract {
                 out: None,
             });
         }
-        Loops::new(&axes)
+        Loops::new(&axes, self.gates)
     }
 
     fn sized(
@@ -230,11 +233,18 @@ impl Bilinear for Contract {
     fn contraction(&self) -> Option<Contraction<'_>> {
         Some(Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out })
     }
+    fn gates(&self) -> u64 {
+        self.gates
+    }
+    fn gated(&self, gates: u64) -> Option<Op> {
+        Some(Op::bilinear(Self { gates: gates & 3, ..self.clone() }))
+    }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Var<'t> {
         let (other, out) = if i == 0 { (&self.rhs, &self.lhs) } else { (&self.lhs, &self.rhs) };
         // The cotangent keeps its side, so that products come out in the order people write them.
+        let gates = self.gates & !(1 << i);
         let op = |lhs: &Labels, rhs: &Labels| {
-            Op::bilinear(Self { lhs: lhs.clone(), rhs: rhs.clone(), out: out.clone() })
+            Op::bilinear(Self { lhs: lhs.clone(), rhs: rhs.clone(), out: out.clone(), gates })
         };
         if i == 0 {
             ct.recorder().emit_one(op(&self.out, other), &[ct, x[1]])
@@ -259,7 +269,11 @@ impl Bilinear for Contract {
 impl Registered for Contract {
     const NAME: &'static str = "contract";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Self::parse(&attrs.text("labels")?)
+        let gates = if attrs.iter().any(|(name, _)| name == "gates") { attrs.usize("gates")? } else { 0 };
+        if gates > 3 {
+            return Err(ErrorKind::Malformed(format!("two operands have no gates {gates}")));
+        }
+        Ok(Self { gates: gates as u64, ..Self::parse(&attrs.text("labels")?)? })
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         const SPECS: [&str; 9] = [
@@ -277,7 +291,9 @@ impl Registered for Contract {
             lhs: Labels::new(),
             rhs: Labels::new(),
             out: Labels::new(),
+            gates: 0,
         });
+        let op = Self { gates: if s.below(2) == 0 { 0 } else { s.below(4) as u64 }, ..op };
         let large = s.below(8) == 0;
         let sizes: Vec<(u8, usize)> =
             op.labels().into_iter().map(|l| (l, if large { 7 + s.below(6) } else { s.size(0) })).collect();
@@ -307,15 +323,17 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn matmul(self, other: Var<'t>) -> Var<'t> {
         let (a, b) = (self.shape(), other.shape());
-        if self.id().is_none() || other.id().is_none() {
-            return self.recorder().poisoned();
-        }
         match matmul_plan(a, b) {
-            Ok((op, a, b)) => {
+            Ok((op, a, b)) => self.operation("matmul", || {
                 let operands = [self.reshape(a), other.reshape(b)];
                 self.recorder().emit_one(Op::bilinear(op), &operands)
+            }),
+            Err(kind) => {
+                let columns = b.last().filter(|_| b.rank() > 1 || a.rank() < 2).copied();
+                let rows = a.rank().saturating_sub(1);
+                let guess = columns.map_or(a.remove(rows, 1), |n| a.with(rows, n));
+                self.recorder().fail_like(kind, "matmul", TensorType::new(self.dtype(), guess))
             }
-            Err(kind) => self.recorder().fail(kind, "matmul"),
         }
     }
 
@@ -331,10 +349,14 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn einsum(self, spec: &str, other: Var<'t>) -> Var<'t> {
-        let mut op = match Contract::parse(spec) {
-            Ok(op) => op,
-            Err(kind) => return self.recorder().fail(kind, "einsum"),
-        };
+        match Contract::parse(spec) {
+            Ok(op) => self.operation("einsum", || self.contract(op, other)),
+            Err(kind) => self.recorder().fail_like(kind, "einsum", self.ty()),
+        }
+    }
+
+    #[track_caller]
+    fn contract(self, mut op: Contract, other: Var<'t>) -> Var<'t> {
         // A letter of one operand alone is summed away before the product.
         let alone = |own: &Labels, others: [&Labels; 2]| -> Vec<usize> {
             (0..own.len()).filter(|&i| others.iter().all(|o| !o.contains(&own[i]))).collect()
@@ -387,5 +409,5 @@ fn matmul_plan(a: Shape, b: Shape) -> Result<(Contract, Shape, Shape), ErrorKind
     let (lhs, a) = side(a, front_a, &[rows, b"k"].concat())?;
     let (rhs, b) = side(b, front_b, &[b"k", columns].concat())?;
     let out: Labels = [&BATCH[..front], rows, columns].concat().into_iter().collect();
-    Ok((Contract { lhs, rhs, out }, a, b))
+    Ok((Contract { lhs, rhs, out, gates: 0 }, a, b))
 }

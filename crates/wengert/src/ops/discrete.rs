@@ -10,10 +10,6 @@ use crate::ir::{
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
-fn elements(results: &[TensorType]) -> usize {
-    results.first().map_or(1, |r| r.shape.elements())
-}
-
 /// How two numbers compare.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Relation {
@@ -48,10 +44,10 @@ impl Kernel for Compare {
         }
         one(DType::Bool, a.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        elements(results)
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -118,10 +114,10 @@ impl Kernel for Step {
         }
         one(x.dtype, x.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        elements(results)
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -168,10 +164,10 @@ impl Kernel for StopGradient {
         let [x] = operands(types)?;
         one(x.dtype, x.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        elements(results)
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -210,7 +206,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn lt(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.binary(Op::discrete(Compare(Relation::Less)), other.into_var(self))
+        self.operation("lt", || self.binary(Op::discrete(Compare(Relation::Less)), other.into_var(self)))
     }
 
     /// `self ≤ other`, elementwise with broadcasting; false where either is NaN.
@@ -222,7 +218,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn le(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.binary(Op::discrete(Compare(Relation::LessEqual)), other.into_var(self))
+        self.operation("le", || self.binary(Op::discrete(Compare(Relation::LessEqual)), other.into_var(self)))
     }
 
     /// `self > other`, elementwise with broadcasting; false where either is NaN.
@@ -234,7 +230,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn gt(self, other: impl IntoVar<'t>) -> Var<'t> {
-        other.into_var(self).binary(Op::discrete(Compare(Relation::Less)), self)
+        self.operation("gt", || other.into_var(self).binary(Op::discrete(Compare(Relation::Less)), self))
     }
 
     /// `self ≥ other`, elementwise with broadcasting; false where either is NaN.
@@ -246,7 +242,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn ge(self, other: impl IntoVar<'t>) -> Var<'t> {
-        other.into_var(self).binary(Op::discrete(Compare(Relation::LessEqual)), self)
+        self.operation("ge", || other.into_var(self).binary(Op::discrete(Compare(Relation::LessEqual)), self))
     }
 
     /// `self = other`, elementwise with broadcasting; false where either is NaN.
@@ -258,7 +254,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn eq(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.binary(Op::discrete(Compare(Relation::Equal)), other.into_var(self))
+        self.operation("eq", || self.binary(Op::discrete(Compare(Relation::Equal)), other.into_var(self)))
     }
 
     /// −1, 0 or 1, elementwise; NaN stays NaN. The derivative is exactly zero.
@@ -270,7 +266,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn sign(self) -> Var<'t> {
-        self.apply(Op::discrete(Step::Sign))
+        self.operation("sign", || self.apply(Op::discrete(Step::Sign)))
     }
 
     /// The largest whole number not above each element. The derivative is exactly zero.
@@ -282,7 +278,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn floor(self) -> Var<'t> {
-        self.apply(Op::discrete(Step::Floor))
+        self.operation("floor", || self.apply(Op::discrete(Step::Floor)))
     }
 
     /// The same numbers, through which no derivative flows.

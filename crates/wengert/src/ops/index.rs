@@ -287,6 +287,11 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn pick(self, index: Var<'t>) -> Var<'t> {
+        self.operation("pick", || self.pick_last(index))
+    }
+
+    #[track_caller]
+    fn pick_last(self, index: Var<'t>) -> Var<'t> {
         let batch = self.rank().saturating_sub(1);
         if self.rank() == 0 || index.shape()[..] != self.shape()[..batch] {
             let kind = ErrorKind::Shape(format!(
@@ -294,8 +299,7 @@ impl<'t> Var<'t> {
                 index.shape(),
                 self.shape()
             ));
-            let poisoned = self.id().is_none() || index.id().is_none();
-            return if poisoned { self.recorder().poisoned() } else { self.recorder().fail(kind, "pick") };
+            return self.recorder().fail_like(kind, "pick", TensorType::new(self.dtype(), index.shape()));
         }
         self.recorder().emit_one(Op::linear(Gather(Rows { batch })), &[self, index])
     }

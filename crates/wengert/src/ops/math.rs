@@ -144,7 +144,7 @@ unary! {
     /// ```
     Relu, relu, Domain::NonZero,
     |x| L::select(x.lt(L::splat(0.0)), L::splat(0.0), x),
-    |x, _y| Partial::Where(x.gt(0.0))
+    |x, _y| Partial::Masked { mask: x.gt(0.0), factor: None }
 }
 unary! {
     /// `|x|`, elementwise; the derivative at 0 is 0.
@@ -154,7 +154,11 @@ unary! {
     /// assert_eq!(t.constant(-3.0).abs().value()?.item()?, 3.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
-    Abs, abs, Domain::NonZero, |x| x.abs(), |x, _y| Partial::Factor(x.sign())
+    Abs, abs, Domain::NonZero, |x| x.abs(), |x, _y| {
+        // Not zero, and for a NaN too.
+        let mask = x.eq(0.0);
+        Partial::Masked { mask: mask.eq(0.0), factor: Some(x.sign()) }
+    }
 }
 
 /// Sine and cosine in one row of two results.
@@ -170,10 +174,10 @@ impl Kernel for SinCos {
         }
         Ok(smallvec![x, x])
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -220,7 +224,7 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn sin_cos(self) -> (Var<'t>, Var<'t>) {
         let both = self.recorder().emit(Op::custom(SinCos), &[self]);
-        let at = |i: usize| both.get(i).copied().unwrap_or(self.recorder().poisoned());
+        let at = |i: usize| both.get(i).copied().unwrap_or(self.recorder().poisoned(self.ty()));
         (at(0), at(1))
     }
 }

@@ -287,7 +287,7 @@ impl<'t> Var<'t> {
         match shape {
             Ok(shape) if shape == self.shape() => self,
             Ok(shape) => self.apply(Op::linear(Reshape { shape })),
-            Err(kind) => self.recorder().fail(kind, "reshape"),
+            Err(kind) => self.recorder().fail_like(kind, "reshape", self.ty()),
         }
     }
 
@@ -296,7 +296,7 @@ impl<'t> Var<'t> {
         match shape {
             Ok(shape) if shape == self.shape() => self,
             Ok(shape) => self.apply(Op::linear(Broadcast { shape })),
-            Err(kind) => self.recorder().fail(kind, "broadcast"),
+            Err(kind) => self.recorder().fail_like(kind, "broadcast", self.ty()),
         }
     }
 
@@ -325,7 +325,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn insert_axis(self, axis: usize) -> Var<'t> {
-        self.reshape_to(self.shape().insert(axis, 1))
+        self.operation("insert_axis", || self.reshape_to(self.shape().insert(axis, 1)))
     }
 
     /// Repeats axes of size 1, and the whole along new leading axes, to this shape (NumPy's rule).
@@ -355,7 +355,7 @@ impl<'t> Var<'t> {
         match Shape::new(order) {
             Ok(order) if order.iter().copied().eq(0..self.rank()) => self,
             Ok(order) => self.apply(Op::linear(Permute { order })),
-            Err(kind) => self.recorder().fail(kind, "permute"),
+            Err(kind) => self.recorder().fail_like(kind, "permute", self.ty()),
         }
     }
 

@@ -89,7 +89,7 @@ impl<'t> Var<'t> {
     pub fn uniform(self, dtype: DType, shape: impl IntoShape) -> Var<'t> {
         match shape.into_shape() {
             Ok(shape) => self.apply(Op::discrete(Uniform { dtype, shape })),
-            Err(kind) => self.recorder().fail(kind, "uniform"),
+            Err(kind) => self.recorder().fail_like(kind, "uniform", TensorType::new(dtype, self.shape())),
         }
     }
 
@@ -106,13 +106,17 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn normal(self, dtype: DType, shape: impl IntoShape) -> Var<'t> {
-        let axis = self.rank();
-        let pairs = match shape.into_shape().and_then(|s| s.insert(0, 2)) {
-            Ok(pairs) => self.uniform(dtype, pairs),
-            Err(kind) => return self.recorder().fail(kind, "normal"),
-        };
+        match shape.into_shape().and_then(|s| s.insert(0, 2)) {
+            Ok(pairs) => self.operation("normal", || self.normal_from(dtype, pairs)),
+            Err(kind) => self.recorder().fail_like(kind, "normal", TensorType::new(dtype, self.shape())),
+        }
+    }
+
+    #[track_caller]
+    fn normal_from(self, dtype: DType, pairs: Shape) -> Var<'t> {
+        let (axis, pairs) = (self.rank(), self.uniform(dtype, pairs));
         let (first, second) = (pairs.slice(axis, 0..1), pairs.slice(axis, 1..2));
-        let shape = first.shape().remove(axis, 1);
+        let shape = first.shape().remove(axis.min(first.rank()), 1);
         let radius = ((1.0 - first.reshape(shape)).ln() * -2.0).sqrt();
         radius * (second.reshape(shape) * std::f64::consts::TAU).cos()
     }

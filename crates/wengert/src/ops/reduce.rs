@@ -297,7 +297,7 @@ impl<'t> Var<'t> {
     fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Run) -> Op) -> Var<'t> {
         let axes = match axes.resolve(self.rank()) {
             Ok(axes) => axes,
-            Err(kind) => return self.recorder().fail(kind, name),
+            Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
         };
         let mut out = self;
         let mut end = axes.len();
@@ -342,13 +342,13 @@ impl<'t> Var<'t> {
         let shape = self.shape();
         let count: usize = match axes.resolve(shape.rank()) {
             Ok(axes) => axes.iter().map(|&a| shape[a]).product(),
-            Err(kind) => return self.recorder().fail(kind, "mean"),
+            Err(kind) => return self.recorder().fail_like(kind, "mean", self.ty()),
         };
         if count == 0 {
             let kind = ErrorKind::Shape(format!("{shape} has nothing to take the mean of"));
-            return self.recorder().fail(kind, "mean");
+            return self.recorder().fail_like(kind, "mean", self.ty());
         }
-        self.sum(axes) / count as f64
+        self.operation("mean", || self.sum(axes) / count as f64)
     }
 
     /// The maximum over axes (`()` for all), which disappear; NaN where any is NaN, an error over
@@ -369,7 +369,7 @@ impl<'t> Var<'t> {
         // are brought together.
         let resolved = match axes.resolve(self.rank()) {
             Ok(resolved) => resolved,
-            Err(kind) => return self.recorder().fail(kind, "max"),
+            Err(kind) => return self.recorder().fail_like(kind, "max", self.ty()),
         };
         let apart = resolved.windows(2).any(|w| w[0] + 1 != w[1]);
         if !apart {
@@ -378,7 +378,7 @@ impl<'t> Var<'t> {
         let kept: Vec<usize> = (0..self.rank()).filter(|a| !resolved.contains(a)).collect();
         let order: Vec<usize> = kept.iter().chain(&resolved).copied().collect();
         let run = Run { axis: kept.len(), count: resolved.len() };
-        self.permute(&order).apply(Op::custom(Max(run)))
+        self.operation("max", || self.permute(&order).apply(Op::custom(Max(run))))
     }
 
     /// `ln Σ eˣ` over axes (`()` for all), which disappear, without overflow; −∞ where all numbers are. An
@@ -395,13 +395,20 @@ impl<'t> Var<'t> {
     pub fn logsumexp(self, axes: impl Axes) -> Var<'t> {
         let resolved = match axes.resolve(self.rank()) {
             Ok(resolved) => resolved,
-            Err(kind) => return self.recorder().fail(kind, "logsumexp"),
+            Err(kind) => return self.recorder().fail_like(kind, "logsumexp", self.ty()),
         };
+        self.operation("logsumexp", || self.logsumexp_over(&resolved))
+    }
+
+    #[track_caller]
+    fn logsumexp_over(self, axes: &[usize]) -> Var<'t> {
         // The maximum only shifts, so nothing is differentiated through it; an infinite one would leave NaN.
-        let top = self.max(resolved.as_slice()).stop_gradient();
+        let top = self.max(axes).stop_gradient();
         let shift = top.abs().eq(f64::INFINITY).select(top.fill(0.0), top);
-        let spread = resolved.iter().fold(shift, |s, &axis| s.insert_axis(axis));
-        (self - spread).exp().sum(resolved.as_slice()).ln() + shift
+        let spread = axes.iter().fold(shift, |s, &axis| s.insert_axis(axis));
+        let sum = (self - spread).exp().sum(axes);
+        // Of nothing but −∞ the sum is 0, whose logarithm has an infinite derivative: a gate keeps it out.
+        sum.eq(0.0).select(sum.fill(f64::NEG_INFINITY), sum.ln()) + shift
     }
 
     /// The position of the first maximum along an axis, which disappears, as `i64`; of the first

@@ -84,14 +84,18 @@ impl Registry {
         self.entries.iter().find(|e| e.name == name)
     }
 
-    /// Adds an op; one of the same name is replaced.
-    pub fn insert(&mut self, entry: Entry) {
-        self.entries.retain(|e| e.name != entry.name);
+    /// Adds an op. An error where its name is taken: a tape that is loaded by names must not depend on who
+    /// registered last.
+    pub fn insert(&mut self, entry: Entry) -> Result<(), ErrorKind> {
+        if self.find(entry.name).is_some() {
+            return Err(ErrorKind::Argument(format!("there is an op named {} already", entry.name)));
+        }
         self.entries.push(entry);
+        Ok(())
     }
 
     /// Adds an elementwise function without plain data; its domain says how to sample it.
-    pub fn elementwise<const N: usize>(&mut self, f: impl Elementwise<N> + Copy) {
+    pub fn elementwise<const N: usize>(&mut self, f: impl Elementwise<N> + Copy) -> Result<(), ErrorKind> {
         let op = move || Op::elementwise(f);
         let load = move |attrs: &Attrs| match attrs.is_empty() {
             true => Ok(op()),
@@ -102,41 +106,43 @@ impl Registry {
             let operands = (0..N).map(|i| Spec::float(shape, f.domain(i))).collect();
             Sample { op: op(), operands }
         };
-        self.insert(Entry::new(f.name(), load, sample));
+        self.insert(Entry::new(f.name(), load, sample))
     }
 
     /// Adds an elementwise function with plain data.
-    pub fn elementwise_with<T: Registered + Elementwise<N>, const N: usize>(&mut self) {
-        self.registered::<T>(Op::elementwise::<N>);
+    pub fn elementwise_with<T: Registered + Elementwise<N>, const N: usize>(
+        &mut self,
+    ) -> Result<(), ErrorKind> {
+        self.registered::<T>(Op::elementwise::<N>)
     }
 
-    fn registered<T: Registered + 'static>(&mut self, wrap: fn(T) -> Op) {
+    fn registered<T: Registered + 'static>(&mut self, wrap: fn(T) -> Op) -> Result<(), ErrorKind> {
         let load = move |attrs: &Attrs| T::load(attrs).map(wrap);
         let sample = move |s: &mut Sampler| {
             let (op, operands) = T::sample(s);
             Sample { op: wrap(op), operands }
         };
-        self.insert(Entry::new(T::NAME, load, sample));
+        self.insert(Entry::new(T::NAME, load, sample))
     }
 
-    /// Adds a discrete op.
-    pub fn discrete<T: Registered + Discrete>(&mut self) {
-        self.registered::<T>(Op::discrete);
+    /// Adds a discrete op. An error where its name is taken, as for all of these.
+    pub fn discrete<T: Registered + Discrete>(&mut self) -> Result<(), ErrorKind> {
+        self.registered::<T>(Op::discrete)
     }
 
     /// Adds a linear op.
-    pub fn linear<T: Registered + Linear>(&mut self) {
-        self.registered::<T>(Op::linear);
+    pub fn linear<T: Registered + Linear>(&mut self) -> Result<(), ErrorKind> {
+        self.registered::<T>(Op::linear)
     }
 
     /// Adds a bilinear op.
-    pub fn bilinear<T: Registered + Bilinear>(&mut self) {
-        self.registered::<T>(Op::bilinear);
+    pub fn bilinear<T: Registered + Bilinear>(&mut self) -> Result<(), ErrorKind> {
+        self.registered::<T>(Op::bilinear)
     }
 
     /// Adds a custom op.
-    pub fn custom<T: Registered + Custom>(&mut self) {
-        self.registered::<T>(Op::custom);
+    pub fn custom<T: Registered + Custom>(&mut self) -> Result<(), ErrorKind> {
+        self.registered::<T>(Op::custom)
     }
 }
 

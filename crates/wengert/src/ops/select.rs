@@ -26,10 +26,10 @@ impl Kernel for Select {
         }
         one(a.dtype, a.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
     fn pointwise(&self) -> bool {
+        true
+    }
+    fn infallible(&self) -> bool {
         true
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -98,14 +98,18 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn select(self, a: Var<'t>, b: impl IntoVar<'t>) -> Var<'t> {
-        let b = b.into_var(a);
+        self.operation("select", || self.choose(a, b.into_var(a)))
+    }
+
+    #[track_caller]
+    fn choose(self, a: Var<'t>, b: Var<'t>) -> Var<'t> {
         let shape = a.shape().broadcast(&b.shape()).and_then(|s| s.broadcast(&self.shape()));
         match shape {
             Ok(shape) => {
                 let operands = [self.broadcast_to(shape), a.broadcast_to(shape), b.broadcast_to(shape)];
                 self.recorder().emit_one(Op::linear(Select), &operands)
             }
-            Err(kind) => self.recorder().fail(kind, "select"),
+            Err(kind) => self.recorder().fail_like(kind, "select", a.ty()),
         }
     }
 }

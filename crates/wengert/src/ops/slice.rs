@@ -1,5 +1,7 @@
 //! Parts of arrays: taking a slice, and adding into one.
 
+use std::fmt;
+
 use crate::dtype::with_float;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
@@ -22,6 +24,20 @@ struct Stride {
 /// A rectangular part of an array, in steps that may be negative.
 #[derive(Clone)]
 struct Window(Vec<Stride>);
+
+/// `[2 from 0, 3 from 5 by -1]`
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, Stride { start, step, size }) in self.0.iter().enumerate() {
+            write!(f, "{}{size} from {start}", if i > 0 { ", " } else { "" })?;
+            if *step != 1 {
+                write!(f, " by {step}")?;
+            }
+        }
+        f.write_str("]")
+    }
+}
 impl Window {
     fn attrs(&self) -> Attrs {
         let column = |f: fn(&Stride) -> i64| Attr::Ints(self.0.iter().map(f).collect());
@@ -40,6 +56,9 @@ impl Window {
     }
     /// The shape of the part, if it lies inside.
     fn shape(&self, of: Shape) -> Result<Shape, ErrorKind> {
+        if self.0.iter().any(|s| s.step == 0) {
+            return Err(ErrorKind::Shape(format!("the slice {self} has a step of 0")));
+        }
         let inside = self.0.len() == of.rank()
             && self.0.iter().zip(of.iter()).all(|(s, &dim)| {
                 let steps = isize::try_from(s.size.saturating_sub(1)).ok();
@@ -49,7 +68,7 @@ impl Window {
                 first && (s.size == 0 || last.is_some_and(|l| s.start < dim && l >= 0 && (l as usize) < dim))
             });
         if !inside {
-            return Err(ErrorKind::Shape(format!("the slice {} leaves {of}", self.attrs())));
+            return Err(ErrorKind::Shape(format!("the slice {self} leaves {of}")));
         }
         Shape::new(&self.0.iter().map(|s| s.size).collect::<Vec<_>>())
     }
@@ -231,9 +250,8 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
         if range.start > range.end {
-            return self
-                .recorder()
-                .fail(ErrorKind::Shape(format!("{range:?} ends before it starts")), "slice");
+            let kind = ErrorKind::Shape(format!("{range:?} ends before it starts"));
+            return self.recorder().fail_like(kind, "slice", self.ty());
         }
         self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
     }
@@ -252,7 +270,7 @@ impl<'t> Var<'t> {
         let shape = self.shape();
         if axis >= shape.rank() {
             let kind = ErrorKind::Shape(format!("there is no axis {axis} in {shape}"));
-            return self.recorder().fail(kind, "slice");
+            return self.recorder().fail_like(kind, "slice", self.ty());
         }
         let mut window: Vec<Stride> = shape.iter().map(|&size| Stride { start: 0, step: 1, size }).collect();
         window[axis] = Stride { start, step, size };

@@ -8,7 +8,7 @@ use crate::ir::{Attrs, Call, Custom, Domain, Kernel, Op, ResultTypes, Var, Vars,
 use crate::kernels::{Real, map, reduce};
 use crate::ops::math::{Exp, Ln};
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::TensorType;
+use crate::shape::{Shape, TensorType};
 
 /// `x − ln Σ eˣ` along the last axis.
 pub(crate) struct LogSoftmax;
@@ -136,7 +136,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn softmax(self) -> Var<'t> {
-        self.log_softmax().exp()
+        self.operation("softmax", || self.log_softmax().exp())
     }
 
     /// The mean cross-entropy `−Σ p ln softmax(x)` over all rows of these logits. The last axis
@@ -153,6 +153,11 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn cross_entropy(self, labels: Var<'t>) -> Var<'t> {
+        self.operation("cross_entropy", || self.mean_cross_entropy(labels))
+    }
+
+    #[track_caller]
+    fn mean_cross_entropy(self, labels: Var<'t>) -> Var<'t> {
         let ln = self.log_softmax();
         let last = ln.rank().saturating_sub(1);
         let rows = if !labels.dtype().is_float() {
@@ -167,7 +172,8 @@ impl<'t> Var<'t> {
                 ln.shape(),
                 labels.shape()
             ));
-            return self.recorder().fail(kind, "cross_entropy");
+            let guess = TensorType::new(self.dtype(), Shape::SCALAR);
+            return self.recorder().fail_like(kind, "cross_entropy", guess);
         };
         -rows.mean(())
     }

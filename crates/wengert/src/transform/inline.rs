@@ -2,8 +2,10 @@
 
 use smallvec::SmallVec;
 
+use crate::dtype::DType;
 use crate::error::ErrorKind;
-use crate::ir::{Leaf, Op, Recorder, State, Tape, Value, Var};
+use crate::ir::{Leaf, Op, Recorder, Tape, Value, Var};
+use crate::shape::{Shape, TensorType};
 
 impl Recorder {
     /// Records the rows of a finished tape with these variables for its inputs, and returns its
@@ -39,12 +41,16 @@ impl Recorder {
                 found.join(", ")
             ));
             self.fail(kind, "inline");
-            return vec![self.poisoned(); tape.outputs().len()];
+            let guess = |v: &Value| tape.ty(*v).unwrap_or(TensorType::new(DType::F32, Shape::SCALAR));
+            return tape.outputs().iter().map(|v| self.poisoned(guess(v))).collect();
         }
         let mut results: Vec<SmallVec<[Var<'t>; 2]>> = Vec::with_capacity(tape.rows().len());
         let find = |results: &[SmallVec<[Var<'t>; 2]>], v: &Value| {
             let var = results.get(v.row as usize).and_then(|r| r.get(v.result as usize));
-            var.copied().unwrap_or(self.poisoned())
+            var.copied().unwrap_or_else(|| {
+                let scalar = TensorType::new(DType::F32, Shape::SCALAR);
+                self.poisoned(tape.ty(*v).unwrap_or(scalar))
+            })
         };
         for row in tape.rows() {
             let made = match &row.op {
@@ -57,6 +63,9 @@ impl Recorder {
                     self.emit(op.clone(), &operands)
                 }
             };
+            if row.origin.touched {
+                self.touch(&made);
+            }
             results.push(made);
         }
         tape.outputs().iter().map(|v| find(&results, v)).collect()
@@ -67,7 +76,7 @@ impl Recorder {
         let here = used.and_then(|used| self.states().find(&used.name));
         match (used, here) {
             (Some(used), Some(state)) => {
-                let var = self.state(State(state.0));
+                let var = self.state(state);
                 if var.ty() == used.ty {
                     return var;
                 }

@@ -96,10 +96,13 @@ fn pushed<'t>(
                 .collect();
             some(t.emit(op.clone(), &operands))
         }
-        Op::Bilinear(_) => {
+        Op::Bilinear(f) => {
             let terms = moved.map(|(o, tangent)| {
                 let operands = if o == 0 { [tangent, x[1]] } else { [x[0], tangent] };
-                t.emit_one(op.clone(), &operands)
+                // The tangent takes the place of the operand, and is a gate only if it is touched itself.
+                let other = f.gates() & !(1 << o);
+                let op = if other == f.gates() { None } else { f.gated(other) };
+                t.emit_one(op.unwrap_or_else(|| Op::Bilinear(f.clone())), &operands)
             });
             smallvec::smallvec![terms.reduce(|a, b| a + b)]
         }

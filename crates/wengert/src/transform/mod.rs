@@ -25,7 +25,8 @@ fn diagonal<'t>(partial: Partial<'t>, t: Var<'t>) -> Var<'t> {
         Partial::One => t,
         Partial::Scale(factor) => t * factor,
         Partial::Factor(factor) => t * factor,
-        Partial::Where(mask) => mask.select(t, 0.0),
+        Partial::Masked { mask, factor } => mask.select(factor.map_or(t, |factor| t * factor), 0.0),
+        Partial::Gate(factor) => t.gated_mul(factor, 2),
     }
 }
 

@@ -53,9 +53,10 @@ impl Recorder {
         inputs: &[(Var<'t>, Option<usize>)],
         f: impl FnOnce(&[Var<'t>]) -> Vec<Var<'t>>,
     ) -> Vec<Var<'t>> {
-        let foreign = inputs.iter().any(|(x, _)| !self.owns(&[*x]));
-        if foreign {
-            return f(&vec![self.poisoned(); inputs.len()]).iter().map(|_| self.poisoned()).collect();
+        let vars: Vec<Var<'t>> = inputs.iter().map(|(x, _)| *x).collect();
+        if !self.owns(&vars, "vmap") {
+            let examples: Vec<Var<'t>> = vars.iter().map(|x| self.poisoned(x.ty())).collect();
+            return f(&examples).iter().map(|y| self.poisoned(y.ty())).collect();
         }
         let mut size = None;
         let mut batched: HashMap<Value, Var<'t>> = HashMap::new();
@@ -75,7 +76,8 @@ impl Recorder {
                 );
             }
             if !fits {
-                examples.push(self.poisoned());
+                let guess = if axis < shape.rank() { shape.remove(axis, 1) } else { shape };
+                examples.push(self.poisoned(TensorType::new(x.dtype(), guess)));
                 continue;
             }
             size = Some(shape[axis]);
@@ -91,11 +93,13 @@ impl Recorder {
         let Some(size) = size else {
             let kind = ErrorKind::Argument("no input is mapped: each axis is `None`".into());
             self.fail(kind, "vmap");
-            return f(&examples).iter().map(|_| self.poisoned()).collect();
+            return f(&examples).iter().map(|y| self.poisoned(y.ty())).collect();
         };
         let start = self.with_tape(|tape| tape.rows().len());
-        let known = |y: Var<'t>| if self.owns(&[y]) { y } else { self.poisoned() };
-        let outputs: Vec<Var<'t>> = f(&examples).into_iter().map(known).collect();
+        let outputs = f(&examples);
+        if !self.owns(&outputs, "vmap") {
+            return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
+        }
         for index in needed(self, &outputs, start) {
             let Some((row, x, _)) = open(self, index) else { continue };
             let flags: Vec<bool> = row.operands.iter().map(|v| batched.contains_key(v)).collect();
@@ -105,7 +109,7 @@ impl Recorder {
             let x: Vec<Var<'t>> =
                 row.operands.iter().zip(x).map(|(v, x)| batched.get(v).copied().unwrap_or(x)).collect();
             let results = self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
-            for (result, (var, ty)) in results.into_iter().zip(&row.results).enumerate() {
+            for (result, (var, ty)) in results.into_iter().zip(row.results.iter()).enumerate() {
                 let due = ty.shape.insert(0, size).map(|shape| TensorType::new(ty.dtype, shape));
                 let var = due.map_or(var, |due| checked(self, var, due, row.op.name()));
                 batched.insert(Value { row: index as u32, result: result as u32 }, var);

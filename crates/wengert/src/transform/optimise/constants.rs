@@ -29,7 +29,7 @@ pub(super) fn fold(tape: &Tape) -> Tape {
 fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
     let fill = |v: &Value| if let Op::Leaf(Leaf::Fill(value)) = new.op(*v) { Some(*value) } else { None };
     let numbers: SmallVec<[f64; 3]> = operands.iter().map(fill).collect::<Option<_>>()?;
-    let (&first, [ty]) = (numbers.first()?, row.results.as_slice()) else { return None };
+    let (&first, [ty]) = (numbers.first()?, &*row.results) else { return None };
     if let Op::Linear(op) = &row.op
         && let Some(IndexMap::Strided { .. }) = op.index_map(&new.rows[operands[0].row as usize].results[0])
     {
@@ -54,7 +54,7 @@ fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
 
 /// Whether a row returns its operand.
 fn identity(tape: &Tape, row: &Row) -> bool {
-    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), row.results.as_slice()) else {
+    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), &*row.results) else {
         return false;
     };
     let Some(before) = tape.ty(*from).filter(|before| before == ty) else { return false };

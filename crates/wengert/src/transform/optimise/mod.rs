@@ -128,7 +128,7 @@ impl<'a> Rewrite<'a> {
     }
 
     fn with(self, outputs: Vec<Value>, updates: Vec<(usize, Value)>) -> Tape {
-        let Tape { states, inputs, scopes, .. } = self.from;
+        let Tape { states, inputs, scopes, calls, .. } = self.from;
         Tape {
             rows: self.rows,
             states: states.clone(),
@@ -136,6 +136,7 @@ impl<'a> Rewrite<'a> {
             outputs,
             updates,
             scopes: scopes.clone(),
+            calls: calls.clone(),
         }
     }
 }

@@ -68,7 +68,7 @@ fn uses(tape: &Tape) -> Vec<u32> {
 
 /// The number that a row multiplies floats by, if that is all it does.
 fn factor(tape: &Tape, row: &Row) -> Option<f64> {
-    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), row.results.as_slice()) else {
+    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), &*row.results) else {
         return None;
     };
     let before = tape.ty(*from).filter(|before| before == ty && ty.dtype.is_float())?;
