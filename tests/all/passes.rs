@@ -20,21 +20,49 @@ fn scaled(tape: &Tape) -> usize {
 }
 
 #[test]
-fn scales_go_to_small_arrays() {
+fn scales_are_merged_and_stay_where_magnitudes_might_matter() -> Result<()> {
     let program = recorded(|t| {
-        let x = t.input(U8, [100, 784]).cast(F32) * (1.0 / 255.0);
-        let (w, d) = (t.input(F32, [784, 50]), t.input(F32, [100, 50]));
-        vec![x.matmul(w).relu(), w - x.einsum("ki,kj->ij", d) * 0.1]
+        let x = t.input(F32, [1]);
+        let (a, b) = (x * 1e-4, t.input(F32, [2]));
+        vec![
+            a * a,
+            (b * 1e-4).sum(()),
+            (b * 0.5).sum(()) + b.sum(()) * 0.5,
+            (x * 1e4).einsum("i,i->", x * 1e4),
+            x * 2.0 * 3.0 * -1.0,
+        ]
     });
-    assert_eq!(scaled(program.tape()), 100 * 784 + 784 * 50);
-    assert_eq!(scaled(program.optimised()), 2 * 100 * 50, "{}", program.optimised().listing(100));
-    // What is shared by two products would be scaled twice as often further down: it stays.
-    let shared = recorded(|t| {
-        let (x, y) = (t.input(F64, [4, 1]) * 3.0, t.input(F64, [4, 50]));
-        let wide = x.broadcast_to([4, 50]);
-        vec![(wide * y).exp(), (wide * y.exp()).exp()]
+    let mut workspace = program.workspace()?;
+    let large =
+        program.evaluate(&mut workspace, &States::new(), (&array![1e22f32], &array![3e38f32, 3e38]))?;
+    assert!((large.scalar(0)? / 1e36 - 1.0).abs() < 1e-5 && (large.scalar(1)? / 6e34 - 1.0).abs() < 1e-5);
+    let small = program.evaluate(&mut workspace, &States::new(), (&array![1e-23f32], &array![0f32, 0.]))?;
+    assert!((small.scalar(3)? / 1e-38 - 1.0).abs() < 1e-2, "{}", small.scalar(3)?);
+    assert_eq!(work(program.optimised()).iter().filter(|(name, _)| *name == "scale").count(), 6);
+    let sums = recorded(|t| {
+        let (a, b) = (t.input(F64, [1]), t.input(F64, [1]));
+        vec![a * 0.5 + b * 0.5, (a * 0.5 - b * 0.5).exp()]
     });
-    assert_eq!(scaled(shared.optimised()), 4);
+    let mut workspace = sums.workspace()?;
+    let found = sums.evaluate(&mut workspace, &States::new(), (&array![1e308], &array![1.2e308]))?;
+    assert_eq!(found.scalar(0)?, 1.1e308);
+    Ok(())
+}
+
+#[test]
+fn learning_rates_multiply_while_products_are_added_to_states() -> Result<()> {
+    let mut states = States::new();
+    let w = states.add("w", ndarray::Array2::<f32>::ones((30, 20)))?;
+    let step = Program::record(&states, |t| {
+        let (w, x) = (t.state(w), t.input(F32, [8, 30]));
+        let y = x.matmul(w).relu();
+        t.update(w, w - (y * y).mean(()).gradients([w])[w] * 0.1);
+        t.outputs(y.sum(()))
+    })?;
+    let plan = step.plan().to_string();
+    assert!(plan.contains("times -0.1 added to f32[30, 20] state w"), "{plan}");
+    assert!(!plan.contains("scale(f32[30, 20]"), "{plan}");
+    Ok(())
 }
 
 #[test]

@@ -208,59 +208,61 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     if results.iter().any(|r| blocks > 0 && r.shape.elements() % blocks != 0) {
         return Err(broken(format!("{blocks} blocks do not divide {results:?}")));
     }
-    let compute = |split: bool, beta: f64, onto: Option<usize>, garbage: f64| -> Result<Vec<Tensor>> {
-        let mut out: Vec<Tensor> =
-            results.iter().map(|&ty| Tensor::filled(ty, garbage)).collect::<Result<_>>()?;
-        let operand = |(ty, x)| Operand { ty, data: Tensor::data(x), strides: None };
-        let mut operands: Vec<Operand<'_>> = types.iter().zip(x).map(operand).collect();
-        if let Some(o) = onto {
-            out[0] = x[o].clone();
-            operands[o].data = Slice::U8(&[]);
-        }
-        if !split {
-            let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
-            let mut whole: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(all).collect();
-            eval_whole(kernel, &operands, &mut whole, level).map_err(ErrorKind::Fault)?;
-            drop(whole);
-            return Ok(out);
-        }
-        let mut prepared = Vec::new();
-        if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
-            prepared = vec![u64::MAX; bytes / 8];
-            let each = prepared.len() / pieces.max(1);
-            for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {
-                let call = Preparation { operands: &operands, pieces: piece..piece + 1, out, level };
-                kernel.prepare(call).map_err(ErrorKind::Fault)?;
+    let compute =
+        |split: bool, (alpha, beta): (f64, f64), onto: Option<usize>, garbage: f64| -> Result<Vec<Tensor>> {
+            let mut out: Vec<Tensor> =
+                results.iter().map(|&ty| Tensor::filled(ty, garbage)).collect::<Result<_>>()?;
+            let operand = |(ty, x)| Operand { ty, data: Tensor::data(x), strides: None };
+            let mut operands: Vec<Operand<'_>> = types.iter().zip(x).map(operand).collect();
+            if let Some(o) = onto {
+                out[0] = x[o].clone();
+                operands[o].data = Slice::U8(&[]);
             }
-        }
-        for block in 0..blocks {
-            let range = |ty: &TensorType| {
-                let size = ty.shape.elements() / blocks;
-                block * size..(block + 1) * size
-            };
-            let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
-                .map(|(i, &o)| match kernel.cut(i, &types) && onto != Some(i) {
-                    true => Operand { data: o.data.get(range(o.ty)), ..o },
-                    false => o,
-                })
-                .collect();
-            let mut scratch = vec![u64::MAX; kernel.scratch(&types).div_ceil(8)];
-            let piece = |(ty, t)| ResultMut { ty, data: part(Tensor::data_mut(t), range(ty)) };
-            let mut pieces: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(piece).collect();
-            let call = Call {
-                operands: &cut,
-                results: &mut pieces,
-                scratch: &mut scratch,
-                prepared: &prepared,
-                blocks: block..block + 1,
-                level,
-                beta,
-            };
-            kernel.eval(call).map_err(ErrorKind::Fault)?;
-        }
-        Ok(out)
-    };
-    let (whole, split) = (compute(false, 0.0, None, 1.0)?, compute(true, 0.0, None, f64::NAN)?);
+            if !split {
+                let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
+                let mut whole: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(all).collect();
+                eval_whole(kernel, &operands, &mut whole, level).map_err(ErrorKind::Fault)?;
+                drop(whole);
+                return Ok(out);
+            }
+            let mut prepared = Vec::new();
+            if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
+                prepared = vec![u64::MAX; bytes / 8];
+                let each = prepared.len() / pieces.max(1);
+                for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {
+                    let call = Preparation { operands: &operands, pieces: piece..piece + 1, out, level };
+                    kernel.prepare(call).map_err(ErrorKind::Fault)?;
+                }
+            }
+            for block in 0..blocks {
+                let range = |ty: &TensorType| {
+                    let size = ty.shape.elements() / blocks;
+                    block * size..(block + 1) * size
+                };
+                let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
+                    .map(|(i, &o)| match kernel.cut(i, &types) && onto != Some(i) {
+                        true => Operand { data: o.data.get(range(o.ty)), ..o },
+                        false => o,
+                    })
+                    .collect();
+                let mut scratch = vec![u64::MAX; kernel.scratch(&types).div_ceil(8)];
+                let piece = |(ty, t)| ResultMut { ty, data: part(Tensor::data_mut(t), range(ty)) };
+                let mut pieces: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(piece).collect();
+                let call = Call {
+                    operands: &cut,
+                    results: &mut pieces,
+                    scratch: &mut scratch,
+                    prepared: &prepared,
+                    blocks: block..block + 1,
+                    level,
+                    beta,
+                    alpha,
+                };
+                kernel.eval(call).map_err(ErrorKind::Fault)?;
+            }
+            Ok(out)
+        };
+    let (whole, split) = (compute(false, (1.0, 0.0), None, 1.0)?, compute(true, (1.0, 0.0), None, f64::NAN)?);
     for (whole, split) in whole.iter().zip(&split) {
         if whole.data().as_bytes() != split.data().as_bytes() {
             return Err(broken(format!("block by block is {split:?}, the whole {whole:?}")));
@@ -268,17 +270,26 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
     }
     if let Some(o) = kernel.onto() {
         let fits = results.first() == types.get(o) && (blocks <= 1 || kernel.cut(o, &types));
-        if !fits || compute(true, 1.0, Some(o), f64::NAN)?[0].data().as_bytes() != whole[0].data().as_bytes()
+        if !fits
+            || compute(true, (1.0, 1.0), Some(o), f64::NAN)?[0].data().as_bytes()
+                != whole[0].data().as_bytes()
         {
             return Err(broken(format!("it cannot work onto its operand {o}")));
         }
     }
     if kernel.accumulates() {
-        for beta in [1.0, -0.5] {
-            for (whole, added) in whole.iter().zip(&compute(true, beta, None, 3.0)?) {
-                let due = whole.to_f64().iter().map(|x| x + beta * 3.0).collect::<Vec<f64>>();
+        let factors = if kernel.scales() {
+            [(1.0, 1.0), (-0.25, 1.0), (3.0, -0.5)]
+        } else {
+            [(1.0, 1.0), (1.0, 2.0), (1.0, -0.5)]
+        };
+        for (alpha, beta) in factors {
+            for (whole, added) in whole.iter().zip(&compute(true, (alpha, beta), None, 3.0)?) {
+                let due = whole.to_f64().iter().map(|x| alpha * x + beta * 3.0).collect::<Vec<f64>>();
                 if let Some(where_) = differ(added, &Tensor::new(whole.shape(), due)?, 1e-12) {
-                    return Err(broken(format!("added to {beta} times three it is not that: {where_}")));
+                    let what =
+                        format!("times {alpha} and added to {beta} times three it is not that: {where_}");
+                    return Err(broken(what));
                 }
             }
         }

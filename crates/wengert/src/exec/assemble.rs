@@ -237,6 +237,7 @@ impl Uses {
                 blocks: node.blocks / units,
                 scratch,
                 beta: node.beta,
+                alpha: node.alpha,
                 once: repeats
                     && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),
                 action,

@@ -269,7 +269,7 @@ impl Memory<'_> {
                 // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
                 let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
-                let beta = step.beta;
+                let (beta, alpha) = (step.beta, step.alpha);
                 let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let call = Call {
                     operands: &operands,
@@ -279,6 +279,7 @@ impl Memory<'_> {
                     blocks,
                     level,
                     beta,
+                    alpha,
                 };
                 kernel.eval(call).map_err(ErrorKind::Fault)
             }

@@ -46,6 +46,8 @@ pub(super) struct Node {
     pub(super) infallible: bool,
     /// By what the numbers in the results' place are multiplied before the results are added to them.
     pub(super) beta: f64,
+    /// By what the results are multiplied before that.
+    pub(super) alpha: f64,
 }
 
 impl Node {
@@ -62,6 +64,7 @@ impl Node {
             scratch: 0,
             infallible: true,
             beta: 0.0,
+            alpha: 1.0,
         }
     }
 
@@ -362,6 +365,7 @@ impl Builder<'_> {
                 scratch: 0,
                 infallible: true,
                 beta: 0.0,
+                alpha: 1.0,
             });
             prepared = Some(array);
         }
@@ -399,6 +403,7 @@ impl Builder<'_> {
             scratch,
             infallible,
             beta: if onto.is_some() { 1.0 } else { 0.0 },
+            alpha: 1.0,
         });
         Ok(())
     }

@@ -100,6 +100,8 @@ pub(super) struct Step {
     pub(super) prepared: Option<u32>,
     /// By what the numbers in the results' place are multiplied before the results are added to them.
     pub(super) beta: f64,
+    /// By what the results are multiplied before that.
+    pub(super) alpha: f64,
     /// Whether every tile of a panel has the same result, so that the first one's is made for all.
     pub(super) once: bool,
     /// Blocks for each unit of the stage.

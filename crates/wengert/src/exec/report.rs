@@ -136,6 +136,9 @@ impl PlanListing {
         }
         f.write_str(if step.once { ") once" } else { ")" })?;
         for (i, &result) in step.results.iter().enumerate() {
+            if step.alpha != 1.0 {
+                write!(f, " times {}", step.alpha)?;
+            }
             match (i, step.beta) {
                 (0, 0.0) => f.write_str(" -> ")?,
                 (0, 1.0) => f.write_str(" added to ")?,

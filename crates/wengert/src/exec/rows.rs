@@ -187,6 +187,7 @@ impl Memory<'_> {
             blocks: 0..count,
             level,
             beta: 0.0,
+            alpha: 1.0,
         };
         kernel.eval(call).map_err(ErrorKind::Fault)
     }

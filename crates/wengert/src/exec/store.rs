@@ -3,7 +3,7 @@
 use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{Action, Place};
 use super::schedule::Rounds;
-use crate::ir::{Algebra, IndexMap, Op};
+use crate::ir::{Algebra, IndexMap, Kernel, Op};
 use crate::kernels::{Level, Own};
 
 /// Has next values written into their states where that is safe: nothing that runs later, or beside it, reads the
@@ -71,7 +71,7 @@ pub(super) fn store(
         // keeps the next value. Steps in brief take no states, so what more of them read stays in the arena.
         let apart = units > 1 || uses[array as usize] == 1;
         let owned = keepers[array as usize] == 1 && graph.arrays[array as usize].root == array;
-        let directly = |writer: usize, instead: [Option<usize>; 2]| {
+        let directly = |writer: usize, instead: [Option<usize>; 3]| {
             let earlier = |&(_, n, o): &(usize, usize, usize)| {
                 let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
                 cut && if n == writer {
@@ -84,27 +84,29 @@ pub(super) fn store(
         };
         let addend = if rounding && graph.nodes[sum].results.as_slice() == [array] {
             addend(graph, &uses, sum, state)
-                .filter(|a| std::iter::once(a.product).chain(a.scale).all(|n| homes[n] == (r, g)))
+                .filter(|a| a.scales.iter().flatten().chain([&a.product]).all(|&n| homes[n] == (r, g)))
         } else {
             None
         };
         match addend {
             // Nothing reads the next value: it may come after all reading of the old one.
-            Some(Addend { product, beta, scale }) if uses[array as usize] == 1 => {
+            Some(Addend { product, alpha, beta, scales }) if uses[array as usize] == 1 => {
                 let to = graph.state(ty, state);
                 let node = &mut graph.nodes[product];
-                (node.beta, node.results) = (beta, std::iter::once(to).collect());
+                (node.alpha, node.beta, node.results) = (alpha, beta, std::iter::once(to).collect());
                 added.push(((r, g), product));
-                [Some(product), scale, Some(sum)].into_iter().flatten().for_each(|n| gone[n] = true);
+                scales.into_iter().flatten().chain([product, sum]).for_each(|n| gone[n] = true);
             }
-            Some(Addend { product, beta, scale }) if directly(product, [scale, Some(sum)]) => {
+            Some(Addend { product, alpha, beta, scales })
+                if directly(product, [scales[0], scales[1], Some(sum)]) =>
+            {
                 let node = &mut graph.nodes[product];
-                (node.beta, node.results) = (beta, std::iter::once(array).collect());
+                (node.alpha, node.beta, node.results) = (alpha, beta, std::iter::once(array).collect());
                 let next = &mut graph.arrays[array as usize];
                 (next.leaf, next.maker) = (Some(Place::State(state)), Some(product as u32));
-                scale.into_iter().chain([sum]).for_each(|n| gone[n] = true);
+                scales.into_iter().flatten().chain([sum]).for_each(|n| gone[n] = true);
             }
-            _ if directly(sum, [None; 2]) => graph.arrays[array as usize].leaf = Some(Place::State(state)),
+            _ if directly(sum, [None; 3]) => graph.arrays[array as usize].leaf = Some(Place::State(state)),
             _ => {
                 let to = graph.state(ty, state);
                 rounds[r][g].nodes.push(graph.nodes.len());
@@ -132,9 +134,11 @@ fn in_place(action: &Action) -> bool {
 /// What a node adds to a state, which the product can do itself.
 struct Addend {
     product: usize,
-    /// By what the state is multiplied before, and the node that does it otherwise.
+    /// By what the product and the state are multiplied before.
+    alpha: f64,
     beta: f64,
-    scale: Option<usize>,
+    /// The nodes that do it otherwise.
+    scales: [Option<usize>; 2],
 }
 
 /// The product that a node adds to a state, or to one times a number: of arrays, or of an array and a number; if
@@ -146,23 +150,33 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
         let Array { root, maker, .. } = graph.arrays[s.array as usize];
         maker.map(|m| m as usize).filter(|_| root == s.array && uses[s.array as usize] == 1)
     };
-    let scaled = |s: &Source| {
-        let by = maker(s)?;
+    // The number that a node multiplies an array by, and the array.
+    let scale = |by: usize| {
         let Action::Compute(Op::Linear(op)) = &graph.nodes[by].action else { return None };
-        let from = graph.nodes[by].operands.first().filter(|s| old(s))?;
+        let from = graph.nodes[by].operands.first()?;
         match op.index_map(&graph.arrays[from.array as usize].ty)? {
-            // What the row would overflow to, or make of an infinity, the product may not see.
-            IndexMap::Scale(beta) if (f64::from(f32::MIN_POSITIVE)..=1.0).contains(&beta.abs()) => {
-                Some((beta, Some(by)))
-            }
+            IndexMap::Scale(factor) if factor.abs() >= f64::from(f32::MIN_POSITIVE) => Some((factor, from)),
             _ => None,
         }
+    };
+    let scaled = |s: &Source| {
+        let by = maker(s)?;
+        // What the row would overflow to, or make of an infinity, the product may not see.
+        let (beta, _) = scale(by).filter(|(beta, from)| old(from) && beta.abs() <= 1.0)?;
+        Some((beta, Some(by)))
     };
     let Action::Compute(Op::Elementwise(f)) = &graph.nodes[sum].action else { return None };
     let [a, b] = graph.nodes[sum].operands.as_slice() else { return None };
     let times = |s: &Source| if old(s) { Some((1.0, None)) } else { scaled(s) };
-    let ((beta, scale), other) = times(a).map(|t| (t, b)).or_else(|| times(b).map(|t| (t, a)))?;
+    let ((beta, scale_of_state), other) = times(a).map(|t| (t, b)).or_else(|| times(b).map(|t| (t, a)))?;
     let product = maker(other).filter(|_| f.algebra() == Algebra::Sum)?;
+    // A product of arrays times a number multiplies by it while it adds.
+    let within = scale(product).and_then(|(alpha, from)| {
+        let inner = maker(from)?;
+        let Node { action: Action::Compute(op), .. } = &graph.nodes[inner] else { return None };
+        op.kernel().is_some_and(Kernel::scales).then_some((inner, alpha, from, Some(product)))
+    });
+    let (product, alpha, other, by) = within.unwrap_or((product, 1.0, other, None));
     let Node { action: Action::Compute(op), operands, infallible, results, .. } = &graph.nodes[product]
     else {
         return None;
@@ -174,5 +188,5 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
     };
     let alone = *infallible && results.as_slice() == [other.array] && !operands.iter().any(reads_old);
     let adds = op.kernel().is_some_and(|k| k.accumulates() && k.onto().is_none());
-    (alone && adds).then_some(Addend { product, beta, scale })
+    (alone && adds).then_some(Addend { product, alpha, beta, scales: [scale_of_state, by] })
 }

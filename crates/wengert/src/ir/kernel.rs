@@ -68,6 +68,9 @@ pub struct Call<'a, 'b> {
     /// at 0 they may be anything. Others only for kernels that declare [`Kernel::accumulates`]; 1 for those that
     /// work [onto](Kernel::onto) an operand that the results hold already.
     pub beta: f64,
+    /// By what the results are multiplied before they are added to what is there, as α in BLAS: other than 1 only where
+    /// [`beta`](Self::beta) is not 0, and for kernels that declare [`Kernel::scales`].
+    pub alpha: f64,
 }
 
 impl<'b> Call<'_, 'b> {
@@ -177,6 +180,11 @@ pub trait Kernel: Any + Send + Sync {
         false
     }
 
+    /// Whether [`eval`](Kernel::eval) can multiply what it adds by [`alpha`](Call::alpha) too.
+    fn scales(&self) -> bool {
+        false
+    }
+
     /// The operand that result 0 begins as, of the same type, before something is added to a part of it. Where its
     /// memory can be the result's it comes without elements, and [`beta`](Call::beta) is 1. It is
     /// [cut](Self::cut), if there are several blocks. Such a kernel does not [accumulate](Self::accumulates).
@@ -229,7 +237,7 @@ pub(crate) fn eval_within<'a>(
         kernel.prepare(Preparation { operands, pieces: 0..pieces, out: prepared, level })?;
     }
     let blocks = 0..kernel.blocks(&types, &result_types);
-    kernel.eval(Call { operands, results, scratch, prepared, blocks, level, beta })
+    kernel.eval(Call { operands, results, scratch, prepared, blocks, level, beta, alpha: 1.0 })
 }
 
 /// The error of a wrong number of operands.

@@ -66,7 +66,7 @@ impl Loops {
         Self { m, n, k, outer: axes, swapped, gates }
     }
 
-    fn product(&self, beta: f64) -> Product {
+    fn product(&self, alpha: f64, beta: f64) -> Product {
         let Self { m, n, k, .. } = self;
         let at = |stride: Option<usize>| stride.unwrap_or(0);
         Product {
@@ -77,6 +77,7 @@ impl Loops {
             b: Strides { rows: at(k.rhs), columns: at(n.rhs) },
             c: at(m.out),
             beta,
+            alpha,
             narrow: m.full > FEW,
             gates: self.gates,
         }
@@ -130,7 +131,7 @@ impl Loops {
         right: &[T],
         out: &mut [T],
     ) -> Result<(), Fault> {
-        let p = self.product(0.0);
+        let p = self.product(1.0, 0.0);
         let (start, end) = (pieces.start * pack::piece::<T>(), (pieces.end * pack::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
         pack(level, &p, (start, end.saturating_sub(start)), from, out)
@@ -145,13 +146,13 @@ impl Loops {
         }
     }
 
-    /// `out = Σ lhs · rhs + β out`; `packed` is what [`pack`](Self::pack) made, if anything.
+    /// `out = α Σ lhs · rhs + β out`; `packed` is what [`pack`](Self::pack) made, if anything.
     pub(crate) fn run<T: Real>(
         &self,
         level: Level,
         (lhs, rhs): (&[T], &[T]),
         packed: &[T],
-        beta: f64,
+        (alpha, beta): (f64, f64),
         out: &mut [T],
         scratch: &mut [T],
     ) -> Result<(), Fault> {
@@ -165,7 +166,7 @@ impl Loops {
         if empty {
             return Ok(());
         }
-        let (product, inner) = (self.product(if folded { 1.0 } else { beta }), self.kernel());
+        let (product, inner) = (self.product(alpha, if folded { 1.0 } else { beta }), self.kernel());
         let mut index = [0usize; MAX_LABELS];
         let (mut l, mut r, mut o) = (0, 0, 0);
         loop {
@@ -221,7 +222,7 @@ fn plain<T: Real>(p: &Product, a: &[T], b: &[T], c: &mut [T]) {
                 sum = (0..p.k).fold(T::default(), term);
             }
             let o = &mut c[i * p.c + j];
-            *o = if p.beta == 0.0 { sum } else { *o * T::from_f64(p.beta) + sum };
+            *o = if p.beta == 0.0 { sum } else { *o * T::from_f64(p.beta) + sum * T::from_f64(p.alpha) };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The matrix product `C = A · B + β C`, serial, in blocks for the caches.
+//! The matrix product `C = α A · B + β C`, serial, in blocks for the caches.
 //!
 //! The loops are those of K. Goto and R. van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay near the processor, tiles of `C`
@@ -44,7 +44,7 @@ impl Strides {
     }
 }
 
-/// `C[m, n] = A[m, k] · B[k, n] + β C[m, n]`. Neighbours in a row of `C` lie side by side.
+/// `C[m, n] = α A[m, k] · B[k, n] + β C[m, n]`. Neighbours in a row of `C` lie side by side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Product {
     pub(crate) m: usize,
@@ -56,6 +56,8 @@ pub(crate) struct Product {
     pub(crate) c: usize,
     /// At 0 `C` is only written.
     pub(crate) beta: f64,
+    /// By what the product is multiplied before it is added to `C`; 1 where β is 0.
+    pub(crate) alpha: f64,
     /// Whether a few last columns are computed by themselves. The same for all parts of a product.
     pub(crate) narrow: bool,
     /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
@@ -146,6 +148,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                 (whole, b, &*right)
             }
         };
+        let alpha = T::from_f64(p.alpha);
         let (k_blocks, k_most) = blocks(p.k, DEPTH / size_of::<T>());
         let m_most = if n > 0 { blocks(p.m, MC).1.next_multiple_of(V::ROWS) } else { p.m };
         // Read down its columns `A` has a new cache line for every element, and along its rows as many streams as
@@ -192,7 +195,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         };
                         let soon = b.wrapping_add(further);
                         let (c_row, gates) = (p.c, p.gates);
-                        let tile = Tile { k, a, a_step, b, b_row, soon, c, c_row, columns, beta, gates };
+                        let tile =
+                            Tile { k, a, a_step, b, b_row, soon, c, c_row, columns, beta, alpha, gates };
                         if p.beta != 0.0 && block == 0 {
                             tile.fetch_result(rows);
                         }
@@ -221,6 +225,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         c: &mut c[m0 * p.c + n..],
                         row: p.c,
                         beta: T::from_f64(p.beta),
+                        alpha,
                         gates: p.gates,
                         scratch: &mut *left,
                     }
@@ -281,7 +286,7 @@ mod tests {
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
-        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, narrow, gates: 0 };
+        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, alpha: -0.5, narrow, gates: 0 };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
         pack(level, &p, (0, n), &b, &mut packed).unwrap();
@@ -292,7 +297,7 @@ mod tests {
                 for j in 0..n {
                     let sum: f64 = (0..k).map(|p| number(i, p).to_f64() * number(p, j).to_f64()).sum();
                     let found = c[i * n + j].to_f64();
-                    assert_eq!(found, 6.0 + sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
+                    assert_eq!(found, 6.0 - 0.5 * sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
                 }
             }
         }

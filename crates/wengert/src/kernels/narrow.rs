@@ -35,7 +35,7 @@ pub(super) fn columns((n, k): (usize, usize), lanes: usize, a: Strides) -> usize
     }
 }
 
-/// `C[m, n] = A[m, k] · B[k, n] + β C[m, n]`, with the columns of `B` one behind the other.
+/// `C[m, n] = α A[m, k] · B[k, n] + β C[m, n]`, with the columns of `B` one behind the other.
 pub(super) struct Narrow<'a, T> {
     pub(super) m: usize,
     pub(super) n: usize,
@@ -47,6 +47,7 @@ pub(super) struct Narrow<'a, T> {
     /// The distance of the rows of `C`.
     pub(super) row: usize,
     pub(super) beta: T,
+    pub(super) alpha: T,
     pub(super) gates: u64,
     /// [`SCRATCH`] elements.
     pub(super) scratch: &'a mut [T],
@@ -123,7 +124,7 @@ impl<T: Real> Narrow<'_, T> {
                     *total = terms.fold(T::default(), |sum, (&a, &b)| term(self.gates, a, b, sum));
                 }
                 let c = &mut self.c[(i + r) * self.row + j + c];
-                *c = if add { *c * self.beta + *total } else { *total };
+                *c = if add { *c * self.beta + *total * self.alpha } else { *total };
             }
         }
     }
@@ -167,6 +168,7 @@ impl<T: Real> Narrow<'_, T> {
                         c_row: STRIP,
                         columns,
                         beta: T::from_f64(if p0 > 0 { 1.0 } else { 0.0 }),
+                        alpha: T::from_f64(1.0),
                         // The matrices change places.
                         gates: self.gates >> 1 | (self.gates & 1) << 1,
                     };
@@ -190,7 +192,7 @@ impl<T: Real> Narrow<'_, T> {
             let c = &mut self.c[(i + r) * self.row..][..self.n];
             for (j, c) in c.iter_mut().enumerate() {
                 let sum = collected[j * STRIP + r];
-                *c = if add { *c * self.beta + sum } else { sum };
+                *c = if add { *c * self.beta + sum * self.alpha } else { sum };
             }
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Tile<T> {
     pub(super) columns: usize,
     /// By what `C` is multiplied before the sums are added; at 0 it is only written.
     pub(super) beta: T,
+    /// By what sums are multiplied before they are added to `C`; 1 where `C` is only written.
+    pub(super) alpha: T,
     /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
     pub(super) gates: u64,
 }
@@ -142,14 +144,15 @@ impl<T: Real> Tile<T> {
                 return unsafe { self.gated::<V>(M, LAYOUT) };
             }
         }
-        let (add, beta) = (self.beta != T::default(), V::all(self.beta));
+        let (add, beta, alpha) = (self.beta != T::default(), V::all(self.beta), V::all(self.alpha));
         if self.columns == N * V::LANES {
             for i in 0..M {
                 for v in 0..N {
                     // SAFETY: the caller promises `M` rows of `columns` elements.
                     unsafe {
                         let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if add { V::load(to).mul_add(beta, sums[i][v]) } else { sums[i][v] }).store(to);
+                        (if add { V::load(to).mul_add(beta, sums[i][v] * alpha) } else { sums[i][v] })
+                            .store(to);
                     }
                 }
             }
@@ -160,14 +163,15 @@ impl<T: Real> Tile<T> {
                     // SAFETY: the caller promises `M` rows of `columns` elements.
                     unsafe {
                         let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if add { V::load(to).mul_add(beta, sums[i][v]) } else { sums[i][v] }).store(to);
+                        (if add { V::load(to).mul_add(beta, sums[i][v] * alpha) } else { sums[i][v] })
+                            .store(to);
                     }
                 }
                 // SAFETY: as above.
                 unsafe {
                     let to = self.c.add(i * self.c_row + (N - 1) * V::LANES);
                     let sum = sums[i][N - 1];
-                    let sum = if add { V::load_part(to, last).mul_add(beta, sum) } else { sum };
+                    let sum = if add { V::load_part(to, last).mul_add(beta, sum * alpha) } else { sum };
                     sum.store_part(to, last);
                 }
             }
@@ -198,8 +202,11 @@ impl<T: Real> Tile<T> {
                 // SAFETY: the caller promises this element of `C`, and `one` has room for the widest register.
                 unsafe {
                     let to = self.c.add(i * self.c_row + j);
-                    let add = self.beta != T::default();
-                    let sum = if add { V::all(*to).mul_add(V::all(self.beta), sum) } else { sum };
+                    let sum = if self.beta != T::default() {
+                        V::all(*to).mul_add(V::all(self.beta), sum * V::all(self.alpha))
+                    } else {
+                        sum
+                    };
                     sum.store(one.as_mut_ptr());
                     *to = one[0];
                 }

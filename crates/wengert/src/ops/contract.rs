@@ -131,6 +131,9 @@ impl Kernel for Contract {
     fn accumulates(&self) -> bool {
         true
     }
+    fn scales(&self) -> bool {
+        true
+    }
     fn infallible(&self) -> bool {
         true
     }
@@ -178,7 +181,7 @@ impl Kernel for Contract {
             let packed = bytemuck::cast_slice(call.prepared);
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            loops.run(call.level, (l, r), packed, call.beta, out, scratch)
+            loops.run(call.level, (l, r), packed, (call.alpha, call.beta), out, scratch)
         })
     }
 }

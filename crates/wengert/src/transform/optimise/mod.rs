@@ -49,7 +49,7 @@ impl Pass {
 pub const PASSES: [Pass; 5] = [
     Pass { name: "fold constants and identities", exact: true, run: constants::fold },
     Pass { name: "merge equal rows", exact: true, run: equal::merge },
-    Pass { name: "move scales to where arrays are small", exact: false, run: scales::gather },
+    Pass { name: "merge scales and move signs", exact: false, run: scales::gather },
     Pass { name: "fold what the scales left", exact: true, run: constants::fold },
     Pass { name: "merge what became equal", exact: true, run: equal::merge },
 ];
