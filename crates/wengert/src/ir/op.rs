@@ -327,6 +327,10 @@ pub trait Linear: Kernel {
     fn index_map(&self, _operand: &TensorType) -> Option<IndexMap> {
         None
     }
+    /// The op that gives the results of this one times a number, with the bits of two rows; `None` where there is none.
+    fn scaled(&self, _factor: f64) -> Option<Op> {
+        None
+    }
     /// Whether the op is linear in operand `i`; otherwise it is a parameter.
     fn linear_in(&self, _i: usize) -> bool {
         true

@@ -1,58 +1,74 @@
 //! Conversions between element types.
 
-use crate::dtype::{DType, Native, with_dtype};
+use crate::dtype::{DType, Native, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attr, Attrs, Call, Contribution, Discrete, Domain, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
     operands,
 };
+use crate::kernels::Real;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
-/// Conversion of all elements, as Rust's `as` does it.
-fn convert(mut call: Call<'_, '_>) -> Result<(), Fault> {
-    fn run<T: Native, U: Native>(call: &mut Call<'_, '_>, bool: bool) -> Result<(), Fault> {
+/// Conversion to another type as Rust's `as` does it.
+trait As<U>: Copy {
+    fn convert(self) -> U;
+}
+macro_rules! conversions {
+    ($T:ident to $($U:ident)*) => {$(
+        impl As<$U> for $T {
+            #[inline(always)]
+            fn convert(self) -> $U {
+                self as $U
+            }
+        }
+    )*};
+    ($($T:ident)*) => {$(conversions!($T to f32 f64 u8 u32 i64);)*};
+}
+conversions!(f32 f64 u8 u32 i64);
+
+/// Converts all elements, and multiplies them by a factor, if there is one.
+fn convert(mut call: Call<'_, '_>, factor: Option<f64>) -> Result<(), Fault> {
+    fn run<T: Native + As<U>, U: Native>(call: &mut Call<'_, '_>, bool: bool) -> Result<(), Fault> {
         let level = call.level;
         let (x, out) = call.unary::<T, U>(0)?;
         level.loops(|| {
             if bool {
-                let truth = |x: T| f64::from(u8::from(x.to_f64() != 0.0));
-                out.iter_mut().zip(x).for_each(|(o, &x)| *o = U::from_f64(truth(x)));
+                let truth = |x: T| U::from_f64(f64::from(u8::from(x != T::default())));
+                out.iter_mut().zip(x).for_each(|(o, &x)| *o = truth(x));
             } else {
-                out.iter_mut().zip(x).for_each(|(o, &x)| *o = U::from_f64(x.to_f64()));
+                out.iter_mut().zip(x).for_each(|(o, &x)| *o = x.convert());
             }
         });
         Ok(())
     }
+    fn scaled<T: Native + As<U>, U: Real>(call: &mut Call<'_, '_>, factor: f64) -> Result<(), Fault> {
+        let (level, factor) = (call.level, U::from_f64(factor));
+        let (x, out) = call.unary::<T, U>(0)?;
+        level.loops(|| out.iter_mut().zip(x).for_each(|(o, &x)| *o = x.convert() * factor));
+        Ok(())
+    }
     let (from, to) = (call.operands[0].ty.dtype, call.results[0].ty.dtype);
-    if from == DType::I64 && to == DType::U32 {
-        // By way of f64 large integers would be rounded; these two meet directly.
-        let (x, out) = call.unary::<i64, u32>(0)?;
-        for (o, &x) in out.iter_mut().zip(x) {
-            *o = x.clamp(0, i64::from(u32::MAX)) as u32;
+    match factor {
+        Some(factor) => {
+            with_dtype!(from, T => with_float!(to, U => scaled::<T, U>(&mut call, factor)))
         }
-        return Ok(());
+        None => with_dtype!(from, T => with_dtype!(to, U => run::<T, U>(&mut call, to == DType::Bool))),
     }
-    if from == to {
-        return with_dtype!(from, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(x);
-            Ok(())
-        });
-    }
-    with_dtype!(from, T => with_dtype!(to, U => run::<T, U>(&mut call, to == DType::Bool)))
 }
 
-/// To a float type: linear.
+/// To a float type, perhaps times a number of that type: linear.
 pub(crate) struct Cast {
     to: DType,
+    factor: Option<f64>,
 }
 impl Kernel for Cast {
     fn name(&self) -> &'static str {
         "cast"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new().with("to", Attr::DType(self.to))
+        let attrs = Attrs::new().with("to", Attr::DType(self.to));
+        self.factor.map_or(attrs.clone(), |factor| attrs.with("factor", Attr::Float(factor)))
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
@@ -68,24 +84,31 @@ impl Kernel for Cast {
         true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        convert(call)
+        convert(call, self.factor)
     }
 }
 impl Linear for Cast {
     fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.cast(x[0].dtype())))
+        let Some(ct) = cts[0] else { return Contribution::Whole(x[0].fill(0.0)) };
+        let ct = self.factor.map_or(ct, |factor| ct * factor);
+        Contribution::Whole(ct.cast(x[0].dtype()))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::linear(Self { to: self.to }))].into_iter().collect()
+        [x[0].apply(Op::linear(Self { ..*self }))].into_iter().collect()
+    }
+    fn scaled(&self, factor: f64) -> Option<Op> {
+        self.factor.is_none().then(|| Op::linear(Self { to: self.to, factor: Some(factor) }))
     }
 }
 impl Registered for Cast {
     const NAME: &'static str = "cast";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Ok(Self { to: attrs.dtype("to")? })
+        let scaled = attrs.iter().any(|(name, _)| name == "factor");
+        Ok(Self { to: attrs.dtype("to")?, factor: scaled.then(|| attrs.f64("factor")).transpose()? })
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        (Self { to: DType::F64 }, vec![Spec::float(s.shape(3), Domain::All)])
+        let factor = (s.below(2) == 0).then(|| s.float(Domain::All));
+        (Self { to: DType::F64, factor }, vec![Spec::float(s.shape(3), Domain::All)])
     }
 }
 
@@ -114,7 +137,7 @@ impl Kernel for ToInteger {
         true
     }
     fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        convert(call)
+        convert(call, None)
     }
 }
 impl Discrete for ToInteger {
@@ -134,8 +157,9 @@ impl Registered for ToInteger {
 }
 
 impl<'t> Var<'t> {
-    /// The same numbers as another element type, converted as Rust's `as` does: floats round to
-    /// nearest, integers truncate and saturate, `bool` is `!= 0`. Derivatives pass through
+    /// The same numbers as another element type, converted as Rust's `as` does: to the nearest float; floats to integers
+    /// by truncation, the nearest where they are too large, 0 for a NaN; integers to integers by their lowest bits. `bool`
+    /// is `!= 0`. Derivatives pass through
     /// conversions between float types and are zero through the others.
     ///
     /// ```
@@ -151,7 +175,11 @@ impl<'t> Var<'t> {
         if self.dtype() == to {
             return self;
         }
-        let op = if to.is_float() { Op::linear(Cast { to }) } else { Op::discrete(ToInteger { to }) };
+        let op = if to.is_float() {
+            Op::linear(Cast { to, factor: None })
+        } else {
+            Op::discrete(ToInteger { to })
+        };
         self.operation("cast", || self.apply(op))
     }
 }

@@ -1,4 +1,4 @@
-//! Multiplications by numbers: those of one another are one, and signs go where they cost nothing.
+//! Multiplications by numbers. Those of one another are one, and signs go where they cost nothing.
 //!
 //! A negation commutes, bit for bit, with whatever is linear: signs move down until something nonlinear wants them, and
 //! disappear in sums and differences on the way. Other numbers stay on their array: past a sum or a product they might
@@ -26,6 +26,33 @@ pub(super) fn gather(tape: &Tape) -> Tape {
     let outputs = tape.outputs().iter().map(|&v| last(v)).collect();
     let updates = tape.updates().iter().map(|&(s, v)| (s, last(v))).collect();
     sink.new.with(outputs, updates)
+}
+
+/// A tape in which ops that can multiply their results by a number do so, where nothing else wants them.
+pub(super) fn absorb(tape: &Tape) -> Tape {
+    let mut uses = vec![0u32; tape.rows().len()];
+    let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
+    tape.rows().iter().flat_map(|row| &row.operands).chain(kept).for_each(|v| uses[v.row as usize] += 1);
+    let mut new = Rewrite::new(tape);
+    for row in tape.rows() {
+        let whole = factor(tape, row).and_then(|factor| {
+            let from = row.operands.first().filter(|v| uses[v.row as usize] == 1)?;
+            let inner = &tape.rows()[from.row as usize];
+            let Op::Linear(op) = &inner.op else { return None };
+            Some((op.scaled(factor)?, inner))
+        });
+        match whole {
+            Some((op, inner)) => {
+                let operands = new.operands(inner);
+                new.keep(&Row { op, ..row.clone() }, operands);
+            }
+            None => {
+                let operands = new.operands(row);
+                new.keep(row, operands);
+            }
+        }
+    }
+    new.finish()
 }
 
 /// The number that a row multiplies floats by, if that is all it does.
