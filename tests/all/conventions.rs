@@ -152,7 +152,7 @@ fn casts() {
         &[true, false, true, true, true]
     );
     let large = t.constant(array![(1i64 << 53) + 1, -1]);
-    assert_eq!(large.cast(DType::U32).value().unwrap().as_slice::<u32>().unwrap(), &[u32::MAX, 0]);
+    assert_eq!(large.cast(DType::U32).value().unwrap().as_slice::<u32>().unwrap(), &[1, u32::MAX]);
     // Derivatives keep the type of what they are derivatives by.
     for (from, to) in [(DType::F32, DType::F64), (DType::F64, DType::F32)] {
         let t = Recorder::default();
@@ -216,4 +216,72 @@ fn scalars_everywhere() {
     assert_eq!(Tensor::scalar(3u8).item().unwrap(), 3.0);
     // 49 ones have a mean of one.
     assert_eq!(value(t.full(DType::F64, [49], 1.0).mean(())), [1.0]);
+}
+
+#[test]
+fn derivatives_far_out_keep_their_digits() {
+    let t = Recorder::default();
+    let near = |found: f64, expected: f64| {
+        assert!((found / expected - 1.0).abs() < 1e-12, "{found:e}, {expected:e}")
+    };
+    for (x, slope) in [(40.0, (-40f64).exp()), (-40.0, (-40f64).exp()), (700.0, (-700f64).exp())] {
+        let x = t.constant(x);
+        near(gradient(x.sigmoid(), x)[0], slope);
+    }
+    for (x, slope) in
+        [(20.0, 4.0 * (-40f64).exp()), (-20.0, 4.0 * (-40f64).exp()), (300.0, 4.0 * (-600f64).exp())]
+    {
+        let x = t.constant(x);
+        let g = x.tanh().gradients([x])[x];
+        near(value(g)[0], slope);
+        near(gradient(g, x)[0], -2.0 * slope * x.value().unwrap().item().unwrap().signum());
+    }
+    let zero = t.constant(0.0);
+    same(&gradient(zero.tanh(), zero), &[1.0]);
+    // The third derivative at 0 is −2.
+    let second = zero.tanh().gradients([zero])[zero].gradients([zero])[zero];
+    same(&gradient(second, zero), &[-2.0]);
+}
+
+#[test]
+fn conversions_are_those_of_as() {
+    let t = Recorder::default();
+    let x = t.constant(array![300i64, -1, i64::MAX, 16_777_217, 9_007_199_791_611_905]);
+    let found = x.cast(DType::U8).value().unwrap();
+    assert_eq!(found.as_slice::<u8>().unwrap(), &[44, 255, 255, 1, 1]);
+    let found = x.cast(DType::U32).value().unwrap();
+    assert_eq!(found.as_slice::<u32>().unwrap()[..2], [300, u32::MAX]);
+    // Rounded once: by way of f64 the last would be a tie.
+    let found = x.cast(DType::F32).value().unwrap();
+    assert_eq!(found.as_slice::<f32>().unwrap()[3..], [16_777_216.0, 9_007_199_791_611_905i64 as f32]);
+    let x = t.constant(array![2.9, -2.9, 1e30, NAN]);
+    assert_eq!(x.cast(DType::U8).value().unwrap().as_slice::<u8>().unwrap(), &[2, 0, 255, 0]);
+    assert_eq!(x.cast(DType::I64).value().unwrap().as_slice::<i64>().unwrap(), &[2, -2, i64::MAX, 0]);
+    assert_eq!(x.cast(DType::Bool).value().unwrap().as_slice::<bool>().unwrap(), &[true; 4]);
+}
+
+#[test]
+fn numbers_that_a_type_cannot_hold_are_errors() {
+    type Use = for<'t> fn(Var<'t>) -> Var<'t>;
+    let uses: [(&str, Use); 5] = [
+        ("add", |x| x + 1e300),
+        ("mul", |x| x * 1e300),
+        ("div", |x| 1e300 / x),
+        ("maximum", |x| x.maximum(-1e300)),
+        ("fill", |x| x.fill(1e300)),
+    ];
+    for (name, record) in uses {
+        let t = Recorder::default();
+        record(t.constant(array![1f32]));
+        let error = t.check().unwrap_err();
+        assert!(
+            matches!(error.kind(), ErrorKind::Argument(_)) && error.op() == Some(name),
+            "{name}: {error}"
+        );
+        let fine = Recorder::default();
+        record(fine.constant(array![1.0]));
+        record(fine.constant(array![1f32])).recorder();
+    }
+    let t = Recorder::default();
+    same(&value(t.constant(array![1f32]) + INF), &[INF]);
 }

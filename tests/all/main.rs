@@ -21,6 +21,7 @@ mod gates;
 mod golden;
 mod large;
 mod laws;
+mod misuse;
 mod passes;
 mod planning;
 mod semantics;

@@ -1,7 +1,7 @@
 //! What the passes over a tape change, and what they must leave.
 
 use ndarray::array;
-use wengert::DType::{F32, F64, U8};
+use wengert::DType::{F32, F64};
 use wengert::ir::{Leaf, Op, Tape, verify};
 use wengert::{PASSES, Program, Recorder, Result, States, Var};
 
@@ -13,10 +13,6 @@ fn recorded(f: impl for<'t> Fn(&'t Recorder) -> Vec<Var<'t>>) -> Program {
 fn work(tape: &Tape) -> Vec<(&'static str, usize)> {
     let rows = tape.rows().iter().filter(|r| !matches!(r.op, Op::Leaf(_)));
     rows.map(|r| (r.op.name(), r.results.first().map_or(0, |ty| ty.shape.elements()))).collect()
-}
-
-fn scaled(tape: &Tape) -> usize {
-    work(tape).iter().filter(|(name, _)| *name == "scale").map(|(_, elements)| elements).sum()
 }
 
 #[test]

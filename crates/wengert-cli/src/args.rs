@@ -91,7 +91,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) batch: u32,
     /// Learning rate
-    #[arg(long, default_value_t = 0.1, value_parser = learning_rate)]
+    #[arg(long, default_value_t = 0.1, value_parser = learning_rate, allow_negative_numbers = true)]
     pub(crate) lr: f64,
     /// Steps
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]

@@ -108,6 +108,9 @@ impl fmt::Display for Error {
             ErrorKind::Empty => f.write_str("at byte 0: expected an IDX file, found nothing"),
             ErrorKind::Directory => f.write_str("at byte 0: expected an IDX file, found a directory"),
             ErrorKind::Gzip(e) => write!(f, "the gzip stream is damaged after {at} unpacked bytes: {e}"),
+            ErrorKind::Magic { found: [0x1f, 0x8b] } => {
+                f.write_str("not an IDX file: it is compressed twice; unpack it once with `gzip -d`")
+            }
             ErrorKind::Magic { found: [a, b] } => write!(
                 f,
                 "not an IDX file at byte {at}: expected 00 00 (or 1f 8b of gzip), found {a:02x} {b:02x}"

@@ -18,7 +18,7 @@ pub struct Pair {
 }
 
 /// Reads images and labels and checks that they fit: as many labels as images, at least two
-/// dimensions of images and one of labels, every label an integer in `0..classes`, no pixel NaN. The error
+/// dimensions of images and one of labels, every label an integer in `0..classes`, images that have pixels, all of them finite. The error
 /// names the file, the byte and the element.
 ///
 /// ```no_run
@@ -58,17 +58,26 @@ pub fn read_pair(
         );
         return wrong(labels_path, 4, what);
     }
-    let nan = match &images {
-        AnyArray::F32(a) => a.iter().position(|x| x.is_nan()),
-        AnyArray::F64(a) => a.iter().position(|x| x.is_nan()),
+    if images.shape()[1..].contains(&0) {
+        return wrong(images_path, 8, format!("expected images with pixels, found {:?}", images.shape()));
+    }
+    let strange = match &images {
+        AnyArray::F32(a) => a
+            .iter()
+            .position(|x| !x.is_finite())
+            .map(|i| (i, f64::from(a.as_slice().map_or(f32::NAN, |a| a[i])))),
+        AnyArray::F64(a) => {
+            a.iter().position(|x| !x.is_finite()).map(|i| (i, a.as_slice().map_or(f64::NAN, |a| a[i])))
+        }
         _ => None,
     };
-    if let Some(i) = nan {
+    if let Some((i, found)) = strange {
+        let due = if found.is_nan() { "numbers" } else { "finite numbers" };
         let (offset, pixels) = (offset(&images, i), images.shape()[1..].iter().product::<usize>());
         return wrong(
             images_path,
             offset,
-            format!("image {}: expected numbers, found NaN", i / pixels.max(1)),
+            format!("image {}: expected {due}, found {found}", i / pixels.max(1)),
         );
     }
     let checked = match &labels {

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -15,7 +15,8 @@ pub(crate) struct Source<R: Read> {
 
 enum Stream<R: Read> {
     Raw(BufReader<R>),
-    Gzip(Box<MultiGzDecoder<BufReader<R>>>),
+    /// `None` behind the last member.
+    Gzip(Option<Box<GzDecoder<BufReader<R>>>>),
 }
 
 /// Compressed bytes that are read at a time.
@@ -36,7 +37,7 @@ impl<R: Read> Source<R> {
         };
         let stream = match first {
             None => return Err(Error::new(0, ErrorKind::Empty)),
-            Some(0x1f) => Stream::Gzip(Box::new(MultiGzDecoder::new(buffered))),
+            Some(0x1f) => Stream::Gzip(Some(Box::new(GzDecoder::new(buffered)))),
             Some(_) => Stream::Raw(buffered),
         };
         Ok(Self { stream, offset: 0 })
@@ -47,12 +48,12 @@ impl<R: Read> Source<R> {
     pub(crate) fn read_up_to(&mut self, count: u64, into: &mut Vec<u8>) -> Result<u64> {
         let before = into.len();
         let outcome = match &mut self.stream {
-            Stream::Raw(r) => r.take(count).read_to_end(into),
-            Stream::Gzip(r) => r.take(count).read_to_end(into),
+            Stream::Raw(r) => r.take(count).read_to_end(into).map(drop),
+            Stream::Gzip(members) => unpack(members, count, into),
         };
         let read = (into.len() - before) as u64;
         self.offset += read;
-        outcome.map(|_| read).map_err(|e| self.error(e))
+        outcome.map(|()| read).map_err(|e| self.error(e))
     }
 
     /// Whether the stream ends here; for gzip this is where checksum and length are verified.
@@ -70,6 +71,54 @@ impl<R: Read> Source<R> {
                 Error::new(self.offset, ErrorKind::Gzip(e.to_string()))
             }
             _ => Error::new(self.offset, ErrorKind::Io(e)),
+        }
+    }
+}
+
+/// Appends up to `count` bytes of the members of a gzip file, which follow one another. Zeros behind the last one are
+/// padding, as for `gzip` itself.
+fn unpack<R: Read>(
+    members: &mut Option<Box<GzDecoder<BufReader<R>>>>,
+    count: u64,
+    into: &mut Vec<u8>,
+) -> io::Result<()> {
+    let end = into.len() as u64 + count;
+    while let Some(mut member) = members.take() {
+        let left = end - into.len() as u64;
+        (&mut member).take(left).read_to_end(into)?;
+        if into.len() as u64 == end {
+            *members = Some(member);
+            return Ok(());
+        }
+        let mut rest = member.into_inner();
+        *members = match next_byte(&mut rest)? {
+            None => None,
+            Some(0x1f) => Some(Box::new(GzDecoder::new(rest))),
+            Some(other) => {
+                let what =
+                    format!("expected another member, zeros or the end behind the data, found {other:02x}");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The next byte that is not zero, which is not consumed.
+fn next_byte<R: Read>(from: &mut BufReader<R>) -> io::Result<Option<u8>> {
+    loop {
+        let (zeros, found) = match from.fill_buf() {
+            Ok([]) => return Ok(None),
+            Ok(bytes) => {
+                let zeros = bytes.iter().take_while(|b| **b == 0).count();
+                (zeros, bytes.get(zeros).copied())
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        from.consume(zeros);
+        if found.is_some() {
+            return Ok(found);
         }
     }
 }

@@ -332,3 +332,29 @@ fn pairs_are_checked() {
     let swapped = read_pair(&labels, &images, 10, &Options::default()).unwrap_err().to_string();
     assert!(swapped.contains("expected images of at least two dimensions"), "{swapped}");
 }
+
+#[test]
+fn zeros_behind_gzip_are_padding_and_other_bytes_are_named() {
+    use std::io::Write;
+    let pack = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let plain = [0u8, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
+    let read = |bytes: &[u8]| wengert_idx::read_from::<u8>(bytes, &Default::default());
+    let sound = pack(&plain);
+    let padded = [&sound[..], &[0; 5000]].concat();
+    assert_eq!(read(&padded).unwrap().as_slice().unwrap(), [7, 8, 9]);
+    // Two members, with zeros behind each.
+    let two = [&pack(&plain[..5])[..], &[0; 3], &pack(&plain[5..])[..], &[0]].concat();
+    assert_eq!(read(&two).unwrap().as_slice().unwrap(), [7, 8, 9]);
+    let text = read(&[&sound[..], b"text"].concat()).unwrap_err().to_string();
+    assert!(text.contains("behind the data, found 74"), "{text}");
+    let twice = read(&pack(&sound)).unwrap_err().to_string();
+    assert!(twice.contains("compressed twice"), "{twice}");
+    assert!(read(&sound[..sound.len() - 1]).is_err() && read(&sound[..12]).is_err());
+    let mut damaged = padded;
+    damaged[sound.len() - 6] ^= 1;
+    assert!(read(&damaged).is_err());
+}

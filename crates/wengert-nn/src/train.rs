@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use ndarray::ArrayView1;
-use wengert::{Program, Workspace};
+use wengert::{DType, Program, Workspace};
 
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ pub struct Config {
     pub iterations: usize,
     /// Examples a step.
     pub batch: usize,
-    /// The step size.
+    /// The step size: a finite number above zero, also in the element type of the model.
     pub learning_rate: f64,
     /// How batches are drawn.
     pub sampling: Sampling,
@@ -57,7 +57,8 @@ pub enum Event<'a> {
         /// The loss of its batch, before its update.
         loss: f64,
     },
-    /// The model was evaluated: after the first step, after the first of each epoch, and at the end.
+    /// The model was evaluated: after the first step, after the first of each epoch (of several, where there would
+    /// be more than 200), and at the end.
     Evaluated {
         /// Steps made so far.
         iteration: usize,
@@ -71,6 +72,9 @@ pub enum Event<'a> {
         elapsed: Duration,
     },
 }
+
+/// Evaluations of a training, about, at most.
+const MOST_EVALUATIONS: usize = 200;
 
 /// How a training went.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +92,8 @@ pub struct Summary {
 }
 
 /// Trains a model by stochastic gradient descent. `watch` hears of every step and evaluation, and may end
-/// the training early by [`ControlFlow::Break`]. An error where the loss is no longer finite.
+/// the training early by [`ControlFlow::Break`]. An error where the loss is no longer finite, and for a
+/// learning rate that is not above zero in the element type of the model.
 ///
 /// ```no_run
 /// use std::ops::ControlFlow;
@@ -116,7 +121,16 @@ pub fn train(
     if examples == 0 || config.batch == 0 || config.iterations == 0 {
         return Err(Error::Argument("training needs images, a batch size and iterations above zero".into()));
     }
-    let epoch = (examples as usize / config.batch).max(1);
+    // Not so often that evaluating takes longer than learning, however small the data set is.
+    let epoch = (examples as usize / config.batch).max(config.iterations.div_ceil(MOST_EVALUATIONS)).max(1);
+    let held =
+        if model.dtype == DType::F32 { f64::from(config.learning_rate as f32) } else { config.learning_rate };
+    if !(held > 0.0 && held.is_finite()) {
+        return Err(Error::Argument(format!(
+            "expected a learning rate above zero that {} can hold, found {:?}",
+            model.dtype, config.learning_rate
+        )));
+    }
     let optimiser = Sgd { learning_rate: config.learning_rate };
     let mut steps = Steps { programs: Vec::new(), optimiser, threads: config.threads };
     let mut sampler = BatchSampler::new(examples, config.batch, config.sampling, config.seed);

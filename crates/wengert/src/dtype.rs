@@ -50,7 +50,8 @@ impl DType {
     pub(crate) fn holds(self, value: f64) -> bool {
         let whole = value.fract() == 0.0;
         match self {
-            Self::F32 | Self::F64 => true,
+            Self::F32 => (value as f32).is_finite() || !value.is_finite(),
+            Self::F64 => true,
             Self::U8 => whole && (0.0..=255.0).contains(&value),
             Self::U32 => whole && (0.0..=f64::from(u32::MAX)).contains(&value),
             Self::I64 => whole && value.abs() <= 2f64.powi(53),
@@ -328,6 +329,23 @@ impl SliceMut<'_> {
     /// The raw bytes.
     pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
         each_variant!(SliceMut, self, s => bytemuck::cast_slice_mut(s))
+    }
+
+    /// Gives every NaN the same bits, so that results do not depend on how they came about.
+    pub(crate) fn canonicalise(&mut self) {
+        macro_rules! float {
+            ($x:expr, $T:ident) => {
+                // Without a branch, so that looking costs little where there is none.
+                if $x.iter().fold(false, |any, x| any | x.is_nan()) {
+                    $x.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = $T::NAN);
+                }
+            };
+        }
+        match self {
+            Self::F32(x) => float!(x, f32),
+            Self::F64(x) => float!(x, f64),
+            _ => {}
+        }
     }
 
     /// Copies all elements from a slice of the same type and length; `false` if they differ.

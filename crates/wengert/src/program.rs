@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
-    Inputs, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, profile, run,
+    Inputs, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, first_fault, profile, run,
 };
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Level;
@@ -114,7 +114,7 @@ impl Program {
         let (tape, observed) = recorder.finish(outputs)?;
         let tape = tape.without_dead_rows();
         if let Some(row) = tape.placeholder() {
-            let kind = crate::ErrorKind::Malformed(
+            let kind = ErrorKind::Malformed(
                 "a rule that must be linear in its tangents uses their values, or a variable left its vmap"
                     .into(),
             );
@@ -188,7 +188,8 @@ impl Program {
 
     /// Memory for runs that share the work of large rows among `threads` threads (at least one),
     /// the calling one among them; the others wait in the workspace and end with it. The results have the
-    /// same bits for any number of threads. An error where memory or threads cannot be had.
+    /// same bits for any number of threads. An error where memory or threads cannot be had, or for more than 1024
+    /// threads.
     ///
     /// ```
     /// use wengert::{DType::F64, Program, States};
@@ -218,7 +219,7 @@ impl Program {
     pub fn workspace_within(&self, threads: usize, budget: usize) -> Result<Workspace> {
         let needed = self.plan.workspace_bytes(threads.max(1));
         if needed > budget {
-            return Err(crate::ErrorKind::Budget { needed, budget }.into());
+            return Err(ErrorKind::Budget { needed, budget }.into());
         }
         self.workspace_on(threads)
     }
@@ -231,7 +232,20 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
-        run(&self.plan, &self.planned, workspace, Store::Exclusive(states), &inputs, None)
+        let outcome =
+            run(&self.plan, &self.planned, workspace, Store::Exclusive(&mut *states), &inputs, None);
+        outcome.map_err(|found| self.first_fault(found, states, &inputs))
+    }
+
+    /// Of several rows that fail in a run the first of the tape is told, whatever the order in which the plan came to
+    /// them: a run that failed has changed no state, so the rows can be computed one by one to find out.
+    fn first_fault(&self, found: Error, states: &States, inputs: &dyn Inputs) -> Error {
+        match found.kind() {
+            ErrorKind::Fault(_) | ErrorKind::Guard { .. } => {
+                first_fault(&self.tape, states, inputs).unwrap_or(found)
+            }
+            _ => found,
+        }
     }
 
     /// Runs the program and updates the states, and tells what each step of the plan took. Taking the time
@@ -254,7 +268,8 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Profile> {
-        profile(&self.plan, &self.planned, workspace, states, &inputs)
+        let outcome = profile(&self.plan, &self.planned, workspace, states, &inputs);
+        outcome.map_err(|found| self.first_fault(found, states, &inputs))
     }
 
     /// Runs a program that updates no states, so that many threads may share them. An error where
@@ -265,6 +280,10 @@ impl Program {
         states: &States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
-        run(&self.plan, &self.planned, workspace, Store::Shared(states), &inputs, None)
+        if self.plan.updates() {
+            return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
+        }
+        let outcome = run(&self.plan, &self.planned, workspace, Store::Shared(states), &inputs, None);
+        outcome.map_err(|found| self.first_fault(found, states, &inputs))
     }
 }

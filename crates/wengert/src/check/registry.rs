@@ -221,7 +221,7 @@ fn pieces(op: &Op, x: &[Tensor], level: Level) -> Result<()> {
             if !split {
                 let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
                 let mut whole: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(all).collect();
-                eval_whole(kernel, &operands, &mut whole, level).map_err(ErrorKind::Fault)?;
+                eval_whole(kernel, &operands, &mut whole, level)?;
                 drop(whole);
                 return Ok(out);
             }

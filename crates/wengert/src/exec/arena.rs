@@ -42,6 +42,12 @@ impl Arena {
         // `typed` checks bounds and alignment.
         unsafe { typed(self.base.as_ptr(), self.layout.size(), offset, dtype, len) }
     }
+
+    /// One part, for writing.
+    pub(super) fn slice_mut(&mut self, offset: usize, dtype: DType, len: usize) -> SliceMut<'_> {
+        // SAFETY: the memory is borrowed exclusively for as long as the slice lives.
+        unsafe { self.block().slice_mut(offset, dtype, len) }
+    }
 }
 
 impl Drop for Arena {

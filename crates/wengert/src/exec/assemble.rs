@@ -37,7 +37,7 @@ impl Plan {
         plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize])).collect();
         plan.arena = plan.arena.next_multiple_of(ALIGN);
         let mut functions = Functions::default();
-        uses.steps(graph, &mut plan, &mut functions);
+        uses.steps(graph, &commits, &mut plan, &mut functions);
         brief(&mut plan, &mut functions);
         plan.functions = functions.all;
         plan.local = plan.local.next_multiple_of(ALIGN);
@@ -178,8 +178,11 @@ impl Uses {
     }
 
     /// Resolves the nodes into steps.
-    fn steps(self, graph: Graph, plan: &mut Plan, functions: &mut Functions) {
+    fn steps(self, graph: Graph, commits: &[(usize, u32)], plan: &mut Plan, functions: &mut Functions) {
         plan.constants = graph.constants;
+        let mut kept = vec![false; graph.arrays.len()];
+        let root = |a: u32| graph.arrays[a as usize].root as usize;
+        graph.outputs.iter().chain(commits.iter().map(|(_, a)| a)).for_each(|&a| kept[root(a)] = true);
         let mut nodes: Vec<Option<Node>> = graph.nodes.into_iter().map(Some).collect();
         for step in &self.steps {
             let Some(node) = nodes[step.node].take() else { continue };
@@ -238,6 +241,8 @@ impl Uses {
                 scratch,
                 beta: node.beta,
                 alpha: node.alpha,
+                canonical: node.results.iter().any(|&r| kept[graph.arrays[r as usize].root as usize])
+                    || node.results.iter().any(|&r| matches!(place(r), Place::State(_))),
                 once: repeats
                     && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),
                 action,

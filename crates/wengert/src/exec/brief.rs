@@ -82,6 +82,9 @@ fn line(
     let (Action::Compute(Op::Elementwise(function)), [out]) = (&step.action, step.results.as_slice()) else {
         return None;
     };
+    if step.canonical {
+        return None;
+    }
     let word = |view: &View| {
         let byte = match slots[view.slot as usize].place {
             Place::Arena(offset) => offset,

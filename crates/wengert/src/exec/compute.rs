@@ -99,6 +99,13 @@ impl Memory<'_> {
                     }
                     let clock = self.clock.map(|_| Instant::now());
                     self.step(step, &tile).map_err(|kind| (index, kind))?;
+                    if step.canonical {
+                        // While it is in the cache.
+                        for view in &step.results {
+                            // SAFETY: as in `step`, whose parts are gone.
+                            unsafe { self.write(*view, &tile) }.canonicalise();
+                        }
+                    }
                     if let (Some(clock), Some(spent)) = (clock, self.clock.and_then(|c| c.get(index))) {
                         spent.nanoseconds.fetch_add(clock.elapsed().as_nanos() as u64, Relaxed);
                         spent.calls.fetch_add(1, Relaxed);

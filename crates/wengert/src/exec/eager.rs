@@ -83,8 +83,9 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
         .collect();
     let outcome = eval_whole(kernel, &operands, &mut results, Level::best());
     drop(results);
-    match outcome {
-        Ok(()) => Ok(tensors.into_iter().map(Arc::new).collect()),
-        Err(fault) => fail(ErrorKind::Fault(fault)),
+    if let Err(kind) = outcome {
+        return fail(kind);
     }
+    tensors.iter_mut().for_each(|tensor| tensor.data_mut().canonicalise());
+    Ok(tensors.into_iter().map(Arc::new).collect())
 }

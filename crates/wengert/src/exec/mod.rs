@@ -23,4 +23,4 @@ pub(crate) use profile::profile;
 pub use profile::{Profile, StepProfile};
 pub use report::{MemoryReport, PlanListing, RowMemory};
 pub use run::{Inputs, Results, Workspace};
-pub(crate) use run::{Store, run};
+pub(crate) use run::{Store, first_fault, run};

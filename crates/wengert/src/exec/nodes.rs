@@ -8,7 +8,9 @@ use super::folds;
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, ValueMap};
+use crate::ir::{
+    Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, ValueMap, blocks_of, prepared_of,
+};
 use crate::shape::TensorType;
 
 /// An array, or another name and shape of one.
@@ -325,13 +327,14 @@ impl Builder<'_> {
         // The types as the row sees them, whatever way the operands are read.
         let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
         let kernel = row.op.kernel();
-        let blocks = kernel.map_or(1, |k| k.blocks(&types, &row.results));
-        let uneven = |ty: &&TensorType| match blocks {
-            0 => ty.shape.elements() > 0,
-            n => !ty.shape.elements().is_multiple_of(n),
-        };
-        if let Some(ty) = row.results.iter().find(uneven) {
-            return Err(blame(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}"))));
+        let blocks = kernel.map_or(Ok(1), |k| blocks_of(k, &types, &row.results)).map_err(blame)?;
+        if kernel.is_some_and(Kernel::pointwise) {
+            let elements = row.results.first().map_or(0, |ty| ty.shape.elements());
+            if blocks != elements
+                || types.iter().chain(&*row.results).any(|ty| ty.shape.elements() != elements)
+            {
+                return Err(blame(ErrorKind::Malformed("pointwise, but not element by element".into())));
+            }
         }
         let plain = operands.iter().all(|s| s.strides.is_none());
         if self.rounding
@@ -342,15 +345,10 @@ impl Builder<'_> {
         }
         let scratch = kernel.map_or(0, |k| k.scratch(&types));
         if scratch > isize::MAX as usize / 2 {
-            return Err(ErrorKind::Memory { bytes: scratch }.into());
+            return Err(blame(ErrorKind::Memory { bytes: scratch }));
         }
         let mut prepared = None;
-        if let Some(layout) = kernel.and_then(|k| k.prepared(&types)) {
-            if layout.operand >= types.len()
-                || !layout.bytes.is_multiple_of(layout.pieces.max(1).saturating_mul(8))
-            {
-                return Err(blame(ErrorKind::Malformed(format!("a layout that cannot be: {layout:?}"))));
-            }
+        if let Some(layout) = kernel.map_or(Ok(None), |k| prepared_of(k, &types)).map_err(blame)? {
             let words = crate::shape::Shape::new(&[layout.bytes / 8])?;
             let maker = Some(self.graph.nodes.len() as u32);
             let array = self.array(TensorType::new(DType::I64, words), None, maker)?;

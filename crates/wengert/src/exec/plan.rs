@@ -104,6 +104,8 @@ pub(super) struct Step {
     pub(super) alpha: f64,
     /// Whether every tile of a panel has the same result, so that the first one's is made for all.
     pub(super) once: bool,
+    /// Whether NaNs of the results are made canonical: those of outputs and states.
+    pub(super) canonical: bool,
     /// Blocks for each unit of the stage.
     pub(super) blocks: usize,
     pub(super) scratch: usize,
@@ -218,7 +220,7 @@ impl Plan {
     }
 
     /// Whether a run writes states.
-    pub(super) fn updates(&self) -> bool {
+    pub(crate) fn updates(&self) -> bool {
         !(self.stored.is_empty() && self.commits.is_empty())
     }
 

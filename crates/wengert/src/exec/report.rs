@@ -77,13 +77,13 @@ impl Plan {
         self.walk(|stage, tile, step| {
             for view in &step.results {
                 let Slot { place, ty, .. } = self.slots[view.slot as usize];
-                let (units, by_thread) = match place {
-                    Place::Local { tile: true, .. } => (tile, true),
-                    Place::Local { .. } => (stage.units.div_ceil(stage.panels), true),
-                    Place::Arena(_) => (stage.units, false),
+                let part = |units: usize| ty.bytes() / stage.units.max(1) * units;
+                let (bytes, by_thread) = match place {
+                    Place::Local { tile: true, .. } => (part(tile), true),
+                    Place::Local { .. } => (part(stage.units.div_ceil(stage.panels)), true),
+                    Place::Arena(_) => (ty.bytes(), false),
                     _ => continue,
                 };
-                let bytes = ty.bytes() / stage.units.max(1) * units;
                 rows.push(of(step.row as usize, step.action.name().into_owned(), bytes, by_thread));
             }
         });

@@ -9,9 +9,12 @@ use smallvec::SmallVec;
 use super::compute::Memory;
 use super::layout::{Span, arrange};
 use super::plan::{Constant, Place, Plan, Slot, WORD};
-use crate::dtype::DType;
-use crate::error::{ErrorKind, Fault, Result};
-use crate::ir::{Call, Control, Leaf, Op, Operand, Preparation, Prepared, ResultMut, Row, Tape, Value};
+use crate::dtype::{DType, Slice};
+use crate::error::{ErrorKind, Result};
+use crate::ir::{
+    Call, Control, Kernel, Leaf, Op, Operand, Preparation, Prepared, ResultMut, Row, Tape, Value, blocks_of,
+    prepared_of,
+};
 use crate::kernels::Level;
 use crate::shape::TensorType;
 
@@ -24,6 +27,8 @@ pub(super) struct Rows {
     staged: Vec<(Value, Place)>,
     /// Bytes for the layouts that kernels announce, in front of their scratch.
     prepared: usize,
+    /// Rows that add to a part of an array where it lies: their first result has the place of that operand.
+    onto: HashMap<u32, usize>,
 }
 
 impl Plan {
@@ -38,7 +43,9 @@ impl Plan {
             first: Vec::with_capacity(count),
             staged: Vec::new(),
             prepared: 0,
+            onto: HashMap::new(),
         };
+        let uses = uses(tape);
         let mut fills: HashMap<(u64, DType), usize> = HashMap::new();
         let mut top = 0usize;
         let mut take = |ty: &TensorType| -> Result<Place> {
@@ -49,20 +56,27 @@ impl Plan {
             top = end.ok_or(ErrorKind::Memory { bytes })?;
             Ok(Place::Arena(start))
         };
-        for row in tape.rows() {
+        for (index, row) in tape.rows().iter().enumerate() {
             rows.first
                 .push(u32::try_from(rows.places.len()).map_err(|_| ErrorKind::Memory { bytes: usize::MAX })?);
             let constant = plan.constants.len();
             let (Op::Leaf(leaf), Some(ty)) = (&row.op, row.results.first()) else {
-                for ty in row.results.iter() {
-                    let place = take(ty)?;
+                let given_up = row.op.kernel().and_then(|kernel| {
+                    let (o, place) = given_up(tape, &rows, &uses, row, kernel)?;
+                    rows.onto.insert(index as u32, o);
+                    Some(place)
+                });
+                for (i, ty) in row.results.iter().enumerate() {
+                    let place = given_up.filter(|_| i == 0).map_or_else(|| take(ty), Ok)?;
                     rows.places.push(place);
                 }
                 let Some(kernel) = row.op.kernel() else { continue };
                 let types: SmallVec<[TensorType; 3]> =
                     row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
                 plan.scratch = plan.scratch.max(kernel.scratch(&types));
-                rows.prepared = rows.prepared.max(kernel.prepared(&types).map_or(0, |p| p.bytes));
+                let layout = prepared_of(kernel, &types).map_err(|kind| tape.blame(row, kind))?;
+                rows.prepared = rows.prepared.max(layout.map_or(0, |p| p.bytes));
+                blocks_of(kernel, &types, &row.results).map_err(|kind| tape.blame(row, kind))?;
                 continue;
             };
             rows.places.push(match leaf {
@@ -117,12 +131,37 @@ impl Plan {
     }
 }
 
+/// How often each row's results are read or kept.
+fn uses(tape: &Tape) -> Vec<u32> {
+    let mut uses = vec![0u32; tape.rows().len()];
+    let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
+    tape.rows().iter().flat_map(|row| &row.operands).chain(kept).for_each(|v| uses[v.row as usize] += 1);
+    uses
+}
+
+/// The operand that a row may add to where it lies, because nothing else reads it, and its place.
+fn given_up(
+    tape: &Tape,
+    rows: &Rows,
+    uses: &[u32],
+    row: &Row,
+    kernel: &dyn Kernel,
+) -> Option<(usize, Place)> {
+    let o = kernel.onto()?;
+    let value = row.operands.get(o)?;
+    let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
+    let alone = uses[value.row as usize] == 1 && tape.rows()[value.row as usize].results.len() == 1;
+    (alone && matches!(place, Place::Arena(_)) && tape.ty(*value).as_ref() == row.results.first())
+        .then_some((o, place))
+}
+
 /// The bytes that each row's results take in the arena.
 pub(super) fn held<'a>(rows: &'a Rows, tape: &'a Tape) -> impl Iterator<Item = (usize, usize)> + 'a {
-    tape.rows().iter().enumerate().map(|(i, row)| {
-        let place = |r: usize| rows.places[rows.first[i] as usize + r];
+    tape.rows().iter().enumerate().map(move |(i, row)| {
+        let place = move |r: usize| rows.places[rows.first[i] as usize + r];
         let inside =
             row.results.iter().enumerate().filter(move |(r, _)| matches!(place(*r), Place::Arena(_)));
+        let inside = inside.filter(move |(r, _)| *r > 0 || !rows.onto.contains_key(&(i as u32)));
         (i, inside.map(|(_, ty)| ty.bytes()).sum())
     })
 }
@@ -131,7 +170,7 @@ impl Memory<'_> {
     /// Runs a trivial plan. The error comes with the row that failed.
     pub(super) fn rows(&self, rows: &Rows, tape: &Tape) -> Result<(), (usize, ErrorKind)> {
         for (index, row) in tape.rows().iter().enumerate() {
-            self.row(rows, tape, row, rows.first[index] as usize).map_err(|kind| (index, kind))?;
+            self.row(rows, tape, row, index).map_err(|kind| (index, kind))?;
         }
         for (value, to) in &rows.staged {
             let Some(from) = self.value(rows, tape, value) else { continue };
@@ -148,9 +187,14 @@ impl Memory<'_> {
         Some(Operand { ty, data: unsafe { self.place(place, ty) }, strides: None })
     }
 
-    fn row(&self, rows: &Rows, tape: &Tape, row: &Row, first: usize) -> Result<(), ErrorKind> {
-        let operands: SmallVec<[Operand<'_>; 4]> =
+    fn row(&self, rows: &Rows, tape: &Tape, row: &Row, index: usize) -> Result<(), ErrorKind> {
+        let (first, onto) = (rows.first[index] as usize, rows.onto.get(&(index as u32)));
+        let mut operands: SmallVec<[Operand<'_>; 4]> =
             row.operands.iter().filter_map(|v| self.value(rows, tape, v)).collect();
+        if let Some(operand) = onto.and_then(|&o| operands.get_mut(o)) {
+            // It lies where the result does.
+            operand.data = Slice::U8(&[]);
+        }
         let Some(kernel) = row.op.kernel() else {
             let Op::Control(Control::Guard { recorded }) = row.op else { return Ok(()) };
             let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
@@ -164,21 +208,19 @@ impl Memory<'_> {
         };
         let level = self.plan.level;
         let mut prepared: &[u64] = &[];
-        if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(&types) {
-            let call =
-                Preparation { operands: &operands, pieces: 0..pieces, out: &mut out[..bytes / WORD], level };
+        if let Some(Prepared { bytes, pieces, .. }) = prepared_of(kernel, &types)? {
+            let changed = || ErrorKind::Malformed("a layout other than the one that was planned".into());
+            let out = out.get_mut(..bytes / WORD).ok_or_else(changed)?;
+            let call = Preparation { operands: &operands, pieces: 0..pieces, out: &mut *out, level };
             kernel.prepare(call).map_err(ErrorKind::Fault)?;
-            prepared = &out[..bytes / WORD];
+            prepared = out;
         }
         let mut results: SmallVec<[ResultMut<'_>; 4]> = SmallVec::new();
         for (i, ty) in row.results.iter().enumerate() {
             // SAFETY: a place of its own, which no operand lies in.
             results.push(ResultMut { ty, data: unsafe { self.place_mut(rows.places[first + i], ty) } });
         }
-        let count = kernel.blocks(&types, &row.results);
-        if row.results.iter().any(|ty| count > 0 && !ty.shape.elements().is_multiple_of(count)) {
-            return Err(ErrorKind::Fault(Fault::Custom("the number of blocks does not divide the results")));
-        }
+        let count = blocks_of(kernel, &types, &row.results)?;
         let call = Call {
             operands: &operands,
             results: &mut results,
@@ -186,7 +228,7 @@ impl Memory<'_> {
             prepared,
             blocks: 0..count,
             level,
-            beta: 0.0,
+            beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
         };
         kernel.eval(call).map_err(ErrorKind::Fault)

@@ -9,6 +9,7 @@ use super::pool::Pool;
 use crate::dtype::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{States, Tape};
+use crate::kernels::Level;
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
@@ -67,6 +68,9 @@ tuple_inputs!(A 0, B 1, C 2, D 3);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5);
 
+/// The most threads of a workspace: more than any machine it is meant for has.
+const MOST_THREADS: usize = 1024;
+
 /// Every byte that runs of one program need. Made by [`Program::workspace`](crate::Program::workspace);
 /// one for each thread that runs the program.
 pub struct Workspace {
@@ -82,6 +86,11 @@ pub struct Workspace {
 
 impl Workspace {
     pub(crate) fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
+        if threads > MOST_THREADS {
+            let kind =
+                ErrorKind::Argument(format!("a workspace has at most {MOST_THREADS} threads, not {threads}"));
+            return Err(kind.into());
+        }
         let constants = plan.prepare()?.len();
         let arena = Arena::new(plan.workspace_bytes(threads))?;
         let packed = vec![None; plan.inputs.len()];
@@ -160,14 +169,17 @@ pub(crate) fn run<'w>(
     if !Arc::ptr_eq(plan, &workspace.plan) {
         return Err(ErrorKind::Argument("the workspace is that of another program".into()).into());
     }
-    if matches!(store, Store::Shared(_)) && plan.updates() {
-        return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
-    }
     check_states(plan, store.states())?;
     let Workspace { arena, packed, blocks, pool, .. } = workspace;
     blocks.clear();
     blocks.push(arena.block());
     bind(plan, packed, inputs, blocks)?;
+    if let Store::Exclusive(store) = &mut store {
+        // Arrays that snapshots share are copied before anything refers to them, and before anything is written.
+        for used in plan.commits.iter().filter_map(|(k, _)| plan.states.get(*k)) {
+            store.get_mut(used.index)?;
+        }
+    }
     let states = blocks.len();
     for used in &plan.states {
         blocks.push(Block::shared(store.states().at(used.index)?.1.data()));
@@ -184,18 +196,35 @@ pub(crate) fn run<'w>(
         Some(rows) => memory.rows(rows, tape),
         None => memory.run(pool),
     };
+    if plan.by_rows.is_some() {
+        for slot in &plan.outputs {
+            if let Place::Arena(offset) = slot.place {
+                arena.slice_mut(offset, slot.ty.dtype, slot.len).canonicalise();
+            }
+        }
+    }
     outcome.map_err(|(row, kind)| tape.blame(&tape.rows()[row], kind))?;
     if let Store::Exclusive(states) = &mut store {
         for (k, slot) in &plan.commits {
             let (Place::Arena(offset), Some(used)) = (slot.place, plan.states.get(*k)) else { continue };
             let next = arena.slice(offset, slot.ty.dtype, slot.len);
-            let copied = states.get_mut(used.index)?.data_mut().copy_from(next);
-            if !copied {
+            let mut state = states.get_mut(used.index)?.data_mut();
+            if !state.copy_from(next) {
                 return Err(ErrorKind::Malformed("a next value that does not fit its state".into()).into());
             }
+            state.canonicalise();
         }
     }
     Ok(Results { arena, outputs: &plan.outputs })
+}
+
+/// The error of the first row of a tape that fails on these inputs, if one does: that of a run row by row. Plans that
+/// compute rows in another order ask for it when something failed.
+pub(crate) fn first_fault(tape: &Tape, states: &States, inputs: &dyn Inputs) -> Option<Error> {
+    let plan = Arc::new(Plan::rows(tape, Level::best()).ok()?);
+    let mut workspace = Workspace::new(&plan, 1).ok()?;
+    let outcome = run(&plan, tape, &mut workspace, Store::Shared(states), inputs, None);
+    outcome.err().filter(|e| matches!(e.kind(), ErrorKind::Fault(_) | ErrorKind::Guard { .. }))
 }
 
 fn check_states(plan: &Plan, states: &States) -> Result<()> {

@@ -208,10 +208,47 @@ pub(crate) fn eval_whole<'a>(
     operands: &[Operand<'a>],
     results: &mut [ResultMut<'a>],
     level: Level,
-) -> Result<(), Fault> {
+) -> Result<(), ErrorKind> {
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
-    let mut memory = vec![0; memory_of(kernel, &types).div_ceil(8)];
-    eval_within(kernel, operands, results, &mut memory, level, 0.0)
+    let bytes = memory_of(kernel, &types);
+    let mut memory = Vec::new();
+    memory.try_reserve_exact(bytes.div_ceil(8)).map_err(|_| ErrorKind::Memory { bytes })?;
+    memory.resize(bytes.div_ceil(8), 0);
+    eval_within(kernel, operands, results, &mut memory, level, 0.0).map_err(ErrorKind::Fault)
+}
+
+/// How many blocks a kernel computes its results in. An error where they do not divide them; none at all where there is
+/// nothing to compute, whatever the kernel says.
+pub(crate) fn blocks_of(
+    kernel: &dyn Kernel,
+    operands: &[TensorType],
+    results: &[TensorType],
+) -> Result<usize, ErrorKind> {
+    if results.iter().all(|ty| ty.shape.elements() == 0) {
+        return Ok(0);
+    }
+    let blocks = kernel.blocks(operands, results);
+    match results.iter().find(|ty| blocks == 0 || !ty.shape.elements().is_multiple_of(blocks)) {
+        Some(ty) => Err(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}"))),
+        None => Ok(blocks),
+    }
+}
+
+/// The layout of an operand that a kernel announces. An error where it cannot be.
+pub(crate) fn prepared_of(
+    kernel: &dyn Kernel,
+    operands: &[TensorType],
+) -> Result<Option<Prepared>, ErrorKind> {
+    match kernel.prepared(operands).filter(|layout| layout.bytes > 0) {
+        Some(layout)
+            if layout.operand >= operands.len()
+                || layout.pieces > layout.bytes / 8
+                || !layout.bytes.is_multiple_of(layout.pieces.max(1).saturating_mul(8)) =>
+        {
+            Err(ErrorKind::Malformed(format!("a layout that cannot be: {layout:?}")))
+        }
+        layout => Ok(layout),
+    }
 }
 
 /// Bytes that [`eval_within`] needs besides operands and results: a layout, and scratch.
@@ -230,13 +267,14 @@ pub(crate) fn eval_within<'a>(
 ) -> Result<(), Fault> {
     let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
     let result_types: ResultTypes = results.iter().map(|r| *r.ty).collect();
-    let layout = kernel.prepared(&types);
+    let layout = prepared_of(kernel, &types).map_err(|_| Fault::Custom("a layout that cannot be"))?;
     let (prepared, scratch) =
         memory.split_at_mut_checked(layout.map_or(0, |p| p.bytes / 8)).ok_or(Fault::Type)?;
     if let Some(Prepared { pieces, .. }) = layout {
         kernel.prepare(Preparation { operands, pieces: 0..pieces, out: prepared, level })?;
     }
-    let blocks = 0..kernel.blocks(&types, &result_types);
+    let blocks = blocks_of(kernel, &types, &result_types);
+    let blocks = 0..blocks.map_err(|_| Fault::Custom("the number of blocks does not divide the results"))?;
     kernel.eval(Call { operands, results, scratch, prepared, blocks, level, beta, alpha: 1.0 })
 }
 

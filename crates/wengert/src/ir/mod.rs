@@ -14,7 +14,7 @@ mod verify;
 
 pub use attrs::{Attr, Attrs};
 pub use kernel::{Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides};
-pub(crate) use kernel::{eval_whole, eval_within, memory_of, one, operands};
+pub(crate) use kernel::{blocks_of, eval_whole, eval_within, memory_of, one, operands, prepared_of};
 pub use op::{
     Algebra, Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise,
     ElementwiseOp, IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,

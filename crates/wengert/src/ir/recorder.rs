@@ -180,7 +180,11 @@ impl Recorder {
     #[track_caller]
     pub(super) fn fill(&self, ty: TensorType, value: f64) -> Var<'_> {
         if !ty.dtype.holds(value) {
-            return self.fail_like(ErrorKind::Argument(format!("{value} is no {}", ty.dtype)), "fill", ty);
+            return self.fail_like(
+                ErrorKind::Argument(format!("{} cannot hold {value:?}", ty.dtype)),
+                "fill",
+                ty,
+            );
         }
         self.leaf(Leaf::Fill(value), ty)
     }

@@ -101,7 +101,7 @@ unary! {
     /// assert_eq!(t.constant(0.0).tanh().value()?.item()?, 0.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
-    Tanh, tanh, Domain::All, |x| x.tanh(), |_x, y| Partial::Factor(1.0 - y * y)
+    Tanh, tanh, Domain::All, |x| x.tanh(), |x, _y| Partial::Factor(x.apply(Op::elementwise(SechSquared)))
 }
 unary! {
     /// The error function, elementwise: `2/√π ∫ e^{−t²} dt` from 0 to `x` (Abramowitz & Stegun, 7.1.1), odd and
@@ -132,7 +132,8 @@ unary! {
         let e = (-x.abs()).exp();
         L::select(x.lt(L::splat(0.0)), e, one) / (one + e)
     },
-    |_x, y| Partial::Factor(y * (1.0 - y))
+    // Not y · (1 − y), of which nothing is left where y is nearly 1.
+    |x, y| Partial::Factor(y * (-x).sigmoid())
 }
 unary! {
     /// `max(x, 0)`, elementwise; the derivative at 0 is 0, NaN stays NaN.
@@ -158,6 +159,25 @@ unary! {
         // Not zero, and for a NaN too.
         let mask = x.eq(0.0);
         Partial::Masked { mask: mask.eq(0.0), factor: Some(x.sign()) }
+    }
+}
+
+/// `1 / cosh²`, the derivative of `tanh`, without the cancellation in `1 − tanh²` and without overflow.
+#[derive(Clone, Copy)]
+pub(crate) struct SechSquared;
+impl Elementwise<1> for SechSquared {
+    fn name(&self) -> &'static str {
+        "sech_squared"
+    }
+    #[inline(always)]
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        // 4e / (1 + e)² with e = e^{−2|x|}.
+        let (one, e) = (L::splat(1.0), (-(x.abs() + x.abs())).exp());
+        let root = one + e;
+        L::splat(4.0) * e / (root * root)
+    }
+    fn partial<'t>(&self, _: usize, [x]: [Var<'t>; 1], y: Var<'t>) -> Partial<'t> {
+        Partial::Factor(y * x.tanh() * -2.0)
     }
 }
 

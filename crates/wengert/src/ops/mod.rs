@@ -51,6 +51,7 @@ impl Registry {
         r.elementwise(math::Exp)?;
         r.elementwise(math::Ln)?;
         r.elementwise(math::Relu)?;
+        r.elementwise(math::SechSquared)?;
         r.elementwise(math::Sigmoid)?;
         r.elementwise(math::Sin)?;
         r.custom::<math::SinCos>()?;

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Rewrite;
-use crate::ir::{IndexMap, Leaf, Op, Operand, ResultMut, Row, Tape, Value, eval_whole};
+use crate::ir::{IndexMap, Leaf, Op, Operand, ResultMut, Row, Tape, Value, eval_whole, memory_of};
 use crate::kernels::Level;
 use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
@@ -40,6 +40,11 @@ fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
     let types: SmallVec<[TensorType; 3]> =
         operands.iter().map(|v| scalar(&new.rows[v.row as usize].results[0])).collect();
     if kernel.infer(&types).ok()?.as_slice() != [scalar(ty)] {
+        return None;
+    }
+    // One number takes a kernel no memory to speak of; what asks for more is left to the run.
+    const MOST: usize = 1 << 20;
+    if memory_of(kernel, &types) > MOST {
         return None;
     }
     let tensors = types.iter().zip(&numbers).map(|(ty, &x)| Tensor::filled(*ty, x).ok());

@@ -1,0 +1,459 @@
+//! Inputs of users that once gave wrong numbers, panics or endless loops: each kind with its right answer.
+
+use ndarray::array;
+use wengert::ir::{
+    Call, Contribution, Elementwise, Kernel, Linear, Op, Partial, Prepared, ResultTypes, Vars,
+};
+use wengert::{
+    DType::{self, F32, F64},
+    ErrorKind, Fault, Lane, Program, Recorder, Result, Shape, State, States, Tensor, TensorType, Var,
+    ZeroReason,
+};
+
+/// An elementwise op of a user's that has the name of one of ours.
+#[derive(Clone, Copy)]
+struct Sin;
+impl Elementwise<1> for Sin {
+    fn name(&self) -> &'static str {
+        "sin"
+    }
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        x + L::splat(1.0)
+    }
+    fn partial<'t>(&self, _: usize, _: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+        Partial::One
+    }
+}
+
+/// One that holds data and states none.
+struct Plus(f64);
+impl Elementwise<1> for Plus {
+    fn name(&self) -> &'static str {
+        "plus"
+    }
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        x + L::splat(self.0)
+    }
+    fn partial<'t>(&self, _: usize, _: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+        Partial::One
+    }
+}
+
+#[test]
+fn ops_are_told_apart_by_type_and_data() -> Result<()> {
+    let program = Program::record(&States::new(), |t| {
+        let x = t.input(F64, [2]);
+        let apply = |op: Op| t.emit_one(op, &[x]);
+        t.outputs([
+            x.sin(),
+            apply(Op::elementwise(Sin)),
+            apply(Op::elementwise(Plus(1.0))),
+            apply(Op::elementwise(Plus(2.0))),
+        ])
+    })?;
+    let mut workspace = program.workspace()?;
+    let found = program.evaluate(&mut workspace, &States::new(), (&array![0.5, 1.5],))?;
+    assert_eq!(found.slice::<f64>(0)?[0], 0.5f64.sin());
+    assert_eq!([1, 2, 3].map(|i| found.slice::<f64>(i).unwrap()[0]), [1.5, 1.5, 2.5]);
+    assert_eq!(Op::elementwise(Sin), Op::elementwise(Sin));
+    let op = Op::elementwise(Plus(1.0));
+    assert!(op == op.clone() && op != Op::elementwise(Plus(1.0)));
+    let mut registry = wengert::Registry::builtin();
+    let count = registry.entries().len();
+    assert!(count > 37 && registry.elementwise(Sin).is_err() && registry.entries().len() == count);
+    Ok(())
+}
+
+#[test]
+fn outputs_and_states_belong_to_their_recording_and_store() -> Result<()> {
+    let mut kept = None;
+    Program::record(&States::new(), |t| {
+        let outputs = t.outputs(t.input(F64, [2]).exp())?;
+        kept = Some(outputs.clone());
+        Ok(outputs)
+    })?;
+    let kept = kept.expect("the closure ran");
+    let later = Program::record(&States::new(), |t| {
+        let _ = (t.input(F64, [3]), t.input(F64, []));
+        Ok(kept)
+    });
+    assert_eq!(later.unwrap_err().kind(), &ErrorKind::ForeignVar);
+
+    let (mut a, mut b) = (States::new(), States::new());
+    let (w, v) = (a.add("w", 1.0)?, b.add("v", 2.0)?);
+    let mut snapshot = a.clone();
+    assert_eq!((a.get(w)?.item()?, snapshot.get(w)?.item()?), (1.0, 1.0));
+    assert!(b.get(w).is_err() && b.set(w, 5.0).is_err() && b.data_mut(w).is_err() && b.name(w).is_none());
+    // Added after the snapshot was taken, in the same place.
+    let (x, y) = (a.add("x", 3.0)?, snapshot.add("y", 4.0)?);
+    assert!(a.get(y).is_err() && snapshot.get(x).is_err());
+    let foreign = |state: State| Program::record(&a, |t| t.outputs(t.state(state)));
+    assert!(matches!(foreign(v).unwrap_err().kind(), ErrorKind::State(_)) && foreign(w).is_ok());
+    Ok(())
+}
+
+/// A kernel that says what a test wants it to say.
+struct Saying {
+    blocks: usize,
+    scratch: usize,
+    pointwise: bool,
+    prepared: Option<Prepared>,
+    fails: bool,
+}
+const HONEST: Saying = Saying { blocks: 1, scratch: 0, pointwise: false, prepared: None, fails: false };
+impl Kernel for Saying {
+    fn name(&self) -> &'static str {
+        "saying"
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        Ok(x.iter().copied().take(1).collect())
+    }
+    fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
+        self.blocks
+    }
+    fn scratch(&self, _: &[TensorType]) -> usize {
+        self.scratch
+    }
+    fn pointwise(&self) -> bool {
+        self.pointwise
+    }
+    fn prepared(&self, _: &[TensorType]) -> Option<Prepared> {
+        self.prepared
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        if self.fails { Err(Fault::Custom("no")) } else { Ok(()) }
+    }
+}
+impl Linear for Saying {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(cts[0].unwrap_or(x[0].fill(0.0)))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x.iter().copied().collect()
+    }
+}
+
+#[test]
+fn ops_that_ask_for_the_impossible_are_errors() {
+    let try_it = |say: fn() -> Saying, shape: &[usize], once: bool| -> Result<()> {
+        let record = if once { Program::record_once } else { |s: &States, f| Program::record(s, f) };
+        let program = record(&States::new(), |t: &Recorder| {
+            let x = t.full(F64, shape, 0.5);
+            t.outputs([
+                t.emit_one(Op::linear(say()), &[x]),
+                t.emit_one(Op::linear(say()), &[t.input(F64, shape)]),
+            ])
+        })?;
+        let mut workspace = program.workspace()?;
+        let x = Tensor::filled(TensorType::new(F64, Shape::new(shape)?), 1.0)?;
+        program.evaluate(&mut workspace, &States::new(), &[x][..])?;
+        Ok(())
+    };
+    for once in [false, true] {
+        // Nothing to compute is no work, however much is asked for.
+        try_it(|| Saying { blocks: usize::MAX, ..HONEST }, &[0, 3], once).unwrap();
+        assert!(try_it(|| Saying { blocks: usize::MAX, ..HONEST }, &[3], once).is_err());
+        assert!(try_it(|| Saying { blocks: 0, ..HONEST }, &[3], once).is_err());
+        let huge = try_it(|| Saying { scratch: usize::MAX / 2 - 63, ..HONEST }, &[3], once).unwrap_err();
+        assert!(matches!(huge.kind(), ErrorKind::Memory { .. }), "{huge}");
+        let layouts: [fn() -> Saying; 3] = [
+            || Saying { prepared: Some(Prepared { operand: 3, bytes: 8, pieces: 1 }), ..HONEST },
+            || Saying { prepared: Some(Prepared { operand: 0, bytes: 8, pieces: usize::MAX }), ..HONEST },
+            || Saying { prepared: Some(Prepared { operand: 0, bytes: 12, pieces: 1 }), ..HONEST },
+        ];
+        for layout in layouts {
+            let error = try_it(layout, &[3], once).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Malformed(_)), "{error}");
+        }
+        assert!(try_it(|| HONEST, &[3], once).is_ok());
+    }
+    assert!(try_it(|| Saying { pointwise: true, blocks: 1, ..HONEST }, &[3], false).is_err());
+    // The numbers of a recording, too.
+    let t = Recorder::default();
+    let y = t.emit_one(Op::linear(Saying { scratch: usize::MAX - 7, ..HONEST }), &[t.constant(array![1.0])]);
+    assert!(matches!(y.value().unwrap_err().kind(), ErrorKind::Memory { .. }));
+}
+
+#[test]
+fn a_pointwise_op_that_fails_changes_no_state() -> Result<()> {
+    let mut states = States::new();
+    let w = states.add("w", array![1.0, 2.0])?;
+    let step = Program::record(&states, |t| {
+        let w = t.state(w);
+        t.update(w, w * 0.5);
+        let fails = Op::linear(Saying { pointwise: true, blocks: 2, fails: true, ..HONEST });
+        t.outputs(t.emit_one(fails, &[t.input(F64, [2])]))
+    })?;
+    let outcome = step.run(&mut step.workspace()?, &mut states, (&array![1.0, 2.0],)).map(drop);
+    assert_eq!(outcome.unwrap_err().kind(), &ErrorKind::Fault(Fault::Custom("no")));
+    assert_eq!(states.get(w)?.to_f64(), [1.0, 2.0]);
+    Ok(())
+}
+
+#[test]
+fn a_leaf_behind_the_loss_has_a_zero_gradient() {
+    let t = Recorder::default();
+    let w = t.constant(3.0);
+    let loss = w * w;
+    let b = t.constant(1.0);
+    let g = loss.gradients([w, b]);
+    assert_eq!(g.zero_reason(b), Some(ZeroReason::Disconnected));
+    assert_eq!((g.zero_reason(w), g[b].value().unwrap().item().unwrap()), (None, 0.0));
+    // Many leaves without influence take no longer than the tape: this would take minutes.
+    let t = Recorder::default();
+    let leaves: Vec<Var<'_>> = (0..4000).map(|i| t.constant(f64::from(i))).collect();
+    let mut y = leaves[0];
+    for i in 0..40_000 {
+        y = y + leaves[i % 7].stop_gradient().sin();
+    }
+    let g = y.gradients(leaves.iter().copied());
+    assert!(leaves[1..7].iter().all(|&x| g.zero_reason(x) == Some(ZeroReason::StopGradient)));
+    assert!(leaves[7..].iter().all(|&x| g.zero_reason(x) == Some(ZeroReason::Disconnected)));
+}
+
+#[test]
+fn sizes_beyond_counting_are_errors_and_never_wrap() {
+    let products: [([usize; 2], [usize; 2]); 4] = [
+        ([2, 1 << 58], [1 << 58, 1]),
+        ([1 << 9, 1 << 50], [1 << 50, 1 << 9]),
+        ([1 << 26, 1 << 26], [1 << 26, 1 << 26]),
+        ([1 << 51, 0], [0, 1 << 51]),
+    ];
+    for (a, b) in products {
+        for once in [false, true] {
+            let record = if once { Program::record_once } else { |s: &States, f| Program::record(s, f) };
+            let outcome = record(&States::new(), |t: &Recorder| {
+                let (x, y) = (t.input(F32, a), t.input(F32, b));
+                let z = x.matmul(y).relu();
+                t.outputs([z, z.sum(()).gradients([x])[x], z.log_softmax(), z.sum(0), z.max(1), z.t().exp()])
+            });
+            let outcome = outcome.and_then(|program| {
+                let _ = (program.memory_report().to_string(), program.plan().to_string());
+                program.workspace().map(drop)
+            });
+            let error = outcome.expect_err("more than there is");
+            assert!(matches!(error.kind(), ErrorKind::Memory { .. } | ErrorKind::Shape(_)), "{error}");
+        }
+    }
+}
+
+#[test]
+fn axes_steps_and_bounds_are_checked() {
+    type Use = for<'t> fn(Var<'t>) -> Var<'t>;
+    let uses: [(&str, Use); 9] = [
+        ("insert_axis", |x| x.insert_axis(9)),
+        ("slice", |x| x.slice_step(0, 0, 0, 2)),
+        ("slice", |x| x.slice_step(0, usize::MAX, 1, 1)),
+        ("slice", |x| x.slice_step(0, 2, isize::MIN, 2)),
+        ("slice", |x| x.slice(3, 0..1)),
+        ("dim", |x| if x.dim(5) == 1 { x } else { -x }),
+        ("argmax", |x| x.argmax(usize::MAX)),
+        ("sum", |x| x.sum([0, usize::MAX])),
+        ("reshape", |x| x.reshape([usize::MAX, usize::MAX])),
+    ];
+    for (name, record) in uses {
+        let t = Recorder::default();
+        record(t.constant(array![1.0, 2.0, 3.0]));
+        let error = t.check().expect_err(name);
+        assert_eq!(
+            (error.op(), error.site().map(|s| s.location.file())),
+            (Some(name), Some(file!())),
+            "{error}"
+        );
+        assert!(!error.to_string().contains("-1"), "{error}");
+    }
+}
+
+#[test]
+fn errors_are_those_of_the_users_operation_and_line() {
+    type Misuse = fn(&Recorder);
+    fn ignore<T>(_: T) {}
+    let misuses: [(&str, Misuse); 11] = [
+        ("cross_entropy", |t| ignore(t.input(F64, [2, 3]).cross_entropy(t.input(DType::U8, [3])))),
+        ("cross_entropy", |t| ignore(t.input(F64, []).cross_entropy(t.input(DType::U8, [])))),
+        ("mean", |t| ignore(t.input(DType::U8, [2]).mean(()))),
+        ("matmul", |t| ignore(t.input(F64, [2, 2]).matmul(t.input(F32, [2, 2])))),
+        ("einsum", |t| ignore(t.input(F64, [2, 2]).einsum("ij,jk->ik", t.input(F32, [2, 2])))),
+        ("mul", |t| ignore(t.input(DType::U8, [2]) * 2.0)),
+        ("neg", |t| ignore(-t.input(DType::U8, [2]))),
+        ("logsumexp", |t| ignore(t.input(F64, [0]).logsumexp(()))),
+        ("gt", |t| ignore(t.input(F64, [2]).gt(t.input(F32, [2])))),
+        ("softmax", |t| ignore(t.input(F64, []).softmax())),
+        ("sub", |t| ignore(t.input(F64, [2]) - t.input(F32, [2]))),
+    ];
+    for (name, misuse) in misuses {
+        let t = Recorder::default();
+        misuse(&t);
+        let error = t.check().expect_err(name);
+        assert_eq!(
+            (error.op(), error.site().map(|s| s.location.file())),
+            (Some(name), Some(file!())),
+            "{error}"
+        );
+    }
+    // A label that is no class, while running.
+    let program = Program::record(&States::new(), |t| {
+        let loss = t.input(F64, [2, 3]).cross_entropy(t.input(DType::U8, [2]));
+        t.outputs(loss)
+    });
+    let program = program.unwrap();
+    let mut workspace = program.workspace().unwrap();
+    let x = ndarray::Array2::<f64>::zeros((2, 3));
+    let error =
+        program.evaluate(&mut workspace, &States::new(), (&x, &array![0u8, 3])).map(drop).unwrap_err();
+    assert_eq!(
+        (error.op(), error.site().map(|s| s.location.file())),
+        (Some("cross_entropy"), Some(file!())),
+        "{error}"
+    );
+    // Which operand, and where.
+    let (t, u) = (Recorder::default(), Recorder::default());
+    let _ = t.outputs([t.constant(1.0), u.constant(2.0)]);
+    let error = t.check().unwrap_err();
+    assert!(error.op() == Some("outputs") && error.to_string().contains("number 1 of 2"), "{error}");
+    assert_eq!(error.site().map(|s| s.location.file()), Some(file!()));
+    let t = Recorder::default();
+    t.vmap(&[(t.constant(array![1.0]), Some(0)), (u.constant(array![1.0]), Some(0))], |x| x.to_vec());
+    let error = t.check().unwrap_err();
+    assert_eq!(
+        (error.op(), error.site().map(|s| s.location.file())),
+        (Some("vmap"), Some(file!())),
+        "{error}"
+    );
+}
+
+#[test]
+fn poisoned_variables_have_the_shape_they_would_have_had() {
+    let t = Recorder::default();
+    let y = t.input(F64, [64, 784]).matmul(t.input(F64, [10, 784]));
+    assert_eq!((&y.shape()[..], y.dtype()), (&[64, 784][..], F64));
+    let wide = y + t.input(F64, [3, 1]);
+    let rows = wide.shape()[0] + wide.exp().sum(1).shape()[0] + wide.shape()[1];
+    assert!(rows > 0);
+    let g = y.sum(()).gradients([y]);
+    assert_eq!(g[y].shape()[1], 784);
+    assert!(t.check().unwrap_err().to_string().contains("matmul"));
+}
+
+#[test]
+fn tensors_print_their_elements_by_axes() {
+    let text = |t: Result<Tensor>| format!("{:?}", t.unwrap());
+    assert_eq!(
+        text(Tensor::from_array(&array![[1i64, i64::MAX], [3, 4]])),
+        "i64[2, 2] [[1, 9223372036854775807], [3, 4]]"
+    );
+    assert_eq!(text(Tensor::from_array(&array![true, false])), "bool[2] [true, false]");
+    assert_eq!(format!("{:?}", Tensor::scalar(2.5f32)), "f32[] 2.5");
+    assert_eq!(text(Tensor::new([0, 3], Vec::<f64>::new())), "f64[0, 3] []");
+    let long = text(Tensor::new([100], vec![0u8; 100]));
+    assert!(long.ends_with("… 36 more"), "{long}");
+}
+
+#[test]
+fn a_panic_in_a_scope_leaves_it() {
+    let t = Recorder::default();
+    let panicked =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| t.scope("inner", || panic!("of the user"))));
+    assert!(panicked.is_err());
+    let _ = t.input(F64, [2]).reshape([3]);
+    assert!(!t.check().unwrap_err().to_string().contains("inner"));
+}
+
+#[test]
+fn more_threads_than_a_workspace_has_are_refused() -> Result<()> {
+    let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [2]).exp()))?;
+    let error = program.workspace_on(usize::MAX).err().expect("too many");
+    assert!(matches!(error.kind(), ErrorKind::Argument(_)) && error.to_string().contains("1024"), "{error}");
+    assert!(program.workspace_on(1025).is_err() && program.workspace_on(3).is_ok());
+    Ok(())
+}
+
+#[test]
+fn of_two_faults_the_first_of_the_tape_is_told_by_every_plan() {
+    fn record(t: &Recorder) -> Result<wengert::Outputs> {
+        let (x, i, j) = (t.input(F64, [4, 1000]), t.input(DType::U8, [1]), t.input(DType::U8, [1]));
+        // The second of the tape can run long before the first.
+        let late = x.exp().sum(0).sum(0).exp().broadcast_to([3]).gather(i);
+        let early = x.gather(j);
+        t.outputs([late.sum(()), early.sum(())])
+    }
+    let x = ndarray::Array2::<f64>::zeros((4, 1000));
+    let states = States::new();
+    let programs = [
+        Program::record(&states, record).unwrap(),
+        Program::record_exact(&states, record).unwrap(),
+        Program::record_once(&states, record).unwrap(),
+    ];
+    for program in &programs {
+        let mut workspace = program.workspace().unwrap();
+        let error = program
+            .evaluate(&mut workspace, &states, (&x, &array![7u8], &array![9u8]))
+            .map(drop)
+            .unwrap_err();
+        assert!(error.to_string().contains("index 7"), "{error}");
+    }
+}
+
+#[test]
+fn nans_of_outputs_and_states_have_one_set_of_bits() -> Result<()> {
+    let mut states = States::new();
+    let w = states.add("w", array![f64::NAN, -f64::NAN, 1.0])?;
+    fn record(t: &Recorder, w: State) -> Result<wengert::Outputs> {
+        let (x, w) = (t.input(F64, [3]), t.state(w));
+        t.update(w, -w * x);
+        t.outputs([-x, x * w, -(x.sqrt()), (x - x) * 2.0])
+    }
+    let programs = [
+        Program::record(&states, |t| record(t, w))?,
+        Program::record_exact(&states, |t| record(t, w))?,
+        Program::record_once(&states, |t| record(t, w))?,
+    ];
+    let x = array![f64::INFINITY, f64::from_bits(0xfff8_0000_0000_1234), -1.0];
+    let mut all = Vec::new();
+    for program in &programs {
+        let mut own = states.clone();
+        let mut workspace = program.workspace()?;
+        let found = program.run(&mut workspace, &mut own, (&x,))?;
+        let mut bits: Vec<u64> =
+            (0..4).flat_map(|i| found.slice::<f64>(i).unwrap().iter().map(|x| x.to_bits())).collect();
+        bits.extend(own.get(w)?.as_slice::<f64>()?.iter().map(|x| x.to_bits()));
+        assert!(bits.iter().all(|&b| !f64::from_bits(b).is_nan() || b == f64::NAN.to_bits()), "{bits:x?}");
+        all.push(bits);
+    }
+    assert!(all[1] == all[2], "{all:x?}");
+    Ok(())
+}
+
+#[test]
+fn the_gradient_of_many_slices_takes_memory_for_one_array() -> Result<()> {
+    let program = Program::record_once(&States::new(), |t| {
+        let x = t.input(F64, [2000]);
+        let parts = (0..2000).map(|i| x.slice(0, i..i + 1).sin());
+        let loss = parts.reduce(|a, b| a + b).expect("parts").sum(());
+        t.outputs(loss.gradients([x])[x])
+    })?;
+    let bytes = program.memory_report().workspace(1);
+    assert!(bytes < 1 << 20, "{bytes}");
+    let x: Vec<f64> = (0..2000).map(f64::from).collect();
+    let mut workspace = program.workspace()?;
+    let found = program.evaluate(&mut workspace, &States::new(), (&x,))?;
+    assert!(found.slice::<f64>(0)?.iter().zip(&x).all(|(g, x)| (g - x.cos()).abs() < 1e-12));
+    Ok(())
+}
+
+#[test]
+fn split_reductions_are_in_the_memory_report() -> Result<()> {
+    let mut states = States::new();
+    let w = states.add("w", ndarray::Array2::<f32>::zeros((64, 32)))?;
+    let step = Program::record(&states, |t| {
+        let (x, w) = (t.input(F32, [4096, 64]), t.state(w));
+        let y = x.matmul(w).relu();
+        t.outputs((y * y).sum(()).gradients([w])[w])
+    })?;
+    let report = step.memory_report();
+    assert!(report.rows.iter().any(|r| r.op.contains("by panels")), "{report}");
+    assert!(report.rows.iter().all(|r| r.bytes > 0), "{report}");
+    Ok(())
+}
