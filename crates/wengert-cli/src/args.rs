@@ -168,8 +168,20 @@ pub(crate) struct CheckArgs {
     /// Labels must be below this
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) classes: u32,
+    /// The sizes that images must have, such as 28x28
+    #[arg(long, value_name = "SIZES", value_parser = sizes)]
+    pub(crate) shape: Option<Sizes>,
     #[command(flatten)]
     pub(crate) limit: Limit,
+}
+
+/// The sizes of an image.
+#[derive(Clone)]
+pub(crate) struct Sizes(pub(crate) Vec<usize>);
+
+fn sizes(text: &str) -> Result<Sizes, String> {
+    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    sizes.map(Sizes).map_err(|_| "expected sizes such as 28x28".into())
 }
 
 #[derive(Clone, Copy, ValueEnum)]

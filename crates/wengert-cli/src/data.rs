@@ -5,7 +5,7 @@ use std::io::Write;
 use wengert_idx::{read_pair, summarise};
 
 use crate::Failure;
-use crate::args::{CheckArgs, InspectArgs};
+use crate::args::{CheckArgs, InspectArgs, Sizes};
 
 pub(crate) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let s = summarise(&args.file, &args.limit.options())?;
@@ -25,6 +25,13 @@ pub(crate) fn inspect(args: &InspectArgs, out: &mut dyn Write) -> Result<(), Fai
 
 pub(crate) fn check(args: &CheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let pair = read_pair(&args.images, &args.labels, args.classes, &args.limit.options())?;
+    let found = &pair.images.shape()[1..];
+    if let Some(Sizes(expected)) = args.shape.as_ref().filter(|shape| shape.0 != found) {
+        let file = args.images.display();
+        return Err(Failure::Work(format!(
+            "{file}: at byte 8: expected images of {expected:?}, found {found:?}"
+        )));
+    }
     writeln!(
         out,
         "{} images of {} {:?}, labels in 0..{}: they fit",

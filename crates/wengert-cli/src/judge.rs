@@ -5,11 +5,11 @@ use std::path::Path;
 
 use ndarray::{Array1, ArrayView1, Axis};
 use wengert_idx::Reader;
-use wengert_nn::{Labels, Model, Split, TwoLayerNet};
+use wengert_nn::{Labels, Model, Split, TwoLayerNet, is_sealed};
 
-use crate::Failure;
 use crate::args::{EvalArgs, GradcheckArgs, PredictArgs};
 use crate::run_folder::{data_dir, threads};
+use crate::{Failure, printable};
 
 pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let model = Model::load_two_layer(&args.model)?;
@@ -18,6 +18,13 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
     let test = Split::load(&dir, "t10k", classes, &args.data.limit.options())?;
     fits(&model, test.images.ncols() as u64, &dir)?;
     let found = model.evaluate(&test, threads(None))?;
+    if !found.loss.is_finite() {
+        let (file, loss) = (args.model.display(), found.loss);
+        return Err(Failure::Work(format!(
+            "{file}: the loss on these images is {loss}, not a finite number"
+        )));
+    }
+    tell_unsealed(&args.model)?;
     writeln!(out, "accuracy {:.4}, loss {:.4} on {} images\n", found.accuracy, found.loss, test.len())?;
     writeln!(out, "class  images  accuracy")?;
     for (class, row) in found.confusion.rows().into_iter().enumerate() {
@@ -32,6 +39,19 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
     for (class, row) in found.confusion.rows().into_iter().enumerate() {
         let cells: String = row.iter().map(|n| format!("{n:>width$}")).collect();
         writeln!(out, "{class:>4} {cells}")?;
+    }
+    Ok(())
+}
+
+/// A word on standard error about a model that nothing vouches for.
+fn tell_unsealed(model: &Path) -> Result<(), Failure> {
+    if !is_sealed(model)? {
+        let file = printable(&model.display().to_string());
+        // Only a word: nothing depends on its being read.
+        let _ = writeln!(
+            std::io::stderr(),
+            "wengert: note: {file} has no checksum, as files of this program have"
+        );
     }
     Ok(())
 }
@@ -66,10 +86,17 @@ pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Fai
         index += 1;
     }
     let width = header.dims.get(2).map_or(pixels.len(), |&w| w as usize).max(1);
-    draw(&pixels, width, out)?;
     let image = ArrayView1::from(&pixels);
     let probabilities = model.probabilities(image.insert_axis(Axis(0)))?;
     let row = probabilities.row(0);
+    if let Some(p) = row.iter().find(|p| !p.is_finite()) {
+        let file = args.model.display();
+        return Err(Failure::Work(format!(
+            "{file}: a probability of this image is {p}, not a finite number"
+        )));
+    }
+    tell_unsealed(&args.model)?;
+    draw(&pixels, width, out)?;
     let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
     for (class, p) in row.iter().enumerate() {
         let bar = "█".repeat((p * 40.0).round() as usize);

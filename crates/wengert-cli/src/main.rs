@@ -52,7 +52,7 @@ failed_work!(wengert::Error, wengert_idx::Error, wengert_nn::Error);
 
 fn main() -> ExitCode {
     let outcome = match Arguments::try_parse() {
-        Ok(arguments) => dispatch(arguments.command),
+        Ok(arguments) => known_level().and_then(|()| dispatch(arguments.command)),
         Err(e) => misused(&e),
     };
     let (code, message) = match outcome {
@@ -61,8 +61,26 @@ fn main() -> ExitCode {
         Err(Failure::Usage(message)) => (2, message),
     };
     // If even this cannot be written, the exit code still tells.
-    let _ = writeln!(io::stderr(), "wengert: {}", message.replace('\n', " "));
+    let _ = writeln!(io::stderr(), "wengert: {}", printable(&message));
     ExitCode::from(code)
+}
+
+/// The instruction set that the environment names is one that there is.
+fn known_level() -> Result<(), Failure> {
+    match std::env::var_os("WENGERT_SIMD") {
+        Some(word) if !["portable", "avx2", "avx512"].iter().any(|known| word == *known) => {
+            Err(Failure::Usage(format!(
+                "WENGERT_SIMD: expected portable, avx2 or avx512, found {}",
+                word.display()
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A text on one line, without characters that steer a terminal: names of files may hold any.
+pub(crate) fn printable(text: &str) -> String {
+    text.replace('\n', " ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Help and version are answers; everything else is one line and where to find help.

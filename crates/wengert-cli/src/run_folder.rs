@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use wengert_idx::replace_file;
+
 use crate::Failure;
 
 /// The nearest folder, upwards from where one stands, that has the repository's data; else where one
@@ -61,11 +63,31 @@ impl RunFolder {
             }
             None => Self { dir: next_free(seed)?, numbered: true, seed },
         };
+        folder.sweep();
         let partial = folder.partial();
+        let parents = Parents::of(&partial);
         fs::create_dir_all(&partial)
             .and_then(|()| fs::remove_dir(&partial))
             .map_err(|e| folder.failure(&e))?;
+        drop(parents);
         Ok(folder)
+    }
+
+    /// Removes what runs of this name left that were killed while they wrote.
+    fn sweep(&self) {
+        let prefix = format!("{}.", self.dir.file_name().unwrap_or_default().to_string_lossy());
+        let beside = self.dir.parent().map(fs::read_dir).and_then(Result::ok).into_iter().flatten().flatten();
+        for entry in beside {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let process = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".partial"));
+            let process = process.and_then(|pid| pid.parse::<u32>().ok());
+            // Where processes cannot be looked up nothing is known to have ended.
+            let looked_up = Path::new("/proc/self").exists();
+            if process.is_some_and(|pid| looked_up && !Path::new(&format!("/proc/{pid}")).exists()) {
+                // Nobody else will; if it cannot be done it harms nobody.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
     }
 
     fn failure(&self, e: &io::Error) -> Failure {
@@ -85,13 +107,16 @@ impl RunFolder {
         write: impl FnOnce(&Path) -> Result<(), Failure>,
     ) -> Result<PathBuf, Failure> {
         let partial = self.partial();
-        let outcome = fs::create_dir(&partial)
+        let parents = Parents::of(&partial);
+        let outcome = fs::create_dir_all(&partial)
             .map_err(|e| self.failure(&e))
             .and_then(|()| write(&partial))
             .and_then(|()| self.publish(&partial));
         if outcome.is_err() {
             // The first error is the one to tell.
             let _ = fs::remove_dir_all(&partial);
+        } else {
+            parents.keep();
         }
         outcome.map(|()| self.dir)
     }
@@ -114,11 +139,46 @@ impl RunFolder {
         if fs::read_dir(&self.dir)?.next().is_some() {
             return Err(io::Error::other("the folder is not empty any more"));
         }
+        let mut copied = Vec::new();
+        let mut outcome = Ok(());
         for entry in fs::read_dir(partial)? {
             let entry = entry?;
-            fs::copy(entry.path(), self.dir.join(entry.file_name()))?;
+            let to = self.dir.join(entry.file_name());
+            outcome = replace_file(&to, |file| {
+                io::copy(&mut fs::File::open(entry.path())?, file)?;
+                Ok::<(), io::Error>(())
+            });
+            if outcome.is_err() {
+                break;
+            }
+            copied.push(to);
+        }
+        if outcome.is_err() {
+            // All of it or nothing; the first error is the one to tell.
+            copied.iter().for_each(|file| drop(fs::remove_file(file)));
+            return outcome;
         }
         fs::remove_dir_all(partial)
+    }
+}
+
+/// Folders above one that did not exist: removed again, as far as they are empty, unless they are kept.
+struct Parents(Vec<PathBuf>);
+
+impl Parents {
+    fn of(path: &Path) -> Self {
+        let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        Self(path.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect())
+    }
+
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|dir| drop(fs::remove_dir(dir)));
     }
 }
 

@@ -90,7 +90,14 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
         put("curves.svg", draw(&title, &points)?)
     })?;
     let total = began.elapsed().as_secs_f64();
-    report(args, out, &summary, &folder.display().to_string(), total, loading.as_secs_f64())
+    report(
+        args,
+        out,
+        &summary,
+        &crate::printable(&folder.display().to_string()),
+        total,
+        loading.as_secs_f64(),
+    )
 }
 
 fn report(

@@ -245,3 +245,102 @@ fn misuse_is_one_line_and_code_two() {
         assert!(output.status.success() && output.stderr.is_empty() && !output.stdout.is_empty());
     }
 }
+
+#[test]
+fn damaged_foreign_and_senseless_models_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, _) = run(dir.path(), &["--iters", "1"]);
+    let model = folder.join("final.safetensors");
+    let sound = fs::read(&model).unwrap();
+    let header = usize::try_from(u64::from_le_bytes(sound[..8].try_into().unwrap())).unwrap();
+    let other = dir.path().join("other.safetensors");
+    let eval = |bytes: &[u8]| {
+        fs::write(&other, bytes).unwrap();
+        fails(1, &["eval", "--model", text(&other)])
+    };
+    for at in [8 + header, sound.len() / 2, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        assert!(eval(&damaged).contains("checksum"), "byte {at}");
+    }
+    let mut later = sound.clone();
+    let version = later.windows(11).position(|w| w == br#"version\":1"#).unwrap() + 10;
+    later[version] = b'9';
+    assert!(eval(&later).contains("expected version 1 of the format, found 9"));
+    // The header of others, with the same numbers.
+    let foreign = |entries: &str, data: &[u8]| {
+        let text = format!("{{{entries}}}");
+        [&(text.len() as u64).to_le_bytes()[..], text.as_bytes(), data].concat()
+    };
+    let zeros = vec![0u8; 4 * (784 * 2 + 2 + 2 * 10 + 10)];
+    let own = r#""W1":{"dtype":"F32","shape":[784,2],"data_offsets":[0,6272]},"b1":{"dtype":"F32","shape":[2],"data_offsets":[6272,6280]},"W2":{"dtype":"F32","shape":[2,10],"data_offsets":[6280,6360]},"b2":{"dtype":"F32","shape":[10],"data_offsets":[6360,6400]}"#;
+    fs::write(&other, foreign(own, &zeros)).unwrap();
+    let output = wengert(&["eval", "--model", text(&other)]);
+    assert!(output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no checksum"));
+    let more = format!(r#"{own},"W3":{{"dtype":"I64","shape":[1],"data_offsets":[6400,6408]}}"#);
+    assert!(eval(&foreign(&more, &[&zeros[..], &[0; 8]].concat())).contains("W3"));
+    let more = format!(r#"{own},"W3":{{"dtype":"F32","shape":[1],"data_offsets":[6400,6404]}}"#);
+    assert!(eval(&foreign(&more, &[&zeros[..], &[0; 4]].concat())).contains("W3 is none of them"));
+    let twice = format!(r#"{own},"b2":{{"dtype":"F32","shape":[10],"data_offsets":[6360,6400]}}"#);
+    assert!(eval(&foreign(&twice, &zeros)).contains("two tensors named b2"));
+    let turned = own.replace("[784,2]", "[2,784]");
+    assert!(eval(&foreign(&turned, &zeros)).contains("expected W1"));
+    // Weights so large that the logits are infinite.
+    let huge: Vec<u8> = (0..zeros.len() / 4).flat_map(|_| 3e38f32.to_le_bytes()).collect();
+    let error = eval(&foreign(own, &huge));
+    assert!(error.contains("not a finite number"), "{error}");
+    let images = mnist("t10k-images-idx3-ubyte.gz");
+    assert!(
+        fails(1, &["predict", "--model", text(&other), "--images", &images]).contains("not a finite number")
+    );
+}
+
+#[test]
+fn arguments_and_data_that_make_no_sense() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = fails(2, &["train", "--lr", "-0.1"]);
+    assert!(error.contains("expected a finite number above zero"), "{error}");
+    let out_dir = dir.path().join("a/b/c");
+    let error = fails(1, &["train", "--iters", "1", "--lr", "1e-50", "--out", text(&out_dir)]);
+    assert!(error.contains("learning rate") && !dir.path().join("a").exists(), "{error}");
+    // What a run left that was killed is swept away; that of a living one stays.
+    let dead = dir.path().join("run.999999999.partial");
+    let alive = dir.path().join(format!("run.{}.partial", std::process::id()));
+    fs::create_dir(&dead).unwrap();
+    fs::create_dir(&alive).unwrap();
+    run(dir.path(), &["--iters", "1"]);
+    assert!(!dead.exists() && alive.exists());
+
+    let (images, labels) = (dir.path().join("images"), dir.path().join("labels"));
+    let check = |code: i32, more: &[&str]| {
+        fails(
+            code,
+            &[&["data", "check", "--images", text(&images), "--labels", text(&labels)], more].concat(),
+        )
+    };
+    wengert_idx::write(&labels, &ndarray::array![1u8, 2], wengert_idx::Encoding::Raw).unwrap();
+    let mut pixels = ndarray::Array3::<f32>::zeros((2, 5, 4));
+    wengert_idx::write(&images, &pixels, wengert_idx::Encoding::Raw).unwrap();
+    assert!(check(1, &["--shape", "28x28"]).contains("expected images of [28, 28], found [5, 4]"));
+    assert!(check(2, &["--shape", "wide"]).contains("28x28"));
+    pixels[[1, 2, 3]] = f32::INFINITY;
+    wengert_idx::write(&images, &pixels, wengert_idx::Encoding::Raw).unwrap();
+    assert!(check(1, &[]).contains("image 1: expected finite numbers, found inf"));
+    wengert_idx::write(&images, &ndarray::Array3::<u8>::zeros((2, 0, 4)), wengert_idx::Encoding::Raw)
+        .unwrap();
+    assert!(check(1, &[]).contains("expected images with pixels"));
+
+    let output = Command::new(env!("CARGO_BIN_EXE_wengert"))
+        .args(["graph"])
+        .env("WENGERT_SIMD", "nonsense")
+        .current_dir(REPOSITORY)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("expected portable, avx2 or avx512, found nonsense")
+    );
+    let error = fails(1, &["data", "inspect", "no\u{1b}[31mfile"]);
+    assert!(!error.contains('\u{1b}'), "{error:?}");
+}

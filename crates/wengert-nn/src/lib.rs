@@ -34,6 +34,6 @@ pub use layers::{Affine, Init, Layer, Relu, SoftmaxCrossEntropy, Stack};
 pub use model::{Evaluation, Float, Model};
 pub use optim::Sgd;
 pub use sampler::{BatchSampler, Sampling};
-pub use store::{load_states, save_states};
+pub use store::{is_sealed, load_states, save_states};
 pub use train::{Config, Event, Summary, train};
 pub use two_layer::{Gradients, Labels, TwoLayerNet};

@@ -1,9 +1,10 @@
 //! Models on disk, in the safetensors format.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
@@ -51,8 +52,88 @@ impl View for Stored<'_> {
     }
 }
 
+/// The key of the metadata that holds what [`seal`] makes: one only, for the format keeps them in no order.
+const KEY: &str = "wengert";
+/// The version of what this crate writes.
+const VERSION: u32 = 1;
+
+/// Version and checksum, as JSON with sorted keys.
+fn seal(sum: u32) -> String {
+    format!("{{\"crc32\":\"{sum:08x}\",\"version\":{VERSION}}}")
+}
+
+/// Where the digits of the checksum lie in a file: in its header, in which quotes are escaped.
+fn digits(bytes: &[u8]) -> Option<Range<usize>> {
+    let before = format!("\"{KEY}\":\"{{\\\"crc32\\\":\\\"");
+    let start = bytes.windows(before.len()).position(|w| w == before.as_bytes())? + before.len();
+    (start + 8 <= bytes.len()).then_some(start..start + 8)
+}
+
+/// The CRC-32 of a file in which the digits of its own are zeros.
+fn checksum(bytes: &[u8]) -> u32 {
+    let mut crc = flate2::Crc::new();
+    match digits(bytes) {
+        Some(digits) => {
+            crc.update(&bytes[..digits.start]);
+            crc.update(b"00000000");
+            crc.update(&bytes[digits.end..]);
+        }
+        None => crc.update(bytes),
+    }
+    crc.sum()
+}
+
+/// Checks version and checksum; `false` for a file of others, which has none.
+fn checked(bytes: &[u8]) -> Result<bool, String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
+    let Some(found) = header.metadata().as_ref().and_then(|entries| entries.get(KEY)) else {
+        return Ok(false);
+    };
+    let sum = checksum(bytes);
+    if *found == seal(sum) {
+        return Ok(true);
+    }
+    let version = found.split("\"version\":").nth(1).map(|rest| rest.trim_end_matches('}'));
+    match version {
+        Some(version) if version != VERSION.to_string() => {
+            Err(format!("expected version {VERSION} of the format, found {version}"))
+        }
+        _ => Err(format!("damaged: the checksum of its bytes is {sum:08x}, it says {found}")),
+    }
+}
+
+/// The names that stand more than once in the header, which the format forbids and its reader does not notice.
+fn doubled(bytes: &[u8]) -> Option<String> {
+    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
+    let header = std::str::from_utf8(bytes.get(8..8 + usize::try_from(length).ok()?)?).ok()?;
+    let (mut depth, mut seen) = (0usize, HashSet::new());
+    let mut rest = header;
+    while let Some(at) = rest.find(['{', '}', '[', ']', '"']) {
+        let (found, after) = (rest.as_bytes()[at], &rest[at + 1..]);
+        rest = after;
+        match found {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {
+                let mut escaped = false;
+                let end = after.find(|c| {
+                    let ends = c == '"' && !escaped;
+                    escaped = c == '\\' && !escaped;
+                    ends
+                })?;
+                let name = &after[..end];
+                rest = &after[end + 1..];
+                if depth == 1 && rest.trim_start().starts_with(':') && !seen.insert(name) {
+                    return Some(name.to_owned());
+                }
+            }
+        }
+    }
+    None
+}
+
 /// Writes all states of a store to a safetensors file, which is replaced whole or not at all. The same
-/// states give the same bytes.
+/// states give the same bytes. The metadata hold a version and a checksum of the whole file.
 ///
 /// ```no_run
 /// # let states = wengert::States::new();
@@ -65,12 +146,18 @@ pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
         .iter()
         .map(|(_, name, tensor)| (name.to_owned(), Stored(tensor, tensor.shape().to_vec())))
         .collect();
-    let bytes = safetensors::serialize(views, None::<HashMap<String, String>>)
+    let seal = HashMap::from([(KEY.to_owned(), seal(0))]);
+    let mut bytes = safetensors::serialize(views, Some(seal))
         .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
+    let sum = checksum(&bytes);
+    let digits =
+        digits(&bytes).ok_or_else(|| Error::Model(path.to_owned(), "no place for a checksum".into()))?;
+    bytes[digits].copy_from_slice(format!("{sum:08x}").as_bytes());
     replace_file(path, |file| file.write_all(&bytes)).map_err(|e| Error::Io(path.to_owned(), e))
 }
 
-/// Reads a safetensors file of floats into a store, in the order of their names.
+/// Reads a safetensors file of floats into a store, in the order of their names. An error where it is damaged, by its
+/// checksum; files of others have none and are read as they are.
 ///
 /// ```no_run
 /// let states = wengert_nn::load_states("final.safetensors")?;
@@ -85,6 +172,10 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(wrong(format!("larger than {MAX_BYTES} bytes")));
+    }
+    checked(&bytes).map_err(wrong)?;
+    if let Some(name) = doubled(&bytes) {
+        return Err(wrong(format!("there are two tensors named {name}")));
     }
     let stored = SafeTensors::deserialize(&bytes).map_err(|e| wrong(format!("no safetensors file: {e}")))?;
     let mut views = stored.tensors();
@@ -116,6 +207,14 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
     Ok(states)
 }
 
+/// Whether a safetensors file carries the checksum that [`save_states`] writes. An error where it cannot be read or is
+/// damaged.
+pub fn is_sealed(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let bytes = std::fs::read(path).map_err(|e| Error::Io(path.to_owned(), e))?;
+    checked(&bytes).map_err(|what| Error::Model(path.to_owned(), what))
+}
+
 impl Model {
     /// Writes the parameters to a safetensors file.
     ///
@@ -141,10 +240,18 @@ impl Model {
         let loaded = load_states(path)?;
         let wrong = |what: String| Error::Model(path.to_owned(), what);
         let find = |name: &str| {
-            let state =
-                loaded.find(name).ok_or_else(|| wrong(format!("expected a tensor {name}, found none")))?;
+            let state = loaded
+                .find(name)
+                .ok_or_else(|| wrong(format!("expected a tensor {name}, found none of that name")))?;
             Ok::<Tensor, Error>(loaded.get(state)?.clone())
         };
+        let names: Vec<&str> = loaded.iter().map(|(_, name, _)| name).collect();
+        if let Some(other) = names.iter().find(|name| !["W1", "b1", "W2", "b2"].contains(name)) {
+            return Err(wrong(format!(
+                "expected the tensors W1 b1 W2 b2, found {}: {other} is none of them",
+                names.join(" ")
+            )));
+        }
         let (w1, b1, w2, b2) = (find("W1")?, find("b1")?, find("W2")?, find("b2")?);
         let (&[inputs, hidden], &[_, classes]) = (&w1.shape()[..], &w2.shape()[..]) else {
             return Err(wrong(format!(
@@ -153,6 +260,9 @@ impl Model {
                 w2.ty()
             )));
         };
+        // What two of three agree on is right.
+        let (w1_hidden, b1_hidden) = (hidden, b1.shape().first().copied());
+        let hidden = if b1_hidden == Some(w2.shape()[0]) { w2.shape()[0] } else { w1_hidden };
         let dtype = w1.ty().dtype;
         let expected = [
             ("W1", &w1, vec![inputs, hidden]),
