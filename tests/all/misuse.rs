@@ -457,3 +457,23 @@ fn split_reductions_are_in_the_memory_report() -> Result<()> {
     assert!(report.rows.iter().all(|r| r.bytes > 0), "{report}");
     Ok(())
 }
+
+#[test]
+fn gradcheck_finds_small_cuts_and_leaves_kinks_out() {
+    use wengert::check::{Options, gradcheck};
+    let options = Options { order: 1, ..Options::default() };
+    let x = [Tensor::from_array(&array![0.3, -0.8]).unwrap()];
+    let cut = gradcheck(|_, x| (x[0].stop_gradient() * x[0]).sum(()) * 1e-8, &x, &options);
+    assert!(cut.is_err(), "{cut:?}");
+    assert!(gradcheck(|_, x| (x[0] * x[0]).sum(()) * 1e-8, &x, &Options::default()).is_ok());
+    let at_kink = [Tensor::from_array(&array![0.0, 0.5]).unwrap()];
+    let report = gradcheck(|_, x| (x[0].relu() * 2.0).sum(()), &at_kink, &options).unwrap();
+    assert_eq!((report.kinks, report.compared), (1, 1));
+    // A wrong rule beside a kink is found.
+    assert!(gradcheck(|_, x| (x[0].relu() * x[0].stop_gradient()).sum(()), &at_kink, &options).is_err());
+    let error = gradcheck(|_, x| x[0].argmax(0), &x, &options).unwrap_err();
+    assert!(
+        matches!(error.kind(), ErrorKind::NotDifferentiable(_)) && error.op() == Some("gradcheck"),
+        "{error}"
+    );
+}

@@ -240,9 +240,8 @@ impl Model {
         let loaded = load_states(path)?;
         let wrong = |what: String| Error::Model(path.to_owned(), what);
         let find = |name: &str| {
-            let state = loaded
-                .find(name)
-                .ok_or_else(|| wrong(format!("expected a tensor {name}, found none of that name")))?;
+            let state =
+                loaded.find(name).ok_or_else(|| wrong(format!("expected a tensor {name}, found none")))?;
             Ok::<Tensor, Error>(loaded.get(state)?.clone())
         };
         let names: Vec<&str> = loaded.iter().map(|(_, name, _)| name).collect();

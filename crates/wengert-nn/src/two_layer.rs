@@ -135,18 +135,36 @@ impl<T: Float> TwoLayerNet<T> {
 
     /// The gradients of the loss by `W1 b1 W2 b2`, by central differences: slow, and a check on
     /// [`gradient`](Self::gradient). The step is 10⁻⁶, not the book's 10⁻⁴: so few units of the ReLU
-    /// change sides within it that in `f64` the two agree to about 10⁻⁹. In `f32` rounding drowns the difference.
+    /// change sides within it that in `f64` the two agree to about 10⁻⁹; where one does, the
+    /// slope is NaN. In `f32` rounding drowns the difference.
     pub fn numerical_gradient<S: Data<Elem = T>>(
         &self,
         x: &ArrayBase<S, Ix2>,
         labels: Labels<'_, T>,
     ) -> Result<Gradients<T>> {
+        Ok(self.numerical_slopes(x, labels, |_, _| {})?.0)
+    }
+
+    /// The same, with how many slopes of each parameter lie at a kink of a ReLU: there the differences to either side
+    /// disagree, and the slope is NaN (in `f64`; in `f32` rounding hides kinks). `progress` hears how many slopes of how
+    /// many are done.
+    pub fn numerical_slopes<S: Data<Elem = T>>(
+        &self,
+        x: &ArrayBase<S, Ix2>,
+        labels: Labels<'_, T>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<(Gradients<T>, BTreeMap<String, usize>)> {
         const STEP: f64 = 1e-6;
+        /// Of a smooth function the slopes to either side differ by about a step times its curvature.
+        const KINK: f64 = 1e-3;
         let program =
             self.program(x.dim(), Some(labels), |t, logits, labels| t.outputs(loss(t, logits, labels)))?;
         let mut workspace = program.workspace()?;
         let mut states = self.model.states.clone();
-        let mut gradients = Gradients::new();
+        let (mut gradients, mut kinks) = (Gradients::new(), BTreeMap::new());
+        let sizes = self.model.parameters().into_iter().map(|p| states.get(p).map(|t| t.shape().elements()));
+        let all = sizes.sum::<wengert::Result<usize>>()?;
+        let mut done = 0;
         for (name, &parameter) in NAMES.iter().zip(&self.model.parameters()) {
             let shape = states.get(parameter)?.shape();
             let mut slopes = Vec::with_capacity(shape.elements());
@@ -160,15 +178,22 @@ impl<T: Float> TwoLayerNet<T> {
                     };
                     Ok(results.scalar(0)?)
                 };
-                let slope = (at(old + STEP)? - at(old - STEP)?) / (2.0 * STEP);
+                let (above, here, below) = (at(old + STEP)?, at(old)?, at(old - STEP)?);
                 store(&mut states.data_mut(parameter)?, i, old);
-                slopes.push(T::from_f64(slope));
+                let (right, left) = ((above - here) / STEP, (here - below) / STEP);
+                let noise = 1e-15 * (1.0 + here.abs()) / STEP;
+                let kink = T::DTYPE == wengert::DType::F64
+                    && (right - left).abs() > KINK * right.abs().max(left.abs()) + 8.0 * noise;
+                *kinks.entry((*name).to_owned()).or_insert(0) += usize::from(kink);
+                slopes.push(T::from_f64(if kink { f64::NAN } else { (above - below) / (2.0 * STEP) }));
+                done += 1;
+                progress(done, all);
             }
             let array =
                 ArrayD::from_shape_vec(IxDyn(&shape), slopes).map_err(|e| Error::Argument(e.to_string()))?;
             gradients.insert((*name).to_owned(), array);
         }
-        Ok(gradients)
+        Ok((gradients, kinks))
     }
 
     fn program<F>(
