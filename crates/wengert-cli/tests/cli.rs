@@ -344,3 +344,23 @@ fn arguments_and_data_that_make_no_sense() {
     let error = fails(1, &["data", "inspect", "no\u{1b}[31mfile"]);
     assert!(!error.contains('\u{1b}'), "{error:?}");
 }
+
+#[test]
+fn gradients_are_checked_at_black_images_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, images: bool| {
+        let path = dir.path().join(name);
+        let raw = wengert_idx::Encoding::Raw;
+        if images {
+            wengert_idx::write(&path, &ndarray::Array3::<u8>::zeros((3, 4, 4)), raw).unwrap();
+        } else {
+            wengert_idx::write(&path, &ndarray::array![1u8, 2, 3], raw).unwrap();
+        }
+    };
+    put("train-images-idx3-ubyte", true);
+    put("train-labels-idx1-ubyte", false);
+    let output = wengert(&["gradcheck", "--data", text(dir.path()), "--hidden", "6"]);
+    let table = out(&output);
+    assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(table.contains("6 of 6 at a kink of a ReLU, left out"), "{table}");
+}

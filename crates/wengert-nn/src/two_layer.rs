@@ -135,14 +135,14 @@ impl<T: Float> TwoLayerNet<T> {
 
     /// The gradients of the loss by `W1 b1 W2 b2`, by central differences: slow, and a check on
     /// [`gradient`](Self::gradient). The step is 10⁻⁶, not the book's 10⁻⁴: so few units of the ReLU
-    /// change sides within it that in `f64` the two agree to about 10⁻⁹; where one does, the
-    /// slope is NaN. In `f32` rounding drowns the difference.
+    /// change sides within it that in `f64` the two agree to about 10⁻⁹. In `f32` rounding
+    /// drowns the difference.
     pub fn numerical_gradient<S: Data<Elem = T>>(
         &self,
         x: &ArrayBase<S, Ix2>,
         labels: Labels<'_, T>,
     ) -> Result<Gradients<T>> {
-        Ok(self.numerical_slopes(x, labels, |_, _| {})?.0)
+        Ok(self.differences(x, labels, false, |_, _| {})?.0)
     }
 
     /// The same, with how many slopes of each parameter lie at a kink of a ReLU: there the differences to either side
@@ -152,11 +152,19 @@ impl<T: Float> TwoLayerNet<T> {
         &self,
         x: &ArrayBase<S, Ix2>,
         labels: Labels<'_, T>,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<(Gradients<T>, BTreeMap<String, usize>)> {
+        self.differences(x, labels, T::DTYPE == wengert::DType::F64, progress)
+    }
+
+    fn differences<S: Data<Elem = T>>(
+        &self,
+        x: &ArrayBase<S, Ix2>,
+        labels: Labels<'_, T>,
+        mark_kinks: bool,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<(Gradients<T>, BTreeMap<String, usize>)> {
         const STEP: f64 = 1e-6;
-        /// Of a smooth function the slopes to either side differ by about a step times its curvature.
-        const KINK: f64 = 1e-3;
         let program =
             self.program(x.dim(), Some(labels), |t, logits, labels| t.outputs(loss(t, logits, labels)))?;
         let mut workspace = program.workspace()?;
@@ -179,13 +187,18 @@ impl<T: Float> TwoLayerNet<T> {
                     Ok(results.scalar(0)?)
                 };
                 let (above, here, below) = (at(old + STEP)?, at(old)?, at(old - STEP)?);
+                // How much the slopes to either side differ: of a smooth function in proportion to the step.
+                let apart =
+                    |above: f64, below: f64, step: f64| ((above - here) - (here - below)).abs() / step;
+                let (narrow, noise) = (apart(above, below, STEP), 1e-15 * (1.0 + here.abs()) / STEP);
+                let slope = (above - below) / (2.0 * STEP);
+                let mut kink = mark_kinks && narrow > 1e-3 * slope.abs() + 8.0 * noise;
+                if kink {
+                    kink = apart(at(old + 8.0 * STEP)?, at(old - 8.0 * STEP)?, 8.0 * STEP) < 4.0 * narrow;
+                }
                 store(&mut states.data_mut(parameter)?, i, old);
-                let (right, left) = ((above - here) / STEP, (here - below) / STEP);
-                let noise = 1e-15 * (1.0 + here.abs()) / STEP;
-                let kink = T::DTYPE == wengert::DType::F64
-                    && (right - left).abs() > KINK * right.abs().max(left.abs()) + 8.0 * noise;
                 *kinks.entry((*name).to_owned()).or_insert(0) += usize::from(kink);
-                slopes.push(T::from_f64(if kink { f64::NAN } else { (above - below) / (2.0 * STEP) }));
+                slopes.push(T::from_f64(if kink { f64::NAN } else { slope }));
                 done += 1;
                 progress(done, all);
             }

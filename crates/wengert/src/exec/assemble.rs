@@ -241,6 +241,7 @@ impl Uses {
                 scratch,
                 beta: node.beta,
                 alpha: node.alpha,
+                onto: node.onto,
                 canonical: node.results.iter().any(|&r| kept[graph.arrays[r as usize].root as usize])
                     || node.results.iter().any(|&r| matches!(place(r), Place::State(_))),
                 once: repeats

@@ -13,7 +13,7 @@ use super::plan::{Action, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Call, Kernel, Operand, Preparation, ResultMut, eval_within};
+use crate::ir::{Call, Operand, Preparation, ResultMut, eval_within};
 use crate::shape::TensorType;
 
 /// All places of one run.
@@ -244,8 +244,7 @@ impl Memory<'_> {
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &step.action {
             Action::Prepare(_, operand) => o == *operand,
-            Action::Compute(op) if step.beta != 0.0 => op.kernel().and_then(Kernel::onto) != Some(o),
-            _ => true,
+            _ => step.onto != Some(o),
         };
         let operand = |(o, view): (usize, &View)| Operand {
             ty: &self.plan.slots[view.slot as usize].ty,

@@ -50,6 +50,8 @@ pub(super) struct Node {
     pub(super) beta: f64,
     /// By what the results are multiplied before that.
     pub(super) alpha: f64,
+    /// The operand that lies where the first result does, and comes without elements.
+    pub(super) onto: Option<usize>,
 }
 
 impl Node {
@@ -67,6 +69,7 @@ impl Node {
             infallible: true,
             beta: 0.0,
             alpha: 1.0,
+            onto: None,
         }
     }
 
@@ -364,6 +367,7 @@ impl Builder<'_> {
                 infallible: true,
                 beta: 0.0,
                 alpha: 1.0,
+                onto: None,
             });
             prepared = Some(array);
         }
@@ -374,13 +378,13 @@ impl Builder<'_> {
         let onto = kernel
             .and_then(Kernel::onto)
             .filter(|&o| blocks <= 1 || operands.get(o).is_some_and(|s| s.cut))
-            .and_then(|o| self.given_up(row.operands.get(o)?, *row.results.first()?));
+            .and_then(|o| Some((o, self.given_up(row.operands.get(o)?, *row.results.first()?)?)));
         let mut results = SmallVec::new();
         self.first[index] = self.graph.arrays.len() as u32;
         for &ty in row.results.iter() {
             results.push(self.array(ty, None, maker)?);
         }
-        if let Some(acc) = onto {
+        if let Some((_, acc)) = onto {
             self.graph.arrays[self.first[index] as usize].root = acc;
         }
         let action = match &row.op {
@@ -402,6 +406,7 @@ impl Builder<'_> {
             infallible,
             beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
+            onto: onto.map(|(o, _)| o),
         });
         Ok(())
     }

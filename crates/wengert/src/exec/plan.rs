@@ -102,6 +102,8 @@ pub(super) struct Step {
     pub(super) beta: f64,
     /// By what the results are multiplied before that.
     pub(super) alpha: f64,
+    /// The operand that lies where the first result does: asked of the kernel when planned, and never again.
+    pub(super) onto: Option<usize>,
     /// Whether every tile of a panel has the same result, so that the first one's is made for all.
     pub(super) once: bool,
     /// Whether NaNs of the results are made canonical: those of outputs and states.

@@ -136,7 +136,7 @@ impl Pool {
         let mut spins = 0u32;
         while shared.inside.load(SeqCst) > 0 {
             // Where there are fewer cores than threads, the last one needs this core to finish.
-            spins += 1;
+            spins = spins.wrapping_add(1);
             if spins.is_multiple_of(1024) { thread::yield_now() } else { std::hint::spin_loop() }
         }
         // SAFETY: the job is closed and nobody is inside.

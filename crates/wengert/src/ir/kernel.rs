@@ -153,7 +153,7 @@ pub trait Kernel: Any + Send + Sync {
 
     /// Makes pieces of what [`prepared`](Self::prepared) announces.
     fn prepare(&self, _call: Preparation<'_, '_>) -> Result<(), Fault> {
-        Ok(())
+        Err(Fault::Custom("a layout is announced that nothing makes"))
     }
 
     /// Whether no data can make [`eval`](Self::eval) fail. States are written in place only after

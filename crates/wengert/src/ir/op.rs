@@ -234,7 +234,8 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
         self.0.domain(i)
     }
     fn algebra(&self) -> Algebra {
-        self.0.algebra()
+        // All of these are of two operands.
+        if N == 2 { self.0.algebra() } else { Algebra::Opaque }
     }
     fn applied(&self, level: Level, _: Own) -> Option<Applied> {
         Applied::new(level, &self.0)

@@ -92,7 +92,12 @@ fn pushed<'t>(
         }
         Op::Linear(f) => {
             let operands: SmallVec<[Var<'t>; 3]> = (0..x.len())
-                .map(|o| if f.linear_in(o) { tangents[o].unwrap_or_else(|| x[o].fill(0.0)) } else { x[o] })
+                .map(|o| match tangents[o] {
+                    Some(tangent) => tangent,
+                    // Integers are parameters, whatever the op says.
+                    None if f.linear_in(o) && x[o].dtype().is_float() => x[o].fill(0.0),
+                    None => x[o],
+                })
                 .collect();
             some(t.emit(op.clone(), &operands))
         }

@@ -54,6 +54,11 @@ pub(crate) fn vjp<'t>(
         });
         for (o, contribution) in contributions {
             t.on_behalf(derived(row.origin, Phase::Cotangent), || {
+                let contribution = match contribution {
+                    // Before it is added: a sum would broadcast what does not fit.
+                    Contribution::Whole(ct) => Contribution::Whole(checked(t, ct, x[o].ty(), row.op.name())),
+                    placed => placed,
+                };
                 accumulate(&mut cotangents, row.operands[o], x[o], contribution);
                 if let Some(ct) = cotangents.get_mut(&row.operands[o]) {
                     *ct = checked(t, *ct, x[o].ty(), row.op.name());
@@ -123,6 +128,10 @@ fn custom<'t>(
     wanted: &[bool],
 ) -> Vec<Option<Var<'t>>> {
     if let Some(own) = f.vjp(x, y, cts) {
+        if own.len() != x.len() {
+            let what = format!("a rule made {} cotangents for {} operands", own.len(), x.len());
+            return vec![Some(t.fail(ErrorKind::Malformed(what), f.name())); x.len()];
+        }
         return own.into_vec();
     }
     let tangents: Vec<Option<Var<'t>>> =
