@@ -1,4 +1,4 @@
-//! After the first run nothing is allocated: counted by the allocator of this test program.
+//! After the first run nothing is allocated, and long tapes take little: counted by the allocator of this test program.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -11,31 +11,43 @@ struct Counting;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    /// Bytes that are allocated, and the most that ever were.
+    static BYTES: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
-fn count() {
+/// Counts an allocation that needs so many bytes more than before.
+fn count(more: isize) {
     // A thread that is ending has no counter any more, and nobody asks for it.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+    add(more);
+}
+
+fn add(more: isize) {
+    let _ = BYTES.try_with(|bytes| {
+        let (now, most) = bytes.get();
+        bytes.set((now + more, most.max(now + more)));
+    });
 }
 
 // SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as isize);
         // SAFETY: passed on from the caller.
         unsafe { System.alloc(layout) }
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count();
+        count(layout.size() as isize);
         // SAFETY: passed on from the caller.
         unsafe { System.alloc_zeroed(layout) }
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        count(size as isize - layout.size() as isize);
         // SAFETY: passed on from the caller.
         unsafe { System.realloc(at, layout, size) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        add(-(layout.size() as isize));
         // SAFETY: passed on from the caller.
         unsafe { System.dealloc(at, layout) }
     }
@@ -51,8 +63,17 @@ fn allocations(run: impl FnOnce()) -> usize {
     COUNT.get() - before
 }
 
+/// The most bytes that are allocated at a time on this thread.
+fn peak(run: impl FnOnce()) -> usize {
+    let (before, _) = BYTES.get();
+    BYTES.set((before, before));
+    run();
+    (BYTES.get().1 - before) as usize
+}
+
 #[test]
 fn the_counter_counts() {
+    assert_eq!(peak(|| drop(std::hint::black_box((vec![1u8; 10], vec![1u8; 20])))), 30);
     assert_eq!(allocations(|| drop(std::hint::black_box(vec![1u8; 10]))), 1);
     assert_eq!(allocations(|| {}), 0);
 }
@@ -108,5 +129,32 @@ fn a_replay_allocates_nothing() {
         for ((_, _, a), (_, _, b)) in states.iter().zip(last[0].1.iter()) {
             assert_eq!(a.data().as_bytes(), b.data().as_bytes());
         }
+    }
+}
+
+/// Bytes for each row of a long chain with its gradient, and for each slice of an array whose gradient is taken: in
+/// recording, planning and the workspace together.
+#[test]
+fn long_tapes_take_little_memory() {
+    type Record = fn(&wengert::Recorder) -> wengert::Result<wengert::Outputs>;
+    const COUNT: usize = 20_000;
+    let chain: Record = |t| {
+        let x = t.input(DType::F64, []);
+        let y = (0..COUNT).fold(x, |y, _| y.exp());
+        t.outputs(y.gradients([x])[x])
+    };
+    let slices: Record = |t| {
+        let x = t.input(DType::F64, [COUNT]);
+        let y = (0..COUNT)
+            .fold(t.full(DType::F64, [], 0.0), |y, i| y + x.slice(0, i..i + 1).sum(0) * (i as f64 + 0.5));
+        t.outputs(y.gradients([x])[x])
+    };
+    for (name, record, once, most) in [("a chain", chain, 400, 1250), ("slices", slices, 1700, 2700)] {
+        let states = States::new();
+        let used = |plan: fn(&States, Record) -> wengert::Result<Program>| {
+            peak(|| drop(plan(&states, record).unwrap().workspace().unwrap())) / COUNT
+        };
+        let (rows, planned) = (used(Program::record_once), used(Program::record));
+        assert!(rows <= once && planned <= most, "{name}: {rows} bytes row by row, {planned} planned");
     }
 }

@@ -125,7 +125,7 @@ impl Program {
         let (planned, plan) = if passes == Passes::None {
             (tape.clone(), Plan::rows(&tape, level)?)
         } else {
-            let planned = Arc::new(optimise(&tape, rounding));
+            let planned = Arc::new(optimise(Tape::clone(&tape), rounding));
             let plan = Plan::new(&planned, level, rounding)?;
             (planned, plan)
         };

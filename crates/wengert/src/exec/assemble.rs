@@ -1,11 +1,14 @@
 //! From rounds of nodes to a plan: passes and steps, and a place for every array.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
 use super::arena::ALIGN;
 use super::brief::{Functions, brief};
 use super::folds;
 use super::layout::{Span, arrange};
 use super::nodes::{Array, Graph, Node, Source};
-use super::plan::{Action, Constant, Pass, Place, Plan, Round, Slot, Stage, Step, View};
+use super::plan::{Action, Constant, Place, Plan, Round, Slot, Stage, Step, View};
 use super::schedule::{Rounds, SECOND_CACHE, schedule};
 use super::store::store;
 use crate::error::Result;
@@ -31,14 +34,13 @@ impl Plan {
         let places = uses.places(&graph, kept.copied(), &mut plan)?;
         // An operand that is read where it lies may have more elements than its row sees, or fewer.
         let len = |a: &Array| graph.arrays[a.root as usize].ty.shape.elements();
-        let slot = |a: &Array| Slot { place: places[a.root as usize], ty: a.ty, len: len(a) };
+        let slot = |a: &Array| Slot { place: places[a.root as usize], ty: a.ty.clone(), len: len(a) };
         plan.slots = graph.arrays.iter().map(slot).collect();
-        plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize]).collect();
-        plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize])).collect();
+        plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize].clone()).collect();
+        plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize].clone())).collect();
         plan.arena = plan.arena.next_multiple_of(ALIGN);
         let mut functions = Functions::default();
         uses.steps(graph, &commits, &mut plan, &mut functions);
-        brief(&mut plan, &mut functions);
         plan.functions = functions.all;
         plan.local = plan.local.next_multiple_of(ALIGN);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
@@ -46,27 +48,38 @@ impl Plan {
     }
 }
 
-/// A node in its stage.
+/// The life of an array that no step has seen, and the end of one that outlives them all.
+const NEVER: (u32, u32) = (u32::MAX, 0);
+const FOREVER: u32 = u32::MAX;
+
+/// A node in its pass.
 struct Use {
-    node: usize,
-    round: usize,
-    stage: usize,
-    pass: usize,
+    node: u32,
+    pass: u32,
 }
 
 /// All nodes in the order in which they run: one step each.
 struct Uses {
     steps: Vec<Use>,
+    passes: Vec<Cut>,
+}
+
+/// A pass in the making.
+struct Cut {
+    round: usize,
+    stage: usize,
+    tile: usize,
+    steps: Range<usize>,
 }
 
 impl Uses {
-    /// Cuts the groups into passes; fills the plan's rounds, stages and passes.
+    /// Cuts the groups into passes; fills the plan's rounds and stages.
     fn new(graph: &Graph, rounds: &Rounds, plan: &mut Plan) -> Self {
-        let mut steps: Vec<Use> = Vec::with_capacity(graph.nodes.len());
+        let (mut steps, mut passes) = (Vec::with_capacity(graph.nodes.len()), Vec::new());
         for (round, groups) in rounds.iter().enumerate() {
             let first = plan.stages.len();
             for group in groups {
-                let (stage, first) = (plan.stages.len(), plan.passes.len());
+                let (stage, first) = (plan.stages.len(), passes.len());
                 let mut alone = true;
                 let mut widths = (usize::MAX, 0);
                 for (i, &node) in group.nodes.iter().enumerate() {
@@ -94,15 +107,12 @@ impl Uses {
                     let apart = most > ALIKE * least && most * group.units.div_ceil(group.panels) > TILE;
                     if i == 0 || (group.units > 1 && (heavy || alone || stores || apart)) {
                         widths = (usize::MAX, 0);
-                        plan.passes.push(Pass {
-                            steps: steps.len()..steps.len(),
-                            tile: group.units.div_ceil(group.panels),
-                            lines: None,
-                        });
+                        let tile = group.units.div_ceil(group.panels);
+                        passes.push(Cut { round, stage, tile, steps: steps.len()..steps.len() });
                     }
                     alone = heavy;
-                    steps.push(Use { node, round, stage, pass: plan.passes.len() - 1 });
-                    if let Some(pass) = plan.passes.last_mut() {
+                    steps.push(Use { node: node as u32, pass: passes.len() as u32 - 1 });
+                    if let Some(pass) = passes.last_mut() {
                         pass.steps.end = steps.len();
                         if !heavy {
                             widths = (widths.0.min(widest), widths.1.max(widest));
@@ -110,65 +120,66 @@ impl Uses {
                         }
                     }
                 }
-                let passes = first..plan.passes.len();
+                let passes = first..passes.len();
                 plan.stages.push(Stage { units: group.units, panels: group.panels, passes });
             }
             let panels = groups.iter().map(|g| g.panels).sum();
             plan.rounds.push(Round { stages: first..plan.stages.len(), panels });
         }
-        Self { steps }
+        Self { steps, passes }
     }
 
     /// Finds a place for every root array: in a thread's own memory where one stage makes and uses it up.
     fn places(&self, graph: &Graph, kept: impl Iterator<Item = u32>, plan: &mut Plan) -> Result<Vec<Place>> {
-        let mut lives: Vec<Option<(usize, usize)>> = vec![None; graph.arrays.len()];
+        let mut lives: Vec<(u32, u32)> = vec![NEVER; graph.arrays.len()];
         let root = |a: u32| graph.arrays[a as usize].root as usize;
-        for (at, step) in self.steps.iter().enumerate() {
-            let node = &graph.nodes[step.node];
+        for (at, step) in (0..).zip(&self.steps) {
+            let node = &graph.nodes[step.node as usize];
             let read = node.reads().map(|(_, s)| s.array).chain(node.prepared);
             for array in read.chain(node.results.iter().copied()).map(root) {
-                lives[array].get_or_insert((at, at)).1 = at;
+                let (first, last) = &mut lives[array];
+                (*first, *last) = ((*first).min(at), at);
             }
         }
         for array in kept.map(root) {
-            if let Some((_, last)) = &mut lives[array] {
-                *last = usize::MAX;
-            }
+            lives[array].1 = FOREVER;
         }
         let mut places: Vec<Place> = graph.arrays.iter().map(|a| a.leaf.unwrap_or(Place::Arena(0))).collect();
-        let mut arena: Vec<(Span, usize)> = Vec::new();
-        let mut local: Vec<Vec<(Span, usize)>> = plan.stages.iter().map(|_| Vec::new()).collect();
-        for (array, life) in lives.iter().enumerate().filter(|(a, _)| graph.arrays[*a].leaf.is_none()) {
-            let Some((first, last)) = *life else { continue };
-            let (from, bytes) = (&self.steps[first], graph.arrays[array].ty.bytes());
-            let to = self.steps.get(last);
-            if let Some(to) = to.filter(|to| to.stage == from.stage) {
-                let Stage { units, panels, .. } = plan.stages[from.stage];
-                let tile = from.pass == to.pass && units > 1;
-                let held = if tile { plan.passes[from.pass].tile } else { units.div_ceil(panels) };
+        let mut arena: Vec<(Span, u32)> = Vec::new();
+        let mut local: Vec<Vec<(Span, u32)>> = plan.stages.iter().map(|_| Vec::new()).collect();
+        for (array, life) in (0..).zip(lives).filter(|(a, _)| graph.arrays[*a as usize].leaf.is_none()) {
+            let (first, last) = life;
+            let Some(from) = self.steps.get(first as usize) else { continue };
+            let bytes = graph.arrays[array as usize].ty.bytes();
+            let pass = &self.passes[from.pass as usize];
+            let to = self.steps.get(last as usize).map(|to| &self.passes[to.pass as usize]);
+            if let Some(to) = to.filter(|to| to.stage == pass.stage) {
+                let Stage { units, panels, .. } = plan.stages[pass.stage];
+                let tile = std::ptr::eq(pass, to) && units > 1;
+                let held = if tile { pass.tile } else { units.div_ceil(panels) };
                 // What outlives a pass, or a tile, must not share memory with anything in another tile of it.
-                let once = graph.nodes[from.node].repeats(units, &graph.arrays);
+                let once = graph.nodes[from.node as usize].repeats(units, &graph.arrays);
                 let (first, last) = if (tile && !once) || units == 1 {
                     (first, last)
                 } else {
-                    (plan.passes[from.pass].steps.start, plan.passes[to.pass].steps.end - 1)
+                    (pass.steps.start as u32, to.steps.end as u32 - 1)
                 };
-                local[from.stage].push((Span { first, last, bytes: bytes / units * held }, array));
-                places[array] = Place::Local { offset: 0, tile };
+                local[pass.stage].push((Span { first, last, bytes: bytes / units * held }, array));
+                places[array as usize] = Place::Local { offset: 0, tile };
             } else {
-                let last = to.map_or(usize::MAX, |to| to.round);
-                arena.push((Span { first: from.round, last, bytes }, array));
+                let last = to.map_or(FOREVER, |to| to.round as u32);
+                arena.push((Span { first: pass.round as u32, last, bytes }, array));
             }
         }
-        arena.sort_by_key(|(span, _)| span.first);
+        arena.sort_unstable_by_key(|(span, array)| (span.first, *array));
         let (offsets, total) = arrange(&arena)?;
-        offsets.into_iter().for_each(|(array, offset)| places[array] = Place::Arena(offset));
+        offsets.into_iter().for_each(|(array, offset)| places[array as usize] = Place::Arena(offset));
         plan.arena = total;
         for spans in &mut local {
-            spans.sort_by_key(|(span, _)| span.first);
+            spans.sort_unstable_by_key(|(span, array)| (span.first, *array));
             let (offsets, total) = arrange(spans)?;
             for (array, at) in offsets {
-                if let Place::Local { offset, .. } = &mut places[array] {
+                if let Place::Local { offset, .. } = &mut places[array as usize] {
                     *offset = at;
                 }
             }
@@ -177,77 +188,111 @@ impl Uses {
         Ok(places)
     }
 
-    /// Resolves the nodes into steps.
-    fn steps(self, graph: Graph, commits: &[(usize, u32)], plan: &mut Plan, functions: &mut Functions) {
-        plan.constants = graph.constants;
-        let mut kept = vec![false; graph.arrays.len()];
-        let root = |a: u32| graph.arrays[a as usize].root as usize;
-        graph.outputs.iter().chain(commits.iter().map(|(_, a)| a)).for_each(|&a| kept[root(a)] = true);
-        let mut nodes: Vec<Option<Node>> = graph.nodes.into_iter().map(Some).collect();
-        for step in &self.steps {
-            let Some(node) = nodes[step.node].take() else { continue };
-            let &Stage { units, panels, .. } = &plan.stages[step.stage];
-            let tile = plan.passes[step.pass].tile;
-            let view = |array: u32, cut: bool| {
-                let elements = graph.arrays[array as usize].ty.shape.elements();
-                View { slot: array, unit: (cut && units > 1).then(|| elements / units) }
-            };
-            let operands = (0..node.operands.len())
-                .map(|o| view(node.operands[o].array, node.cuts(o, units, &graph.arrays)));
-            let operands: smallvec::SmallVec<[View; 3]> = operands.collect();
-            for v in &operands {
-                let Slot { place, len: all, .. } = plan.slots[v.slot as usize];
-                if let Place::Fill(constant) = place
-                    && let Constant::Fill { len, .. } = &mut plan.constants[constant]
-                {
-                    *len = (*len).max(v.unit.map_or(all, |unit| unit * tile));
+    /// Resolves the nodes into steps; those that can be said in brief into lines, where the first thread runs them alone
+    /// and array by array.
+    fn steps(&self, graph: Graph, commits: &[(usize, u32)], plan: &mut Plan, functions: &mut Functions) {
+        let Graph { arrays, nodes, constants, outputs, .. } = graph;
+        plan.constants = constants;
+        let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
+        let mut kept = vec![false; arrays.len()];
+        outputs.iter().chain(commits.iter().map(|(_, a)| a)).for_each(|&a| kept[root(&arrays, a)] = true);
+        // What is added where an array lies comes after what made it: the last step makes its NaNs canonical.
+        let mut last = vec![false; self.steps.len()];
+        for (last, step) in last.iter_mut().zip(&self.steps).rev() {
+            for &result in nodes[step.node as usize].iter().flat_map(|node| &node.results) {
+                *last |= std::mem::take(&mut kept[root(&arrays, result)]);
+            }
+        }
+        let alone =
+            plan.rounds.iter().flat_map(|r| r.stages.clone().map(|_| r.panels == 1)).collect::<Vec<_>>();
+        for (stage, alone) in (0..plan.stages.len()).zip(alone) {
+            let Stage { units, panels, passes } = &plan.stages[stage];
+            let (shape, first, alone) = ((*units, *panels), plan.passes.len(), *units == 1 && alone);
+            for cut in &self.passes[passes.clone()] {
+                let begin = plan.passes.len();
+                for at in cut.steps.clone() {
+                    let Some(node) = nodes[self.steps[at].node as usize].take() else { continue };
+                    let step = step(node, &arrays, (shape, cut.tile), last[at], plan, functions);
+                    match if alone { brief(&step, plan, functions) } else { None } {
+                        Some(line) => plan.line(begin, cut.tile, line),
+                        None => plan.step(begin, cut.tile, step),
+                    }
                 }
             }
-            let strided = node.operands.iter().any(|s| s.strides.is_some());
-            let repeats = node.repeats(units, &graph.arrays);
-            let (scratch, part) = match &node.action {
-                Action::Fold(op, ty) => {
-                    let scratch = folds::memory(op, &node.operands, &graph.arrays, (units, panels, tile));
-                    (scratch, Some(ty.shape.elements()))
-                }
-                _ => (node.scratch, None),
-            };
-            plan.scratch = plan.scratch.max(scratch);
-            let place = |array: u32| plan.slots[array as usize].place;
-            let action = match (node.action, node.results.as_slice()) {
-                // A next value that is computed where the old one lies.
-                (Action::Compute(Op::Elementwise(f)), &[out])
-                    if node.operands.iter().any(|s| place(s.array) == place(out)) =>
-                {
-                    let function = functions.of(&f, graph.arrays[out as usize].ty.dtype, plan.level);
-                    function.map_or_else(
-                        || Action::Compute(Op::Elementwise(f.clone())),
-                        |at| Action::InPlace(Op::Elementwise(f.clone()), at),
-                    )
-                }
-                (action, _) => action,
-            };
-            plan.steps.push(Step {
-                row: node.row,
-                operands,
-                strides: strided.then(|| node.operands.iter().map(|s| s.strides).collect()),
-                results: match part {
-                    // A part for each panel.
-                    Some(_) => node.results.iter().map(|&slot| View { slot, unit: part }).collect(),
-                    None => node.results.iter().map(|&r| view(r, true)).collect(),
-                },
-                prepared: node.prepared,
-                blocks: node.blocks / units,
-                scratch,
-                beta: node.beta,
-                alpha: node.alpha,
-                onto: node.onto,
-                canonical: node.results.iter().any(|&r| kept[graph.arrays[r as usize].root as usize])
-                    || node.results.iter().any(|&r| matches!(place(r), Place::State(_))),
-                once: repeats
-                    && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),
-                action,
-            });
+            plan.stages[stage].passes = first..plan.passes.len();
         }
+    }
+}
+
+fn root(arrays: &[Array], array: u32) -> usize {
+    arrays[array as usize].root as usize
+}
+
+/// The step of a node in a stage of so many units and panels, and a pass with tiles of so many units.
+fn step(
+    node: Node,
+    arrays: &[Array],
+    ((units, panels), tile): ((usize, usize), usize),
+    last: bool,
+    plan: &mut Plan,
+    functions: &mut Functions,
+) -> Step {
+    let view = |array: u32, cut: bool| {
+        let elements = arrays[array as usize].ty.shape.elements();
+        View { slot: array, unit: NonZeroUsize::new(elements / units).filter(|_| cut && units > 1) }
+    };
+    let operands =
+        (0..node.operands.len()).map(|o| view(node.operands[o].array, node.cuts(o, units, arrays)));
+    let operands: smallvec::SmallVec<[View; 3]> = operands.collect();
+    for v in &operands {
+        let Slot { place, len: all, .. } = &plan.slots[v.slot as usize];
+        if let Place::Fill(constant) = *place
+            && let Constant::Fill { len, .. } = &mut plan.constants[constant]
+        {
+            *len = (*len).max(v.unit.map_or(*all, |unit| unit.get() * tile));
+        }
+    }
+    let strided = node.operands.iter().any(|s| s.strides.is_some());
+    let repeats = node.repeats(units, arrays);
+    let (scratch, part) = match &node.action {
+        Action::Fold(op, ty) => {
+            let scratch = folds::memory(op, &node.operands, arrays, (units, panels, tile));
+            (scratch, Some(NonZeroUsize::new(ty.shape.elements())))
+        }
+        _ => (node.scratch, None),
+    };
+    plan.scratch = plan.scratch.max(scratch);
+    let place = |array: u32| plan.slots[array as usize].place;
+    let action = match (node.action, node.results.as_slice()) {
+        // A next value that is computed where the old one lies.
+        (Action::Compute(Op::Elementwise(f)), &[out])
+            if node.operands.iter().any(|s| place(s.array) == place(out)) =>
+        {
+            let function = functions.of(&f, arrays[out as usize].ty.dtype, plan.level);
+            function.map_or_else(
+                || Action::Compute(Op::Elementwise(f.clone())),
+                |at| Action::InPlace(Op::Elementwise(f.clone()), at),
+            )
+        }
+        (action, _) => action,
+    };
+    Step {
+        row: node.row,
+        operands,
+        strides: strided.then(|| node.operands.iter().map(|s| s.strides.clone()).collect()),
+        results: match part {
+            // A part for each panel.
+            Some(unit) => node.results.iter().map(|&slot| View { slot, unit }).collect(),
+            None => node.results.iter().map(|&r| view(r, true)).collect(),
+        },
+        prepared: node.prepared,
+        blocks: node.blocks / units,
+        scratch,
+        beta: node.beta,
+        alpha: node.alpha,
+        onto: node.onto,
+        canonical: last || node.results.iter().any(|&r| matches!(place(r), Place::State(_))),
+        once: repeats && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),
+        action,
     }
 }

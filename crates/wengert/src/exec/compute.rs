@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use super::arena::Block;
 use super::folds::slab;
-use super::plan::{Action, Function, Line, Place, Plan, Slot, Stage, Step, View};
+use super::plan::{Action, Body, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
@@ -24,7 +24,7 @@ pub(super) struct Memory<'a> {
     /// The block of the first state, and of the first constant.
     pub(super) states: usize,
     pub(super) constants: usize,
-    /// Where the time of each step is counted, if it is.
+    /// Where the time of each step, and behind them of each line, is counted, if it is.
     pub(super) clock: Option<&'a [Spent]>,
 }
 
@@ -33,6 +33,13 @@ pub(super) struct Memory<'a> {
 pub(crate) struct Spent {
     pub(super) nanoseconds: AtomicU64,
     pub(super) calls: AtomicU64,
+}
+
+impl Spent {
+    fn add(&self, since: Instant) {
+        self.nanoseconds.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
+        self.calls.fetch_add(1, Relaxed);
+    }
 }
 
 /// The part of a stage that one thread computes at a time.
@@ -49,56 +56,58 @@ const INLINE: usize = 4;
 
 impl Memory<'_> {
     /// Runs all rounds. The error comes with the row that failed.
-    pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (usize, ErrorKind)> {
+    pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
         for round in &self.plan.rounds {
             let stages = &self.plan.stages[round.stages.clone()];
             if let ([stage], 1) = (stages, round.panels) {
-                self.panel(stage, 0, 0).map_err(|(step, kind)| (self.plan.steps[step].row as usize, kind))?;
+                self.panel(stage, 0, 0)?;
                 continue;
             }
-            // Of several failures that of the first step counts, and of its first panel, whichever came first
-            // in time.
-            let first: Mutex<Option<(usize, usize, ErrorKind)>> = Mutex::new(None);
+            // Of several failures that of the first row counts, and of its first panel, whichever came first in time.
+            let first: Mutex<Option<(u32, usize, ErrorKind)>> = Mutex::new(None);
             pool.run(round.panels, &|index, thread| {
                 let (mut stage, mut panel) = (0, index);
                 while panel >= stages[stage].panels {
                     panel -= stages[stage].panels;
                     stage += 1;
                 }
-                if let Err((step, kind)) = self.panel(&stages[stage], panel, thread) {
+                if let Err((row, kind)) = self.panel(&stages[stage], panel, thread) {
                     let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                    if first.as_ref().is_none_or(|(s, p, _)| (step, index) < (*s, *p)) {
-                        *first = Some((step, index, kind));
+                    if first.as_ref().is_none_or(|(r, p, _)| (row, index) < (*r, *p)) {
+                        *first = Some((row, index, kind));
                     }
                 }
             });
-            if let Some((step, _, kind)) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
-                return Err((self.plan.steps[step].row as usize, kind));
+            if let Some((row, _, kind)) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                return Err((row, kind));
             }
         }
         Ok(())
     }
 
-    /// Computes one panel of a stage, tile by tile. The error comes with the step that failed.
-    fn panel(&self, stage: &Stage, panel: usize, thread: usize) -> Result<(), (usize, ErrorKind)> {
+    /// Computes one panel of a stage, tile by tile. The error comes with the row that failed.
+    fn panel(&self, stage: &Stage, panel: usize, thread: usize) -> Result<(), (u32, ErrorKind)> {
         let bound = |p: usize| p * stage.units / stage.panels;
         let (start, end) = (bound(panel), bound(panel + 1));
         for pass in &self.plan.passes[stage.passes.clone()] {
-            if let (Some(lines), None) = (&pass.lines, self.clock) {
-                self.lines(&self.plan.lines[lines.clone()]).map_err(|kind| (pass.steps.start, kind))?;
-                continue;
-            }
+            let steps = match &pass.body {
+                Body::Lines(lines) => {
+                    self.lines(lines.clone()).map_err(|kind| (self.plan.lines[lines.start].row, kind))?;
+                    continue;
+                }
+                Body::Steps(steps) => steps,
+            };
             let mut at = start;
             while at < end {
                 let units = at..(at + pass.tile).min(end);
                 at = units.end;
                 let tile = Tile { units, index: panel, panel: start, thread };
-                for (step, index) in self.plan.steps[pass.steps.clone()].iter().zip(pass.steps.clone()) {
+                for (step, index) in self.plan.steps[steps.clone()].iter().zip(steps.clone()) {
                     if step.once && tile.units.start > start {
                         continue;
                     }
                     let clock = self.clock.map(|_| Instant::now());
-                    self.step(step, &tile).map_err(|kind| (index, kind))?;
+                    self.step(step, &tile).map_err(|kind| (step.row, kind))?;
                     if step.canonical {
                         // While it is in the cache.
                         for view in &step.results {
@@ -107,8 +116,7 @@ impl Memory<'_> {
                         }
                     }
                     if let (Some(clock), Some(spent)) = (clock, self.clock.and_then(|c| c.get(index))) {
-                        spent.nanoseconds.fetch_add(clock.elapsed().as_nanos() as u64, Relaxed);
-                        spent.calls.fetch_add(1, Relaxed);
+                        spent.add(clock);
                     }
                 }
             }
@@ -117,7 +125,19 @@ impl Memory<'_> {
     }
 
     /// Applies functions to small arrays.
-    fn lines(&self, lines: &[Line]) -> Result<(), ErrorKind> {
+    fn lines(&self, lines: Range<usize>) -> Result<(), ErrorKind> {
+        let Some(clock) = self.clock else { return self.apply(&self.plan.lines[lines]) };
+        for at in lines {
+            let start = Instant::now();
+            self.apply(&self.plan.lines[at..at + 1])?;
+            if let Some(spent) = clock.get(self.plan.steps.len() + at) {
+                spent.add(start);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, lines: &[Line]) -> Result<(), ErrorKind> {
         let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
         let memory = self.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
         for line in lines {
@@ -141,7 +161,7 @@ impl Memory<'_> {
     fn locate(&self, view: View, tile: &Tile) -> (Block, usize, usize) {
         let Slot { place, ty, len } = &self.plan.slots[view.slot as usize];
         let (start, len, unit) = match view.unit {
-            Some(unit) => (tile.units.start * unit, tile.units.len() * unit, unit),
+            Some(unit) => (tile.units.start * unit.get(), tile.units.len() * unit.get(), unit.get()),
             None => (0, *len, 0),
         };
         let bytes = ty.dtype.bytes();
@@ -215,8 +235,8 @@ impl Memory<'_> {
     }
 
     /// Applies a function whose result lies where one of its operands does; `None` where not all of them fit.
-    fn in_place(&self, Function { applied, double, .. }: &Function, step: &Step, tile: &Tile) -> Option<()> {
-        let bytes = if *double { 8 } else { 4 };
+    fn in_place(&self, function: &Function, step: &Step, tile: &Tile) -> Option<()> {
+        let (Function { applied, double, .. }, bytes) = (function, function.bytes());
         let (block, offset, len) = self.locate(*step.results.first()?, tile);
         let out = block.pointer(offset, len, bytes)?;
         let mut x = [out; 3];
@@ -244,13 +264,13 @@ impl Memory<'_> {
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &step.action {
             Action::Prepare(_, operand) => o == *operand,
-            _ => step.onto != Some(o),
+            _ => step.onto.map(usize::from) != Some(o),
         };
         let operand = |(o, view): (usize, &View)| Operand {
             ty: &self.plan.slots[view.slot as usize].ty,
             // SAFETY: see above.
             data: if there(o) { unsafe { self.read(*view, tile) } } else { Slice::U8(&[]) },
-            strides: step.strides.as_ref().and_then(|s| s[o].as_ref()),
+            strides: step.strides.as_ref().and_then(|s| s[o].as_deref()),
         };
         let operands: SmallVec<[Operand<'_>; INLINE]> = match step.action {
             // Its result lies where one of them does.

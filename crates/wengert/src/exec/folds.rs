@@ -4,6 +4,8 @@
 //! complete, in memory. But what it gives for a slab can be computed where the slab is made, and the parts
 //! added up: in the order of the panels, which depends on shapes alone. The bits are not those of the row.
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use super::nodes::{Array, Graph, Source};
@@ -55,7 +57,7 @@ pub(super) fn make_room(graph: &mut Graph, rounds: &Rounds) -> Result<()> {
                 (&graph.nodes[n].action, graph.nodes[n].results.as_slice())
             {
                 let shape = Shape::new(&[group.panels, ty.shape.elements()])?;
-                graph.arrays[*parts as usize].ty = TensorType::new(ty.dtype, shape);
+                graph.arrays[*parts as usize].ty = Arc::new(TensorType::new(ty.dtype, shape));
             }
         }
     }
@@ -77,8 +79,8 @@ pub(super) fn memory(
     let bytes = |size: usize| {
         let types: SmallVec<[TensorType; 3]> = operands
             .iter()
-            .map(|s| arrays[s.array as usize].ty)
-            .map(|ty| slab(&ty, ty.shape[0] / units * size))
+            .map(|s| &arrays[s.array as usize].ty)
+            .map(|ty| slab(ty, ty.shape[0] / units * size))
             .collect();
         memory_of(kernel, &types)
     };

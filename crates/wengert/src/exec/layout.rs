@@ -9,8 +9,8 @@ use crate::error::ErrorKind;
 /// An array that is needed from one moment to another, both included.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
-    pub(super) first: usize,
-    pub(super) last: usize,
+    pub(super) first: u32,
+    pub(super) last: u32,
     pub(super) bytes: usize,
 }
 
@@ -18,7 +18,7 @@ pub(super) struct Span {
 /// returns their offsets, each with what came with it, and the bytes in all.
 pub(super) fn arrange<T: Copy>(spans: &[(Span, T)]) -> Result<(Vec<(T, usize)>, usize), ErrorKind> {
     let mut memory = Gaps::default();
-    let mut ends: BinaryHeap<Reverse<(usize, usize, usize)>> = BinaryHeap::new();
+    let mut ends: BinaryHeap<Reverse<(u32, usize, usize)>> = BinaryHeap::new();
     let mut offsets = Vec::with_capacity(spans.len());
     for (span, name) in spans {
         while let Some(&Reverse((last, offset, bytes))) = ends.peek() {
@@ -102,8 +102,8 @@ mod tests {
         };
         let mut spans: Vec<Span> = (0..400)
             .map(|_| {
-                let first = draw(100) as usize;
-                Span { first, last: first + draw(10) as usize, bytes: draw(3000) as usize }
+                let first = draw(100) as u32;
+                Span { first, last: first + draw(10) as u32, bytes: draw(3000) as usize }
             })
             .collect();
         spans.sort_by_key(|s| s.first);

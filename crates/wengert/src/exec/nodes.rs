@@ -1,6 +1,7 @@
 //! From a tape to what has to be done: arrays, and nodes that make them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -8,15 +9,14 @@ use super::folds;
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
-use crate::ir::{
-    Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, ValueMap, blocks_of, prepared_of,
-};
+use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, blocks_of, prepared_of};
 use crate::shape::TensorType;
 
 /// An array, or another name and shape of one.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Array {
-    pub(super) ty: TensorType,
+    /// Shared by all arrays of the type: a plan of a million scalars holds it once.
+    pub(super) ty: Arc<TensorType>,
     /// The array whose memory this is: itself, unless the row only gives another shape.
     pub(super) root: u32,
     /// The place of arrays that no node makes.
@@ -26,10 +26,10 @@ pub(super) struct Array {
 }
 
 /// An operand of a node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Source {
     pub(super) array: u32,
-    pub(super) strides: Option<Strides>,
+    pub(super) strides: Option<Box<Strides>>,
     /// Whether each block of the node reads only the part in its own place.
     pub(super) cut: bool,
 }
@@ -38,7 +38,7 @@ pub(super) struct Source {
 pub(super) struct Node {
     pub(super) action: Action,
     pub(super) row: u32,
-    pub(super) operands: SmallVec<[Source; 3]>,
+    pub(super) operands: SmallVec<[Source; 2]>,
     pub(super) results: SmallVec<[u32; 1]>,
     /// The layout that another node made for this one.
     pub(super) prepared: Option<u32>,
@@ -51,12 +51,12 @@ pub(super) struct Node {
     /// By what the results are multiplied before that.
     pub(super) alpha: f64,
     /// The operand that lies where the first result does, and comes without elements.
-    pub(super) onto: Option<usize>,
+    pub(super) onto: Option<u8>,
 }
 
 impl Node {
     /// A copy of an array of this type.
-    pub(super) fn copy(row: u32, from: u32, to: u32, ty: TensorType) -> Self {
+    pub(super) fn copy(row: u32, from: u32, to: u32, ty: &TensorType) -> Self {
         Self {
             action: Action::Copy,
             row,
@@ -90,8 +90,8 @@ impl Node {
         else {
             return false;
         };
-        let (from, to) = (arrays[from.array as usize].ty, arrays[*to as usize].ty.shape);
-        let Some(IndexMap::Strided { strides, .. }) = op.index_map(&from) else { return false };
+        let (from, to) = (&arrays[from.array as usize].ty, arrays[*to as usize].ty.shape);
+        let Some(IndexMap::Strided { strides, .. }) = op.index_map(from) else { return false };
         // The first axes, as many as make up the units.
         let mut left = units;
         for (&size, stride) in to.iter().zip(strides) {
@@ -122,14 +122,15 @@ pub(super) struct Graph {
 impl Graph {
     /// A node that copies an array, on behalf of another node, and the copy.
     pub(super) fn copy(&mut self, array: u32, of: usize) -> (usize, u32) {
-        let (ty, node, copy) = (self.arrays[array as usize].ty, self.nodes.len(), self.arrays.len() as u32);
+        let (node, copy) = (self.nodes.len(), self.arrays.len() as u32);
+        let ty = self.arrays[array as usize].ty.clone();
+        self.nodes.push(Node::copy(self.nodes[of].row, array, copy, &ty));
         self.arrays.push(Array { ty, root: copy, leaf: None, maker: Some(node as u32) });
-        self.nodes.push(Node::copy(self.nodes[of].row, array, copy, ty));
         (node, copy)
     }
 
     /// An array that lies in a state.
-    pub(super) fn state(&mut self, ty: TensorType, state: usize) -> u32 {
+    pub(super) fn state(&mut self, ty: Arc<TensorType>, state: usize) -> u32 {
         let root = self.arrays.len() as u32;
         self.arrays.push(Array { ty, root, leaf: Some(Place::State(state)), maker: None });
         root
@@ -140,13 +141,14 @@ impl Graph {
             tape,
             rounding,
             first: vec![NONE; tape.rows().len()],
-            uses: ValueMap::default(),
+            uses: Vec::new(),
+            types: Shared::default(),
             fills: HashMap::new(),
             filled: HashMap::new(),
             states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
             graph: Self {
-                arrays: Vec::new(),
-                nodes: Vec::new(),
+                arrays: Vec::with_capacity(tape.rows().len()),
+                nodes: Vec::with_capacity(tape.rows().len()),
                 constants: Vec::new(),
                 outputs: Vec::new(),
                 updates: Vec::new(),
@@ -244,18 +246,35 @@ fn live(tape: &Tape, views: &Views) -> Vec<bool> {
     live
 }
 
-/// How often live rows read each value, and how often it is kept.
-fn uses(tape: &Tape, views: &Views, live: &[bool]) -> ValueMap<u32> {
-    let mut uses = ValueMap::default();
+/// How often live rows read the results of each, and how often they are kept.
+fn uses(tape: &Tape, views: &Views, live: &[bool]) -> Vec<u32> {
+    let mut uses = vec![0; tape.rows().len()];
     let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
-    kept.for_each(|v| *uses.entry(*v).or_default() += 1);
+    kept.for_each(|v| uses[v.row as usize] += 1);
     for (i, row) in tape.rows().iter().enumerate().filter(|(i, _)| live[*i]) {
         for (o, operand) in row.operands.iter().enumerate() {
             let source = views.get(&(i as u32, o as u32)).map_or(operand, |(v, _)| v);
-            *uses.entry(*source).or_default() += 1;
+            uses[source.row as usize] += 1;
         }
     }
     uses
+}
+
+/// Types of arrays, each once: neighbours mostly have the same.
+#[derive(Default)]
+struct Shared {
+    known: HashMap<TensorType, Arc<TensorType>>,
+    last: Option<Arc<TensorType>>,
+}
+
+impl Shared {
+    fn of(&mut self, ty: TensorType) -> Arc<TensorType> {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == ty) {
+            return last.clone();
+        }
+        let shared = self.known.entry(ty).or_insert_with(|| Arc::new(ty)).clone();
+        self.last.insert(shared).clone()
+    }
 }
 
 struct Builder<'a> {
@@ -264,8 +283,9 @@ struct Builder<'a> {
     rounding: bool,
     /// The array of each row's first result; those of the others follow it.
     first: Vec<u32>,
-    /// How often each value is read or kept.
-    uses: ValueMap<u32>,
+    /// How often the results of each row are read or kept.
+    uses: Vec<u32>,
+    types: Shared,
     /// The constant of each number and element type.
     fills: HashMap<(u64, DType), usize>,
     /// The array of each number and type.
@@ -281,6 +301,7 @@ impl Builder<'_> {
         if id == NONE {
             return Err(ErrorKind::Memory { bytes: usize::MAX }.into());
         }
+        let ty = self.types.of(ty);
         self.graph.arrays.push(Array { ty, root: id, leaf, maker });
         Ok(id)
     }
@@ -291,8 +312,9 @@ impl Builder<'_> {
 
     /// Another type for the memory of a value.
     fn alias(&mut self, value: &Value, ty: Option<TensorType>) -> u32 {
-        let old = self.graph.arrays[self.of(value) as usize];
-        self.graph.arrays.push(Array { ty: ty.unwrap_or(old.ty), ..old });
+        let old = self.graph.arrays[self.of(value) as usize].clone();
+        let ty = ty.map_or(old.ty, |ty| self.types.of(ty));
+        self.graph.arrays.push(Array { ty, ..old });
         self.graph.arrays.len() as u32 - 1
     }
 
@@ -315,7 +337,7 @@ impl Builder<'_> {
             operands.push(match views.get(&(index as u32, o as u32)) {
                 Some((from, strides)) => {
                     let array = self.alias(from, self.tape.ty(*value));
-                    Source { array, strides: Some(*strides), cut: false }
+                    Source { array, strides: Some(Box::new(*strides)), cut: false }
                 }
                 None => Source { array: self.of(value), strides: None, cut: false },
             });
@@ -324,7 +346,7 @@ impl Builder<'_> {
     }
 
     /// The node of a row, and of the layout that it wants.
-    fn node(&mut self, index: usize, mut operands: SmallVec<[Source; 3]>) -> Result<()> {
+    fn node(&mut self, index: usize, mut operands: SmallVec<[Source; 2]>) -> Result<()> {
         let row = &self.tape.rows()[index];
         let blame = |kind| self.tape.blame(row, kind);
         // The types as the row sees them, whatever way the operands are read.
@@ -378,7 +400,7 @@ impl Builder<'_> {
         let onto = kernel
             .and_then(Kernel::onto)
             .filter(|&o| blocks <= 1 || operands.get(o).is_some_and(|s| s.cut))
-            .and_then(|o| Some((o, self.given_up(row.operands.get(o)?, *row.results.first()?)?)));
+            .and_then(|o| Some((o, self.given_up(row.operands.get(o)?, row.results.first()?)?)));
         let mut results = SmallVec::new();
         self.first[index] = self.graph.arrays.len() as u32;
         for &ty in row.results.iter() {
@@ -406,22 +428,22 @@ impl Builder<'_> {
             infallible,
             beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
-            onto: onto.map(|(o, _)| o),
+            onto: onto.and_then(|(o, _)| u8::try_from(o).ok()),
         });
         Ok(())
     }
 
     /// The array of a value of this type that one row reads and nothing keeps, made for it alone: that row's result
     /// may lie there. Not one whose parts are alike, which is made once for all of them.
-    fn given_up(&self, value: &Value, ty: TensorType) -> Option<u32> {
+    fn given_up(&self, value: &Value, ty: &TensorType) -> Option<u32> {
         let id = self.of(value);
         let array = &self.graph.arrays[id as usize];
         let Node { action, operands, results, .. } = &self.graph.nodes[array.maker? as usize];
-        let from = operands.first().map(|s| self.graph.arrays[s.array as usize].ty);
+        let from = operands.first().map(|s| &self.graph.arrays[s.array as usize].ty);
         let repeats = matches!((action, from), (Action::Compute(Op::Linear(op)), Some(from))
-            if matches!(op.index_map(&from), Some(IndexMap::Strided { .. })));
+            if matches!(op.index_map(from), Some(IndexMap::Strided { .. })));
         // Another name of an array is none of the results of the node that made it.
-        let alone = results.contains(&id) && self.uses.get(value) == Some(&1) && array.ty == ty;
+        let alone = results.contains(&id) && self.uses[value.row as usize] == 1 && *array.ty == *ty;
         (alone && !repeats).then_some(array.root)
     }
 
@@ -429,7 +451,7 @@ impl Builder<'_> {
     fn fold(
         &mut self,
         index: usize,
-        mut operands: SmallVec<[Source; 3]>,
+        mut operands: SmallVec<[Source; 2]>,
         slabs: usize,
         work: usize,
     ) -> Result<()> {
@@ -439,15 +461,15 @@ impl Builder<'_> {
         // How many parts there are is known when panels are.
         let parts = self.array(ty, None, Some(maker))?;
         self.first[index] = self.array(ty, None, Some(maker + 1))?;
-        let action = Action::Fold(row.op.clone(), ty);
+        let action = Action::Fold(row.op.clone(), self.types.of(ty));
         self.graph.nodes.push(Node {
             action,
             operands,
             blocks: slabs,
             work,
-            ..Node::copy(index as u32, parts, parts, ty)
+            ..Node::copy(index as u32, parts, parts, &ty)
         });
-        let sum = Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], ty) };
+        let sum = Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], &ty) };
         self.graph.nodes.push(sum);
         if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
             operands[0].cut = false;
@@ -486,13 +508,13 @@ impl Builder<'_> {
     /// The array of a value that outlives the steps: a copy where it is a leaf.
     fn kept(&mut self, value: &Value) -> Result<u32> {
         let array = self.of(value);
-        let Array { ty, leaf, .. } = self.graph.arrays[array as usize];
+        let Array { ty, leaf, .. } = &self.graph.arrays[array as usize];
         if leaf.is_none() {
             return Ok(array);
         }
-        let maker = Some(self.graph.nodes.len() as u32);
+        let (ty, maker) = (**ty, Some(self.graph.nodes.len() as u32));
         let copy = self.array(ty, None, maker)?;
-        self.graph.nodes.push(Node::copy(value.row, array, copy, ty));
+        self.graph.nodes.push(Node::copy(value.row, array, copy, &ty));
         Ok(copy)
     }
 }

@@ -1,6 +1,7 @@
 //! A plan: what to compute when, and where everything lies.
 
 use std::borrow::Cow;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -33,17 +34,17 @@ pub(super) enum Place {
 }
 
 /// An array: where it is and what it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) place: Place,
-    pub(super) ty: TensorType,
+    pub(super) ty: Arc<TensorType>,
     /// Elements in memory: others than the type's where an operand is read through another row.
     pub(super) len: usize,
 }
 
 impl Slot {
     pub(super) fn new(place: Place, ty: TensorType) -> Self {
-        Self { place, ty, len: ty.shape.elements() }
+        Self { place, ty: Arc::new(ty), len: ty.shape.elements() }
     }
 }
 
@@ -51,8 +52,8 @@ impl Slot {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     pub(super) slot: u32,
-    /// Elements for each unit of the stage; `None` for the whole array.
-    pub(super) unit: Option<usize>,
+    /// Elements for each unit of the stage; `None` for the whole array, or where there are none.
+    pub(super) unit: Option<NonZeroUsize>,
 }
 
 /// What a step does.
@@ -67,7 +68,7 @@ pub(super) enum Action {
     /// Compares a predicate with the recorded outcome.
     Guard { recorded: bool },
     /// Computes a row on slabs of its operands: each panel adds up its own part of the result, of this type.
-    Fold(Op, TensorType),
+    Fold(Op, Arc<TensorType>),
     /// Adds up the parts of a fold.
     Join,
     /// Copies elements.
@@ -95,7 +96,7 @@ pub(super) struct Step {
     pub(super) row: u32,
     pub(super) operands: SmallVec<[View; 3]>,
     /// Of operands that are read where they lie, transposed say.
-    pub(super) strides: Option<Box<[Option<Strides>]>>,
+    pub(super) strides: Option<Box<[Option<Box<Strides>>]>>,
     pub(super) results: SmallVec<[View; 1]>,
     pub(super) prepared: Option<u32>,
     /// By what the numbers in the results' place are multiplied before the results are added to them.
@@ -103,7 +104,7 @@ pub(super) struct Step {
     /// By what the results are multiplied before that.
     pub(super) alpha: f64,
     /// The operand that lies where the first result does: asked of the kernel when planned, and never again.
-    pub(super) onto: Option<usize>,
+    pub(super) onto: Option<u8>,
     /// Whether every tile of a panel has the same result, so that the first one's is made for all.
     pub(super) once: bool,
     /// Whether NaNs of the results are made canonical: those of outputs and states.
@@ -115,17 +116,24 @@ pub(super) struct Step {
 
 /// Steps that one thread runs tile by tile: what one makes, the next finds in its cache.
 pub(super) struct Pass {
-    pub(super) steps: Range<usize>,
+    pub(super) body: Body,
     /// Units of a tile.
     pub(super) tile: usize,
-    /// The same steps in brief, where all of them are elementwise functions of small arrays.
-    pub(super) lines: Option<Range<usize>>,
+}
+
+/// What a pass runs.
+pub(super) enum Body {
+    Steps(Range<usize>),
+    /// Steps in brief, where all of them are elementwise functions of small arrays.
+    Lines(Range<usize>),
 }
 
 /// An elementwise step on arrays that lie in the arena, or in the memory of the first thread, in few bytes:
 /// a program of small arrays is as fast as its steps can be read.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
+    /// The row of the tape.
+    pub(super) row: u32,
     /// Position among the plan's functions.
     pub(super) function: u32,
     /// Elements.
@@ -133,6 +141,19 @@ pub(super) struct Line {
     /// Where the result and the operands lie, in units of eight bytes.
     pub(super) out: u32,
     pub(super) x: [u32; 3],
+}
+
+impl Line {
+    pub(super) fn bytes<'a>(&self, plan: &'a Plan) -> (usize, &'a Function) {
+        let function = &plan.functions[self.function as usize];
+        (self.len as usize * function.bytes(), function)
+    }
+}
+
+/// A step or a line of a plan, and its position among those.
+pub(super) enum Said<'a> {
+    Step(usize, &'a Step),
+    Line(usize, &'a Line),
 }
 
 /// What places of lines are counted in: everything in the arena is aligned to it.
@@ -144,7 +165,14 @@ pub(super) struct Function {
     /// Of f64; otherwise of f32.
     pub(super) double: bool,
     /// What the function belongs to.
-    pub(super) _op: Arc<dyn ElementwiseOp>,
+    pub(super) op: Arc<dyn ElementwiseOp>,
+}
+
+impl Function {
+    /// Bytes of one element.
+    pub(super) fn bytes(&self) -> usize {
+        if self.double { 8 } else { 4 }
+    }
 }
 
 /// Passes over the same units: equal slabs of all arrays that they read and write in part.
@@ -219,6 +247,43 @@ impl Plan {
             local: 0,
             scratch: 0,
         }
+    }
+
+    /// Adds a step to the last pass, if that is one of those from `begin` on and has steps; to a new one otherwise.
+    pub(super) fn step(&mut self, begin: usize, tile: usize, step: Step) {
+        self.steps.push(step);
+        let end = self.steps.len();
+        match self.passes[begin..].last_mut() {
+            Some(Pass { body: Body::Steps(steps), .. }) => steps.end = end,
+            _ => self.passes.push(Pass { body: Body::Steps(end - 1..end), tile }),
+        }
+    }
+
+    /// The same for a line.
+    pub(super) fn line(&mut self, begin: usize, tile: usize, line: Line) {
+        self.lines.push(line);
+        let end = self.lines.len();
+        match self.passes[begin..].last_mut() {
+            Some(Pass { body: Body::Lines(lines), .. }) => lines.end = end,
+            _ => self.passes.push(Pass { body: Body::Lines(end - 1..end), tile }),
+        }
+    }
+
+    /// All steps and lines in the order of the plan.
+    pub(super) fn walk(&self) -> impl Iterator<Item = (&Stage, &Pass, Said<'_>)> {
+        let passes =
+            self.stages.iter().flat_map(|s| self.passes[s.passes.clone()].iter().map(move |p| (s, p)));
+        passes.flat_map(move |(stage, pass)| {
+            let (range, steps) = match &pass.body {
+                Body::Steps(steps) => (steps.clone(), true),
+                Body::Lines(lines) => (lines.clone(), false),
+            };
+            range.map(move |at| {
+                let said =
+                    if steps { Said::Step(at, &self.steps[at]) } else { Said::Line(at, &self.lines[at]) };
+                (stage, pass, said)
+            })
+        })
     }
 
     /// Whether a run writes states.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::compute::Spent;
-use super::plan::{Action, Plan};
+use super::plan::{Action, Function, Plan, Said, View};
 use super::run::{Inputs, Store, Workspace, run};
 use crate::error::{ErrorKind, Result, Site};
 use crate::ir::{Op, States, Tape};
@@ -76,24 +76,34 @@ pub(crate) fn profile(
             ErrorKind::Argument("a program recorded to run once has no steps to profile".into()).into()
         );
     }
-    let clock: Vec<Spent> = plan.steps.iter().map(|_| Spent::default()).collect();
+    let clock: Vec<Spent> = (0..plan.steps.len() + plan.lines.len()).map(|_| Spent::default()).collect();
     run(plan, tape, workspace, Store::Exclusive(states), inputs, Some(&clock))?;
-    let steps = plan.steps.iter().zip(&clock).map(|(step, spent)| {
-        let row = &tape.rows()[step.row as usize];
-        let bytes = |view: &super::plan::View| plan.slots[view.slot as usize].ty.bytes();
+    let steps = plan.walk().map(|(_, _, said)| {
+        let (spent, row, op, bytes, flops) = match said {
+            Said::Step(at, step) => {
+                let bytes = |view: &View| plan.slots[view.slot as usize].ty.bytes();
+                let flops = match &step.action {
+                    Action::Compute(op @ Op::Bilinear(_)) | Action::Fold(op @ Op::Bilinear(_), _) => {
+                        flops(op, tape, step.row as usize)
+                    }
+                    _ => 0,
+                };
+                let bytes = step.operands.iter().chain(&step.results).map(bytes).sum();
+                (&clock[at], step.row, step.action.name().into_owned(), bytes, flops)
+            }
+            Said::Line(at, line) => {
+                let (bytes, Function { op, .. }) = line.bytes(plan);
+                (&clock[plan.steps.len() + at], line.row, op.name().into(), bytes * (op.arity() + 1), 0)
+            }
+        };
         StepProfile {
-            row: step.row as usize,
-            op: step.action.name().into_owned(),
-            site: tape.site(&row.origin),
+            row: row as usize,
+            op,
+            site: tape.site(&tape.rows()[row as usize].origin),
             calls: spent.calls.load(Relaxed),
             time: Duration::from_nanos(spent.nanoseconds.load(Relaxed)),
-            bytes: step.operands.iter().chain(&step.results).map(bytes).sum(),
-            flops: match &step.action {
-                Action::Compute(op @ Op::Bilinear(_)) | Action::Fold(op @ Op::Bilinear(_), _) => {
-                    flops(op, tape, step.row as usize)
-                }
-                _ => 0,
-            },
+            bytes,
+            flops,
         }
     });
     Ok(Profile { steps: steps.collect() })

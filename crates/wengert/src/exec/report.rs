@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::plan::{Place, Plan, Slot, Stage, Step, View};
+use super::plan::{Body, Function, Line, Place, Plan, Said, Slot, Step, View, WORD};
 use super::rows::held;
 use crate::error::Site;
 use crate::ir::Tape;
@@ -74,30 +74,30 @@ impl Plan {
             let bytes = held(by_rows, tape).filter(|(_, bytes)| *bytes > 0);
             rows.extend(bytes.map(|(row, bytes)| of(row, tape.rows()[row].op.name().into(), bytes, false)));
         }
-        self.walk(|stage, tile, step| {
+        for (stage, pass, said) in self.walk() {
+            let step = match said {
+                Said::Step(_, step) => step,
+                Said::Line(_, line) => {
+                    let (bytes, Function { op, .. }) = line.bytes(self);
+                    let by_thread = line.out as usize * WORD >= self.arena;
+                    rows.push(of(line.row as usize, op.name().into(), bytes, by_thread));
+                    continue;
+                }
+            };
             for view in &step.results {
-                let Slot { place, ty, .. } = self.slots[view.slot as usize];
+                let Slot { place, ty, .. } = &self.slots[view.slot as usize];
                 let part = |units: usize| ty.bytes() / stage.units.max(1) * units;
-                let (bytes, by_thread) = match place {
-                    Place::Local { tile: true, .. } => (part(tile), true),
+                let (bytes, by_thread) = match *place {
+                    Place::Local { tile: true, .. } => (part(pass.tile), true),
                     Place::Local { .. } => (part(stage.units.div_ceil(stage.panels)), true),
                     Place::Arena(_) => (ty.bytes(), false),
                     _ => continue,
                 };
                 rows.push(of(step.row as usize, step.action.name().into_owned(), bytes, by_thread));
             }
-        });
+        }
         let by_thread = self.local + self.scratch;
         MemoryReport { rows, shared: self.arena, by_thread, constants: self.constant_bytes() }
-    }
-
-    /// Calls `visit` for each step in order, with its stage and the units of its tiles.
-    fn walk(&self, mut visit: impl FnMut(&Stage, usize, &Step)) {
-        for stage in &self.stages {
-            for pass in &self.passes[stage.passes.clone()] {
-                self.steps[pass.steps.clone()].iter().for_each(|step| visit(stage, pass.tile, step));
-            }
-        }
     }
 }
 
@@ -113,9 +113,9 @@ impl PlanListing {
     }
 
     fn view(&self, f: &mut fmt::Formatter<'_>, view: View) -> fmt::Result {
-        let Slot { place, ty, .. } = self.plan.slots[view.slot as usize];
+        let Slot { place, ty, .. } = &self.plan.slots[view.slot as usize];
         write!(f, "{ty} ")?;
-        match place {
+        match *place {
             Place::Arena(offset) => write!(f, "@{offset}"),
             Place::Local { offset, tile: true } => write!(f, "tile+{offset}"),
             Place::Local { offset, .. } => write!(f, "panel+{offset}"),
@@ -124,6 +124,27 @@ impl PlanListing {
             Place::Constant(c) | Place::Fill(c) => write!(f, "constant {c}"),
         }?;
         f.write_str(if view.unit.is_some() { " in part" } else { "" })
+    }
+
+    fn line(&self, f: &mut fmt::Formatter<'_>, line: &Line) -> fmt::Result {
+        let (_, Function { op, .. }) = line.bytes(&self.plan);
+        let ty = |f: &mut fmt::Formatter<'_>, word: u32| {
+            let at = word as usize * WORD;
+            let ty = self.tape.rows()[line.row as usize].results.first();
+            ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
+            match at.checked_sub(self.plan.arena) {
+                None => write!(f, "@{at}"),
+                Some(offset) => write!(f, "panel+{offset}"),
+            }
+        };
+        write!(f, "      %{} {}(", line.row, op.name())?;
+        for (i, &x) in line.x.iter().take(op.arity()).enumerate() {
+            f.write_str(if i > 0 { ", " } else { "" })?;
+            ty(f, x)?;
+        }
+        f.write_str(") -> ")?;
+        ty(f, line.out)?;
+        writeln!(f)
     }
 
     fn step(&self, f: &mut fmt::Formatter<'_>, step: &Step) -> fmt::Result {
@@ -157,11 +178,11 @@ impl fmt::Display for PlanListing {
         if plan.by_rows.is_some() {
             return writeln!(f, "row by row, {} rows, {} bytes", self.tape.rows().len(), plan.arena);
         }
-        let Plan { steps, rounds, arena, local, scratch, .. } = &**plan;
+        let Plan { steps, lines, rounds, arena, local, scratch, .. } = &**plan;
         writeln!(
             f,
             "{} steps in {} rounds, {arena} bytes and {local} + {scratch} for each thread",
-            steps.len(),
+            steps.len() + lines.len(),
             rounds.len()
         )?;
         for (r, round) in rounds.iter().enumerate() {
@@ -175,10 +196,15 @@ impl fmt::Display for PlanListing {
                     many("panel", panels)
                 )?;
                 for pass in &plan.passes[stage.passes.clone()] {
-                    let lines = if pass.lines.is_some() { ", in brief" } else { "" };
-                    writeln!(f, "    tiles of {}{lines}", pass.tile)?;
-                    for step in &plan.steps[pass.steps.clone()] {
-                        self.step(f, step)?;
+                    match &pass.body {
+                        Body::Steps(steps) => {
+                            writeln!(f, "    tiles of {}", pass.tile)?;
+                            plan.steps[steps.clone()].iter().try_for_each(|step| self.step(f, step))?;
+                        }
+                        Body::Lines(lines) => {
+                            writeln!(f, "    in brief")?;
+                            plan.lines[lines.clone()].iter().try_for_each(|line| self.line(f, line))?;
+                        }
                     }
                 }
             }

@@ -168,9 +168,9 @@ pub(super) fn held<'a>(rows: &'a Rows, tape: &'a Tape) -> impl Iterator<Item = (
 
 impl Memory<'_> {
     /// Runs a trivial plan. The error comes with the row that failed.
-    pub(super) fn rows(&self, rows: &Rows, tape: &Tape) -> Result<(), (usize, ErrorKind)> {
+    pub(super) fn rows(&self, rows: &Rows, tape: &Tape) -> Result<(), (u32, ErrorKind)> {
         for (index, row) in tape.rows().iter().enumerate() {
-            self.row(rows, tape, row, index).map_err(|kind| (index, kind))?;
+            self.row(rows, tape, row, index).map_err(|kind| (index as u32, kind))?;
         }
         for (value, to) in &rows.staged {
             let Some(from) = self.value(rows, tape, value) else { continue };

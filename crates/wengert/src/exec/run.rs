@@ -151,7 +151,7 @@ impl<'w> Results<'w> {
     /// A copy of output `i`.
     pub fn tensor(&self, i: usize) -> Result<Tensor> {
         let (_, data) = self.slot(i)?;
-        let mut copy = Tensor::filled(self.outputs[i].ty, 0.0)?;
+        let mut copy = Tensor::filled(*self.outputs[i].ty, 0.0)?;
         copy.data_mut().copy_from(data);
         Ok(copy)
     }
@@ -203,7 +203,7 @@ pub(crate) fn run<'w>(
             }
         }
     }
-    outcome.map_err(|(row, kind)| tape.blame(&tape.rows()[row], kind))?;
+    outcome.map_err(|(row, kind)| tape.blame(&tape.rows()[row as usize], kind))?;
     if let Store::Exclusive(states) = &mut store {
         for (k, slot) in &plan.commits {
             let (Place::Arena(offset), Some(used)) = (slot.place, plan.states.get(*k)) else { continue };

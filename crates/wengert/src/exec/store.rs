@@ -49,7 +49,7 @@ pub(super) fn store(
     let first_copy = graph.nodes.len();
     let (mut commits, mut added, mut gone) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
     for (state, array) in graph.updates.clone() {
-        let Array { ty, maker, .. } = graph.arrays[array as usize];
+        let Array { ty, maker, .. } = graph.arrays[array as usize].clone();
         let Some(maker) = maker else { continue };
         let (r, g) = homes[maker as usize];
         let (units, alone) = (rounds[r][g].units, rounds[r][g].panels == 1);
@@ -108,9 +108,9 @@ pub(super) fn store(
             }
             _ if directly(sum, [None; 3]) => graph.arrays[array as usize].leaf = Some(Place::State(state)),
             _ => {
-                let to = graph.state(ty, state);
+                let to = graph.state(ty.clone(), state);
                 rounds[r][g].nodes.push(graph.nodes.len());
-                graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, ty));
+                graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, &ty));
             }
         }
     }
@@ -147,8 +147,8 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
     let old = |s: &Source| graph.arrays[s.array as usize].leaf == Some(Place::State(state));
     // The node that makes an array that only one node reads.
     let maker = |s: &Source| {
-        let Array { root, maker, .. } = graph.arrays[s.array as usize];
-        maker.map(|m| m as usize).filter(|_| root == s.array && uses[s.array as usize] == 1)
+        let Array { root, maker, .. } = &graph.arrays[s.array as usize];
+        maker.map(|m| m as usize).filter(|_| *root == s.array && uses[s.array as usize] == 1)
     };
     // The number that a node multiplies an array by, and the array.
     let scale = |by: usize| {
@@ -183,7 +183,7 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
     };
     // An array that is made is a next value, even where a state holds it.
     let reads_old = |s: &Source| {
-        let Array { leaf, maker, .. } = graph.arrays[s.array as usize];
+        let Array { leaf, maker, .. } = &graph.arrays[s.array as usize];
         matches!(leaf, Some(Place::State(_))) && maker.is_none()
     };
     let alone = *infallible && results.as_slice() == [other.array] && !operands.iter().any(reads_old);

@@ -105,7 +105,7 @@ impl Recorder {
         let mut tape = self.tape.borrow_mut();
         let near = operands.iter().map(|v| v.row as usize).chain(tape.rows.len().checked_sub(1));
         let results = self.types.of(results, near.map(|i| &tape.rows[i].results));
-        tape.rows.push(Row { op, operands, results, origin });
+        tape.rows.push(Row { op: self.ops.of(op), operands, results, origin });
         (0..count).map(|result| self.var(Value { row, result })).collect()
     }
 

@@ -1,13 +1,17 @@
-//! What many rows of a tape have in common, kept once: the calls that recorded them, and the types of their results.
+//! What many rows of a tape have in common, kept once: the calls that recorded them, their ops, and the types of their
+//! results.
 
+use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::mem::{Discriminant, discriminant};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::kernel::ResultTypes;
+use super::op::Op;
 use super::tape::{CallSite, Types, ValueHasher};
 
 /// A number that nothing else was or will be given in this process: the identity of a recorder, or of a state.
@@ -41,13 +45,15 @@ pub(super) struct Operation {
     pub(super) location: &'static Location<'static>,
 }
 
+type Table<K, V> = RefCell<HashMap<K, V, BuildHasherDefault<ValueHasher>>>;
+
 /// Where a line of the user's code, the name of an operation, and a scope lie in memory.
 type Key = (usize, usize, u32);
 
 /// The calls of a recording, each once.
 #[derive(Default)]
 pub(super) struct Calls {
-    known: RefCell<HashMap<Key, u32, BuildHasherDefault<ValueHasher>>>,
+    known: Table<Key, u32>,
     last: Cell<Option<(Key, u32)>>,
 }
 
@@ -69,10 +75,25 @@ impl Calls {
     }
 }
 
+/// Ops of types that hold no data, each once.
+#[derive(Default)]
+pub(super) struct Ops {
+    known: Table<(Discriminant<Op>, TypeId), Op>,
+}
+
+impl Ops {
+    /// This op, as the rows before have it.
+    pub(super) fn of(&self, op: Op) -> Op {
+        let Some(kernel) = op.kernel().filter(|kernel| size_of_val(*kernel) == 0) else { return op };
+        let key = (discriminant(&op), (kernel as &dyn Any).type_id());
+        self.known.borrow_mut().entry(key).or_insert(op).clone()
+    }
+}
+
 /// The types of results, those of each row once where neighbours have them too.
 #[derive(Default)]
 pub(super) struct Known {
-    known: RefCell<HashMap<ResultTypes, Types, BuildHasherDefault<ValueHasher>>>,
+    known: Table<ResultTypes, Types>,
 }
 
 impl Known {

@@ -22,8 +22,8 @@ pub use op::{
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};
-pub(crate) use tape::ValueMap;
 pub use tape::{Origin, Phase, Row, Tape, Types, UsedState, Value};
+pub(crate) use tape::{ValueHasher, ValueMap};
 pub(crate) use var::Name;
 pub use var::{IntoVar, Var};
 pub use verify::verify;

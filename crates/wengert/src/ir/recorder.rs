@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::intern::{Calls, Known, Operation, Restore, identity};
+use super::intern::{Calls, Known, Operation, Ops, Restore, identity};
 use super::op::{Leaf, Op};
 use super::states::{State, States};
 use super::tape::{Origin, Tape, UsedState, Value};
@@ -30,6 +30,7 @@ pub struct Recorder {
     pub(super) guesses: RefCell<Vec<TensorType>>,
     pub(super) calls: Calls,
     pub(super) types: Known,
+    pub(super) ops: Ops,
     /// The operation of the user's that is recording.
     pub(super) operation: Cell<Option<Operation>>,
     /// The row of each state that was asked for: one leaf per state.
@@ -76,6 +77,7 @@ impl Recorder {
             guesses: RefCell::default(),
             calls: Calls::default(),
             types: Known::default(),
+            ops: Ops::default(),
             operation: Cell::new(None),
             leaves: RefCell::default(),
             updated: RefCell::default(),

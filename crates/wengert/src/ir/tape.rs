@@ -35,9 +35,12 @@ impl Hasher for ValueHasher {
         // The golden ratio spreads neighbours (D. Knuth, "The Art of Computer Programming", volume 3, §6.4).
         self.0 = (self.0.rotate_left(32) ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     }
-    fn write_usize(&mut self, number: usize) {
+    fn write_u64(&mut self, number: u64) {
         self.write_u32(number as u32);
-        self.write_u32((number as u64 >> 32) as u32);
+        self.write_u32((number >> 32) as u32);
+    }
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
     }
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&b| self.write_u32(u32::from(b)));

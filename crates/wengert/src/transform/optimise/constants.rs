@@ -9,36 +9,33 @@ use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
 
 /// A tape without the rows that can be computed now, and without those that return their operand.
-pub(super) fn fold(tape: &Tape) -> Tape {
+pub(super) fn fold(tape: Tape) -> Tape {
     let mut new = Rewrite::new(tape);
-    for row in tape.rows() {
-        let operands = new.operands(row);
-        if let Some(value) = number(&new, row, &operands) {
-            let leaf = Op::Leaf(Leaf::Fill(value));
-            new.keep(&Row { op: leaf, ..row.clone() }, SmallVec::new());
-        } else if identity(tape, row) {
-            new.rename(operands[0]);
+    while let Some(row) = new.next() {
+        if let Some(value) = number(&new, &row) {
+            new.keep(Row { op: Op::Leaf(Leaf::Fill(value)), operands: SmallVec::new(), ..row });
+        } else if identity(&new, &row) {
+            new.rename(row.operands[0]);
         } else {
-            new.keep(row, operands);
+            new.keep(row);
         }
     }
     new.finish()
 }
 
 /// The number that all elements of a row's result are.
-fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
+fn number(new: &Rewrite, row: &Row) -> Option<f64> {
     let fill = |v: &Value| if let Op::Leaf(Leaf::Fill(value)) = new.op(*v) { Some(*value) } else { None };
-    let numbers: SmallVec<[f64; 3]> = operands.iter().map(fill).collect::<Option<_>>()?;
+    let numbers: SmallVec<[f64; 3]> = row.operands.iter().map(fill).collect::<Option<_>>()?;
     let (&first, [ty]) = (numbers.first()?, &*row.results) else { return None };
     if let Op::Linear(op) = &row.op
-        && let Some(IndexMap::Strided { .. }) = op.index_map(&new.rows[operands[0].row as usize].results[0])
+        && let Some(IndexMap::Strided { .. }) = op.index_map(new.ty(row.operands[0]))
     {
         return Some(first);
     }
     let kernel = row.op.kernel().filter(|k| k.pointwise() && ty.dtype.is_float())?;
     let scalar = |ty: &TensorType| TensorType::new(ty.dtype, Shape::SCALAR);
-    let types: SmallVec<[TensorType; 3]> =
-        operands.iter().map(|v| scalar(&new.rows[v.row as usize].results[0])).collect();
+    let types: SmallVec<[TensorType; 3]> = row.operands.iter().map(|&v| scalar(new.ty(v))).collect();
     if kernel.infer(&types).ok()?.as_slice() != [scalar(ty)] {
         return None;
     }
@@ -58,10 +55,11 @@ fn number(new: &Rewrite<'_>, row: &Row, operands: &[Value]) -> Option<f64> {
 }
 
 /// Whether a row returns its operand.
-fn identity(tape: &Tape, row: &Row) -> bool {
+fn identity(new: &Rewrite, row: &Row) -> bool {
     let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), &*row.results) else {
         return false;
     };
-    let Some(before) = tape.ty(*from).filter(|before| before == ty) else { return false };
-    op.index_map(&before).is_some_and(|map| map == IndexMap::Scale(1.0) || map.keeps_order(ty.shape))
+    let before = new.ty(*from);
+    before == ty
+        && op.index_map(before).is_some_and(|map| map == IndexMap::Scale(1.0) || map.keeps_order(ty.shape))
 }

@@ -1,34 +1,39 @@
 //! Rows that compute the same from the same.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use smallvec::SmallVec;
 
 use super::Rewrite;
-use crate::ir::{Op, Row, Tape, Value};
+use crate::ir::{Op, Row, Tape, Value, ValueHasher};
 
 /// A tape in which no two rows have the same op, operands and results. Guards all stay: each speaks for its line.
-pub(super) fn merge(tape: &Tape) -> Tape {
+pub(super) fn merge(tape: Tape) -> Tape {
+    // By hash; of rows that share one the first, which is enough: hashes of 64 bits hardly ever meet.
+    let mut known: HashMap<u64, u32, BuildHasherDefault<ValueHasher>> =
+        HashMap::with_capacity_and_hasher(tape.rows().len(), BuildHasherDefault::default());
     let mut new = Rewrite::new(tape);
-    let mut known: HashMap<u64, SmallVec<[u32; 1]>> = HashMap::with_capacity(tape.rows().len());
-    for row in tape.rows() {
-        let operands = new.operands(row);
+    while let Some(row) = new.next() {
         if matches!(row.op, Op::Control(_)) {
-            new.keep(row, operands);
+            new.keep(row);
             continue;
         }
-        let sorted = ordered(&row.op, &operands);
-        let alike = known.entry(hash(row, &sorted)).or_default();
-        let same = |&&i: &&u32| {
-            let other: &Row = &new.rows[i as usize];
+        let sorted = ordered(&row.op, &row.operands);
+        let known = known.entry(hash(&row, &sorted));
+        let same = |earlier: u32| {
+            let other = new.row(Value { row: earlier, result: 0 });
             other.op == row.op && other.results == row.results && ordered(&row.op, &other.operands) == sorted
         };
-        match alike.iter().find(same) {
-            Some(&earlier) => new.replace(earlier, row.results.len()),
-            None => {
-                alike.push(new.rows.len() as u32);
-                new.keep(row, operands);
+        match known {
+            Entry::Occupied(earlier) if same(*earlier.get()) => {
+                new.replace(*earlier.get(), row.results.len())
+            }
+            known => {
+                let count = new.count();
+                known.or_insert(count);
+                new.keep(row);
             }
         }
     }
@@ -45,7 +50,7 @@ fn ordered(op: &Op, operands: &[Value]) -> SmallVec<[Value; 3]> {
 }
 
 fn hash(row: &Row, operands: &[Value]) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = ValueHasher::default();
     (&row.op, operands).hash(&mut hasher);
     row.results.iter().for_each(|ty| ty.shape.hash(&mut hasher));
     hasher.finish()

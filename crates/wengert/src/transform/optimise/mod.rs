@@ -4,15 +4,16 @@ mod constants;
 mod equal;
 mod scales;
 
-use smallvec::SmallVec;
+use std::collections::VecDeque;
 
 use crate::ir::{Op, Row, Tape, Value};
+use crate::shape::TensorType;
 
 /// One way to make a tape cheaper. Every tape that it returns passes [`verify`](crate::ir::verify).
 pub struct Pass {
     name: &'static str,
     exact: bool,
-    run: fn(&Tape) -> Tape,
+    run: fn(Tape) -> Tape,
 }
 
 impl Pass {
@@ -41,6 +42,10 @@ impl Pass {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn apply(&self, tape: &Tape) -> Tape {
+        self.rewrite(tape.clone())
+    }
+
+    fn rewrite(&self, tape: Tape) -> Tape {
         (self.run)(tape).without_dead_rows()
     }
 }
@@ -56,30 +61,45 @@ pub const PASSES: [Pass; 6] = [
 ];
 
 /// A tape after the passes before the first that rounds, or after all of them.
-pub(crate) fn optimise(tape: &Tape, rounding: bool) -> Tape {
-    let mut passes = PASSES.iter().take_while(|pass| pass.exact || rounding);
-    let first = passes.next().map_or_else(|| tape.clone(), |pass| pass.apply(tape));
-    passes.fold(first, |tape, pass| pass.apply(&tape))
+pub(crate) fn optimise(tape: Tape, rounding: bool) -> Tape {
+    let exact = PASSES.iter().position(|pass| !pass.exact).unwrap_or(PASSES.len());
+    let tape = PASSES[..exact].iter().fold(tape, |tape, pass| pass.rewrite(tape));
+    if !rounding || !scales::any(&tape) {
+        return tape;
+    }
+    PASSES[exact..].iter().fold(tape, |tape, pass| pass.rewrite(tape))
 }
 
 /// A tape in the making, row by row from another.
-struct Rewrite<'a> {
-    from: &'a Tape,
-    rows: Vec<Row>,
+struct Rewrite {
+    /// Everything but the rows; outputs and updates still have their old names.
+    tape: Tape,
+    /// The old rows that are left, and behind them the new ones: a long tape is not held twice.
+    rows: VecDeque<Row>,
+    left: usize,
     /// Where the new names of each old row's results begin.
     first: Vec<u32>,
     names: Vec<Value>,
 }
 
-impl<'a> Rewrite<'a> {
-    fn new(from: &'a Tape) -> Self {
-        let count = from.rows().len();
-        Self {
-            from,
-            rows: Vec::with_capacity(count),
-            first: Vec::with_capacity(count),
-            names: Vec::with_capacity(count),
-        }
+impl Rewrite {
+    fn new(mut tape: Tape) -> Self {
+        let rows = VecDeque::from(std::mem::take(&mut tape.rows));
+        let left = rows.len();
+        Self { tape, rows, left, first: Vec::with_capacity(left), names: Vec::with_capacity(left) }
+    }
+
+    /// Takes the next old row. Its results have to be named before the next.
+    fn take(&mut self) -> Option<Row> {
+        self.left = self.left.checked_sub(1)?;
+        self.rows.pop_front()
+    }
+
+    /// The same, with the new names of its operands.
+    fn next(&mut self) -> Option<Row> {
+        let mut row = self.take()?;
+        row.operands.iter_mut().for_each(|v| *v = self.of(*v));
+        Some(row)
     }
 
     /// The new name of an old value.
@@ -87,21 +107,36 @@ impl<'a> Rewrite<'a> {
         self.names[(self.first[old.row as usize] + old.result) as usize]
     }
 
-    /// The new names of a row's operands.
-    fn operands(&self, row: &Row) -> SmallVec<[Value; 3]> {
-        row.operands.iter().map(|&v| self.of(v)).collect()
+    /// The new row that makes a value.
+    fn row(&self, new: Value) -> &Row {
+        &self.rows[self.left + new.row as usize]
+    }
+
+    /// The new op of a value that is the only result of its row.
+    fn op(&self, new: Value) -> &Op {
+        &self.row(new).op
+    }
+
+    fn ty(&self, new: Value) -> &TensorType {
+        &self.row(new).results[new.result as usize]
+    }
+
+    /// How many new rows there are.
+    fn count(&self) -> u32 {
+        (self.rows.len() - self.left) as u32
     }
 
     /// Adds a row; its number.
     fn push(&mut self, row: Row) -> u32 {
-        self.rows.push(row);
-        self.rows.len() as u32 - 1
+        self.rows.push_back(row);
+        self.count() - 1
     }
 
-    /// Adds the next old row with these operands.
-    fn keep(&mut self, old: &Row, operands: SmallVec<[Value; 3]>) {
-        let row = self.push(Row { operands, ..old.clone() });
-        self.replace(row, old.results.len());
+    /// Adds a row that makes the results of the next old one.
+    fn keep(&mut self, row: Row) {
+        let results = row.results.len();
+        let row = self.push(row);
+        self.replace(row, results);
     }
 
     /// Gives the results of the next old row the names of those of a new one.
@@ -116,28 +151,11 @@ impl<'a> Rewrite<'a> {
         self.names.push(name);
     }
 
-    /// The new op of a value that is the only result of its row.
-    fn op(&self, value: Value) -> &Op {
-        &self.rows[value.row as usize].op
-    }
-
     /// The new tape, once all old rows have new names.
-    fn finish(self) -> Tape {
-        let outputs = self.from.outputs().iter().map(|&v| self.of(v)).collect();
-        let updates = self.from.updates().iter().map(|&(s, v)| (s, self.of(v))).collect();
-        self.with(outputs, updates)
-    }
-
-    fn with(self, outputs: Vec<Value>, updates: Vec<(usize, Value)>) -> Tape {
-        let Tape { states, inputs, scopes, calls, .. } = self.from;
-        Tape {
-            rows: self.rows,
-            states: states.clone(),
-            inputs: inputs.clone(),
-            outputs,
-            updates,
-            scopes: scopes.clone(),
-            calls: calls.clone(),
-        }
+    fn finish(mut self) -> Tape {
+        let mut tape = std::mem::take(&mut self.tape);
+        let kept = tape.outputs.iter_mut().chain(tape.updates.iter_mut().map(|(_, v)| v));
+        kept.for_each(|v| *v = self.of(*v));
+        Tape { rows: self.rows.into(), ..tape }
     }
 }

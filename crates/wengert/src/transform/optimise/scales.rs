@@ -11,56 +11,53 @@ use smallvec::SmallVec;
 use super::Rewrite;
 use crate::ir::{Algebra, IndexMap, Leaf, Linear, Op, Origin, Row, Tape, Value};
 use crate::ops::arith::{Add, Scale, Sub};
+use crate::shape::TensorType;
 
 /// Products of numbers lie between this and its inverse: far inside the range of any type.
 const LARGEST: f64 = (1u64 << 30) as f64;
 
 /// A tape with fewer multiplications by numbers.
-pub(super) fn gather(tape: &Tape) -> Tape {
-    if !tape.rows().iter().any(|row| factor(tape, row).is_some()) {
-        return tape.clone();
-    }
+pub(super) fn gather(tape: Tape) -> Tape {
     let mut sink = Sink { new: Rewrite::new(tape), factors: Vec::new(), made: HashMap::new() };
-    tape.rows().iter().for_each(|row| sink.row(row));
-    let mut last = |v: Value| sink.times(v, 1.0, tape.rows()[v.row as usize].origin);
-    let outputs = tape.outputs().iter().map(|&v| last(v)).collect();
-    let updates = tape.updates().iter().map(|&(s, v)| (s, last(v))).collect();
-    sink.new.with(outputs, updates)
+    while let Some(row) = sink.new.take() {
+        sink.row(row);
+    }
+    sink.finish()
+}
+
+/// Whether a tape has multiplications by numbers.
+pub(super) fn any(tape: &Tape) -> bool {
+    tape.rows().iter().any(|row| factor(row, |v| tape.ty(v)).is_some())
 }
 
 /// A tape in which ops that can multiply their results by a number do so, where nothing else wants them.
-pub(super) fn absorb(tape: &Tape) -> Tape {
+pub(super) fn absorb(tape: Tape) -> Tape {
     let mut uses = vec![0u32; tape.rows().len()];
     let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
     tape.rows().iter().flat_map(|row| &row.operands).chain(kept).for_each(|v| uses[v.row as usize] += 1);
     let mut new = Rewrite::new(tape);
-    for row in tape.rows() {
-        let whole = factor(tape, row).and_then(|factor| {
-            let from = row.operands.first().filter(|v| uses[v.row as usize] == 1)?;
-            let inner = &tape.rows()[from.row as usize];
+    while let Some(row) = new.take() {
+        let operands: SmallVec<[Value; 3]> = row.operands.iter().map(|&v| new.of(v)).collect();
+        let whole = factor(&row, |v| Some(*new.ty(new.of(v)))).and_then(|factor| {
+            let alone = row.operands.first().is_some_and(|v| uses[v.row as usize] == 1);
+            let inner = new.row(*operands.first().filter(|_| alone)?);
             let Op::Linear(op) = &inner.op else { return None };
-            Some((op.scaled(factor)?, inner))
+            Some((op.scaled(factor)?, inner.operands.clone()))
         });
-        match whole {
-            Some((op, inner)) => {
-                let operands = new.operands(inner);
-                new.keep(&Row { op, ..row.clone() }, operands);
-            }
-            None => {
-                let operands = new.operands(row);
-                new.keep(row, operands);
-            }
-        }
+        new.keep(match whole {
+            Some((op, operands)) => Row { op, operands, ..row },
+            None => Row { operands, ..row },
+        });
     }
     new.finish()
 }
 
 /// The number that a row multiplies floats by, if that is all it does.
-fn factor(tape: &Tape, row: &Row) -> Option<f64> {
+fn factor(row: &Row, ty_of: impl Fn(Value) -> Option<TensorType>) -> Option<f64> {
     let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), &*row.results) else {
         return None;
     };
-    let before = tape.ty(*from).filter(|before| before == ty && ty.dtype.is_float())?;
+    let before = ty_of(*from).filter(|before| before == ty && ty.dtype.is_float())?;
     match op.index_map(&before)? {
         IndexMap::Scale(factor) => Some(factor),
         _ => None,
@@ -68,9 +65,9 @@ fn factor(tape: &Tape, row: &Row) -> Option<f64> {
 }
 
 /// Whether the operands that a row is linear in and its results are floats of one type, so that a number may pass.
-fn uniform(tape: &Tape, row: &Row) -> bool {
+fn uniform(new: &Rewrite, row: &Row) -> bool {
     let Some(dtype) = row.results.first().map(|ty| ty.dtype).filter(|d| d.is_float()) else { return false };
-    let alike = |v: &Value| tape.ty(*v).is_some_and(|ty| ty.dtype == dtype);
+    let alike = |v: &Value| new.ty(new.of(*v)).dtype == dtype;
     let operands = row.operands.iter().enumerate().filter(|(o, _)| row.op.differentiable_in(*o));
     operands.map(|(_, v)| v).all(alike) && row.results.iter().all(|ty| ty.dtype == dtype)
 }
@@ -80,15 +77,15 @@ fn moderate(factor: f64) -> bool {
 }
 
 /// Values on their way down: numbers times new ones.
-struct Sink<'a> {
-    new: Rewrite<'a>,
+struct Sink {
+    new: Rewrite,
     /// The number that belongs to each name.
     factors: Vec<f64>,
     /// Products that were needed: by value and number.
     made: HashMap<(Value, u64), Value>,
 }
 
-impl Sink<'_> {
+impl Sink {
     fn factor(&self, old: Value) -> f64 {
         self.factors[(self.new.first[old.row as usize] + old.result) as usize]
     }
@@ -106,7 +103,7 @@ impl Sink<'_> {
         if let Some(&made) = self.made.get(&(base, factor.to_bits())) {
             return made;
         }
-        let ty = self.new.rows[base.row as usize].results[base.result as usize];
+        let ty = *self.new.ty(base);
         let (operands, results) = (std::iter::once(base).collect(), std::iter::once(ty).collect());
         let row = self.new.push(Row { op: Op::linear(Scale { factor }), operands, results, origin });
         let made = Value { row, result: 0 };
@@ -120,8 +117,8 @@ impl Sink<'_> {
     }
 
     /// The next row with an op and operands of its own, and the sign of its results.
-    fn keep(&mut self, row: &Row, op: Op, operands: SmallVec<[Value; 3]>, sign: f64) {
-        self.new.keep(&Row { op, ..row.clone() }, operands);
+    fn keep(&mut self, row: Row, sign: f64) {
+        self.new.keep(row);
         self.factors.resize(self.new.names.len(), sign);
     }
 
@@ -130,29 +127,31 @@ impl Sink<'_> {
         self.factors.push(factor);
     }
 
-    fn row(&mut self, row: &Row) {
+    fn row(&mut self, row: Row) {
         let algebra = if let Op::Elementwise(f) = &row.op { f.algebra() } else { Algebra::Opaque };
         let own = |factor: f64| factor * row.operands.first().map_or(1.0, |&v| self.factor(v));
-        if let Some(own) = factor(self.new.from, row).map(own).filter(|&own| moderate(own)) {
+        if let Some(own) =
+            factor(&row, |v| Some(*self.new.ty(self.new.of(v)))).map(own).filter(|&own| moderate(own))
+        {
             return self.rename(self.new.of(row.operands[0]), own);
         }
         let unsigned = |sink: &mut Self| row.operands.iter().map(|&v| sink.unsigned(v, row.origin)).collect();
         let product = row.operands.iter().map(|&v| self.sign(v)).product();
         match (&row.op, algebra, row.operands.as_slice()) {
-            _ if !uniform(self.new.from, row) => {}
+            _ if !uniform(&self.new, &row) => {}
             (Op::Bilinear(op), ..) if op.contraction().is_some() => {
                 let operands = unsigned(self);
-                return self.keep(row, row.op.clone(), operands, product);
+                return self.keep(Row { operands, ..row }, product);
             }
             (_, Algebra::Product, _) => {
                 let operands = unsigned(self);
-                return self.keep(row, row.op.clone(), operands, product);
+                return self.keep(Row { operands, ..row }, product);
             }
             (_, Algebra::Sum | Algebra::Difference, &[a, b]) => {
                 return self.sum(row, a, b, if let Algebra::Sum = algebra { 1.0 } else { -1.0 });
             }
             (Op::Linear(op), ..) => {
-                if let Some(sign) = self.common(&**op, row) {
+                if let Some(sign) = self.common(&**op, &row) {
                     let operands = row.operands.iter().enumerate();
                     let operands = operands.map(|(o, &v)| match op.linear_in(o) {
                         true if self.zero(v) => self.times(v, 1.0, row.origin),
@@ -160,17 +159,17 @@ impl Sink<'_> {
                         false => self.times(v, 1.0, row.origin),
                     });
                     let operands = operands.collect();
-                    return self.keep(row, row.op.clone(), operands, sign);
+                    return self.keep(Row { operands, ..row }, sign);
                 }
             }
             _ => {}
         }
         let operands = row.operands.iter().map(|&v| self.times(v, 1.0, row.origin)).collect();
-        self.keep(row, row.op.clone(), operands, 1.0);
+        self.keep(Row { operands, ..row }, 1.0);
     }
 
     /// `a + sign · b`.
-    fn sum(&mut self, row: &Row, a: Value, b: Value, sign: f64) {
+    fn sum(&mut self, row: Row, a: Value, b: Value, sign: f64) {
         let (by_a, by_b) = (self.factor(a), sign * self.factor(b));
         let base = self.new.of(a);
         // What cancels may be infinite, and its difference not a number.
@@ -179,15 +178,25 @@ impl Sink<'_> {
         }
         if by_a.abs() == 1.0 && by_b.abs() == 1.0 {
             let op = if by_a == by_b { Op::elementwise(Add) } else { Op::elementwise(Sub) };
-            let bases = self.new.operands(row);
-            return self.keep(row, op, bases, by_a);
+            let operands = [a, b].map(|v| self.new.of(v)).into_iter().collect();
+            return self.keep(Row { op, operands, ..row }, by_a);
         }
         // A multiple is added, whatever its sign: to a sum a plan can add where the other operand lies.
         let subtracted = by_b == -1.0;
         let op = if subtracted { Op::elementwise(Sub) } else { Op::elementwise(Add) };
         let a = self.times(a, 1.0, row.origin);
         let b = self.times(b, if subtracted { -sign } else { sign }, row.origin);
-        self.keep(row, op, [a, b].into_iter().collect(), 1.0);
+        self.keep(Row { op, operands: [a, b].into_iter().collect(), ..row }, 1.0);
+    }
+
+    /// The new tape, with what is kept of it times its number.
+    fn finish(mut self) -> Tape {
+        let (outputs, updates) = (self.new.tape.outputs.clone(), self.new.tape.updates.clone());
+        let mut last = |v: Value| self.times(v, 1.0, self.new.row(self.new.of(v)).origin);
+        let outputs = outputs.into_iter().map(&mut last).collect();
+        let updates = updates.into_iter().map(|(s, v)| (s, last(v))).collect();
+        let Rewrite { tape, rows, .. } = self.new;
+        Tape { rows: rows.into(), outputs, updates, ..tape }
     }
 
     fn zero(&self, old: Value) -> bool {
