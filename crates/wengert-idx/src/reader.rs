@@ -207,6 +207,10 @@ impl<R: Read> Reader<R> {
             self.buffer.clear();
             let wanted = left.min(CHUNK);
             let read = self.source.read_up_to(wanted, &mut self.buffer)?;
+            into.try_reserve(self.buffer.len() / size_of::<T>()).map_err(|_| {
+                let full = std::io::Error::from(std::io::ErrorKind::OutOfMemory);
+                Error::new(self.source.offset, ErrorKind::Io(full))
+            })?;
             T::decode(&self.buffer, into);
             left -= read;
             if read < wanted {

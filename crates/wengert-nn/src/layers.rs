@@ -1,10 +1,10 @@
 //! Layers and losses as rows of the tape, and ordered stacks of them.
 
-use ndarray::{Array1, Array2};
+use ndarray::Array2;
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_pcg::Pcg64;
-use wengert::{DType, Recorder, State, States, Tensor, Var};
+use wengert::{DType, Element, ErrorKind, IntoShape, Recorder, State, States, Tensor, Var};
 
 use crate::error::Result;
 
@@ -37,15 +37,31 @@ pub enum Init {
 impl Init {
     /// A matrix of initial weights, drawn in row-major order.
     pub fn draw(self, inputs: usize, outputs: usize, rng: &mut Pcg64) -> Array2<f64> {
+        let mut weight = self.weights(inputs, rng);
+        Array2::from_shape_simple_fn((inputs, outputs), || weight())
+    }
+
+    /// One weight after another.
+    fn weights(self, inputs: usize, rng: &mut Pcg64) -> impl FnMut() -> f64 {
         let scale = match self {
             Self::Normal(deviation) => deviation,
             Self::He => (2.0 / inputs as f64).sqrt(),
         };
-        Array2::from_shape_simple_fn((inputs, outputs), || {
+        move || {
             let z: f64 = StandardNormal.sample(rng);
             z * scale
-        })
+        }
     }
+}
+
+/// An array of numbers that are made one by one. An error where its memory cannot be had.
+fn filled<T: Element>(shape: impl IntoShape, next: impl FnMut() -> T) -> Result<Tensor> {
+    let shape = shape.into_shape().map_err(wengert::Error::from)?;
+    let (mut numbers, bytes) = (Vec::new(), shape.elements().saturating_mul(size_of::<T>()));
+    let memory = |_| wengert::Error::from(ErrorKind::Memory { bytes });
+    numbers.try_reserve_exact(shape.elements()).map_err(memory)?;
+    numbers.extend(std::iter::repeat_with(next).take(shape.elements()));
+    Ok(Tensor::new(shape, numbers)?)
 }
 
 /// `x W + b`.
@@ -69,7 +85,7 @@ pub struct Affine {
 
 impl Affine {
     /// Adds weights `[inputs, outputs]` and a zero bias of these names to the store. An error where
-    /// a name is taken.
+    /// a name is taken, or memory cannot be had.
     pub fn new(
         states: &mut States,
         (weights, bias): (&str, &str),
@@ -78,11 +94,10 @@ impl Affine {
         dtype: DType,
         rng: &mut Pcg64,
     ) -> Result<Self> {
-        let w = init.draw(inputs, outputs, rng);
-        let b = Array1::<f64>::zeros(outputs);
+        let mut weight = init.weights(inputs, rng);
         let (w, b) = match dtype {
-            DType::F32 => (Tensor::try_from(w.mapv(|x| x as f32))?, Tensor::try_from(b.mapv(|x| x as f32))?),
-            _ => (Tensor::try_from(w)?, Tensor::try_from(b)?),
+            DType::F32 => (filled([inputs, outputs], || weight() as f32)?, filled([outputs], || 0f32)?),
+            _ => (filled([inputs, outputs], weight)?, filled([outputs], || 0f64)?),
         };
         Self::of(states, (weights, bias), w, b)
     }
