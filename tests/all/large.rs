@@ -1,5 +1,6 @@
 //! Arrays so large that plans cut them: next values written where states lie, sums by panels.
 
+use wengert::check::laws;
 use wengert::{DType, Error, Outputs, Program, Recorder, Sampler, Shape, State, States, Tensor};
 
 fn numbers(dims: &[usize], dtype: DType, seed: u64) -> Tensor {
@@ -28,38 +29,13 @@ fn two(dtype: DType) -> (States, [State; 2]) {
     (start, states)
 }
 
-/// What three runs return and leave in two states, bit by bit.
-fn runs(program: &Program, start: &States, states: [State; 2], threads: usize) -> Vec<Tensor> {
-    let (mut own, x) =
-        (start.clone(), numbers(&[ROWS, COLUMNS], start.get(states[0]).unwrap().ty().dtype, 3));
-    let mut workspace = program.workspace_on(threads).unwrap();
-    let mut found = Vec::new();
-    for _ in 0..3 {
-        found.push(program.run(&mut workspace, &mut own, (&x,)).unwrap().tensor(0).unwrap());
-        found.extend(states.map(|s| own.get(s).unwrap().clone()));
-    }
-    found
-}
-
-/// The plans of a step against the trivial one, on any number of threads.
+/// All plans of a step against the trivial one.
 fn plans_agree(name: &str, step: Step) {
     for (dtype, bound) in [(DType::F64, 1e-12), (DType::F32, 1e-4)] {
         let (start, states) = two(dtype);
-        let record = |t: &Recorder| step(t, states);
-        let reference = runs(&Program::record_once(&start, record).unwrap(), &start, states, 1);
-        let (exact, full) =
-            (Program::record_exact(&start, record).unwrap(), Program::record(&start, record).unwrap());
-        let rounded = runs(&full, &start, states, 1);
-        for threads in [1, 2, 3, 8] {
-            assert!(runs(&exact, &start, states, threads) == reference, "{name} {dtype}: {threads} threads");
-            assert!(runs(&full, &start, states, threads) == rounded, "{name} {dtype}: {threads} threads");
-        }
-        for (a, b) in rounded.iter().zip(&reference) {
-            let (a, b) = (a.to_f64(), b.to_f64());
-            let largest = b.iter().fold(1.0, |most: f64, b| most.max(b.abs()));
-            let off = a.iter().zip(&b).find(|(a, b)| (*a - *b).abs() > bound * largest);
-            assert!(off.is_none(), "{name} {dtype}: {off:?}");
-        }
+        let x = [numbers(&[ROWS, COLUMNS], dtype, 3)];
+        let law = laws::program(&start, &x, bound, &|t| step(t, states));
+        law.unwrap_or_else(|e| panic!("{name} {dtype}: {e}"));
     }
 }
 

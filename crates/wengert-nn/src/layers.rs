@@ -37,8 +37,7 @@ pub enum Init {
 impl Init {
     /// A matrix of initial weights, drawn in row-major order.
     pub fn draw(self, inputs: usize, outputs: usize, rng: &mut Pcg64) -> Array2<f64> {
-        let mut weight = self.weights(inputs, rng);
-        Array2::from_shape_simple_fn((inputs, outputs), || weight())
+        Array2::from_shape_simple_fn((inputs, outputs), self.weights(inputs, rng))
     }
 
     /// One weight after another.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
-    Inputs, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, first_fault, profile, run,
+    Inputs, Machine, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, first_fault,
+    profile, run,
 };
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Level;
@@ -45,7 +46,7 @@ pub struct Program {
 }
 
 /// Which passes a tape goes through before it is planned.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Passes {
     /// None, and the plan is the trivial one.
     None,
@@ -66,7 +67,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::All, record)
+        Self::planned(Recorder::new(states, false), Passes::All, &Machine::THIS, record)
     }
 
     /// Like [`record`](Self::record), with the bits of the rows as they were recorded, computed one by one: only
@@ -83,7 +84,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::Exact, record)
+        Self::planned(Recorder::new(states, false), Passes::Exact, &Machine::THIS, record)
     }
 
     /// Like [`record_exact`](Self::record_exact), for a program that runs only a few times: planned row by row,
@@ -92,7 +93,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::None, record)
+        Self::planned(Recorder::new(states, false), Passes::None, &Machine::THIS, record)
     }
 
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
@@ -102,11 +103,11 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, true), Passes::All, record)
+        Self::planned(Recorder::new(states, true), Passes::All, &Machine::THIS, record)
     }
 
-    /// Records a program and plans it after these passes.
-    pub(crate) fn planned<F>(recorder: Recorder, passes: Passes, record: F) -> Result<Self>
+    /// Records a program and plans it after these passes, for this machine.
+    pub(crate) fn planned<F>(recorder: Recorder, passes: Passes, machine: &Machine, record: F) -> Result<Self>
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
@@ -126,7 +127,7 @@ impl Program {
             (tape.clone(), Plan::rows(&tape, level)?)
         } else {
             let planned = Arc::new(optimise(Tape::clone(&tape), rounding));
-            let plan = Plan::new(&planned, level, rounding)?;
+            let plan = Plan::new(&planned, level, rounding, machine)?;
             (planned, plan)
         };
         Ok(Self { tape, planned, plan: Arc::new(plan), observed })

@@ -15,14 +15,15 @@
 //! ```
 
 use super::{
-    Function, broken, differ, difference, dot, execute, floats, function, moved, random_like, record,
-    recorded, run,
+    Function, broken, differ, difference, dot, execute, execute_on, floats, function, moved, random_like,
+    record, recorded, run,
 };
 use crate::dtype::{DType, Element};
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Domain, Recorder, States, Var, verify};
+use crate::exec::Machine;
+use crate::ir::{Domain, Outputs, Recorder, States, Var, verify};
 use crate::ops::{Sampler, Spec};
-use crate::program::Passes;
+use crate::program::{Passes, Program};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 use crate::transform::PASSES;
@@ -164,35 +165,97 @@ fn stack(tensors: &[Tensor]) -> Result<Tensor> {
 }
 
 /// The tape passes its type-checker, before and after the passes over it, which change its results by rounding
-/// at most. Planned exactly, by its trivial plan and row by row it gives the same bits; so does a later run in a
-/// workspace that other numbers went through; in f32 it tracks f64.
+/// at most. Planned exactly, for this machine, for a tiny and for a huge one, on one thread and on three, it gives the bits
+/// of its trivial plan and of its rows one by one; planned with all passes, the same bits on each of these; in f32 it
+/// tracks f64. A later run in a workspace that other numbers went through gives the bits of the first.
 pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     optimising(f, inputs)?;
-    let program = recorded(Passes::Exact, f, inputs)?;
+    let (found, expected) = (planned(f, inputs)?, rows(f, inputs)?);
+    for (o, (a, c)) in found.iter().zip(&expected).enumerate() {
+        if a.ty() != c.ty() || a.data().as_bytes() != c.data().as_bytes() {
+            return Err(broken(format!("output {o} planned is {a:?}, row by row {c:?}")));
+        }
+    }
+    let program = recorded(Passes::All, &Machine::THIS, f, inputs)?;
     let (states, mut workspace) = (States::new(), program.workspace()?);
     let others = moved(inputs, &random_like(inputs, &mut Sampler::new(1))?, 0.5)?;
     let mut runs = Vec::new();
     for x in [inputs, &others, inputs] {
         let results = program.evaluate(&mut workspace, &states, x)?;
-        let count = program.tape().outputs().len();
-        runs.push((0..count).map(|i| results.tensor(i)).collect::<Result<Vec<Tensor>>>()?);
+        runs.push((0..found.len()).map(|i| results.tensor(i)).collect::<Result<Vec<Tensor>>>()?);
     }
-    alike(&runs[0], &trivial(f, inputs)?)?;
-    for (o, ((a, b), c)) in runs[0].iter().zip(&runs[2]).zip(&rows(f, inputs)?).enumerate() {
-        if a.ty() != c.ty() || a.data().as_bytes() != c.data().as_bytes() {
-            return Err(broken(format!("output {o} planned is {a:?}, row by row {c:?}")));
-        }
-        if a.data().as_bytes() != b.data().as_bytes() {
-            return Err(broken(format!("output {o} is {a:?} at first and {b:?} in a later run")));
-        }
-    }
+    alike("a later run", &runs[2], &runs[0])?;
     let halved: Vec<Tensor> = inputs.iter().map(|x| convert(x, DType::F64, DType::F32)).collect();
-    let narrow = run(f, &halved)?;
-    let exact = recorded(Passes::Exact, f, &halved)?;
-    alike(&execute(&exact, &halved)?, &trivial(f, &halved)?)?;
-    for (o, (a, b)) in narrow.iter().zip(&runs[0]).enumerate().filter(|(_, (_, b))| b.ty().dtype.is_float()) {
+    let narrow = planned(f, &halved)?;
+    for (o, (a, b)) in narrow.iter().zip(&found).enumerate().filter(|(_, (_, b))| b.ty().dtype.is_float()) {
         if let Some(where_) = differ(a, b, 1e-4) {
             return Err(broken(format!("output {o} in f32 is not that in f64: {where_}")));
+        }
+    }
+    Ok(())
+}
+
+/// What the trivial plan gives, with which all exact ones agree.
+fn planned(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let run = |passes: Passes, machine: &Machine, threads: usize| {
+        execute_on(threads, &recorded(passes, machine, f, inputs)?, inputs)
+    };
+    Ok(every(run)?.0)
+}
+
+/// What the trivial plan gives, and what the full one does: the same for any machine and any number of threads.
+fn every(run: impl Fn(Passes, &Machine, usize) -> Result<Vec<Tensor>>) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
+    let trivial = run(Passes::None, &Machine::THIS, 1)?;
+    let full = run(Passes::All, &Machine::THIS, 1)?;
+    for (machine, name) in [(&Machine::THIS, "this"), (&Machine::TINY, "a tiny"), (&Machine::HUGE, "a huge")]
+    {
+        for (passes, expected) in [(Passes::Exact, &trivial), (Passes::All, &full)] {
+            for threads in [1, 3] {
+                let what = format!("{passes:?} passes, for {name} machine, on {threads} threads");
+                alike(&what, &run(passes, machine, threads)?, expected)?;
+            }
+        }
+    }
+    Ok((trivial, full))
+}
+
+/// What records a program.
+type Record<'a> = &'a dyn Fn(&Recorder) -> Result<Outputs>;
+
+/// A whole program, with its states: over three runs the exact plans, for machines and threads as in [`execution`], have
+/// the bits of the trivial one, the full plans the same bits among themselves, and those are off by rounding: `tolerance`
+/// times one more than the largest number.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert::{DType::F64, States, Tensor, check::laws};
+/// let mut states = States::new();
+/// let w = states.add("w", array![1.0, 2.0])?;
+/// let x = [Tensor::from_array(&array![0.5, -1.0])?];
+/// laws::program(&states, &x, 1e-12, &|t| {
+///     let (x, w) = (t.input(F64, [2]), t.state(w));
+///     t.update(w, w * 0.9 + x);
+///     t.outputs((w * x).sum(()))
+/// })?;
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn program(states: &States, inputs: &[Tensor], tolerance: f64, record: Record<'_>) -> Result<()> {
+    let run = |passes: Passes, machine: &Machine, threads: usize| {
+        let program = Program::planned(Recorder::new(states, false), passes, machine, |t| record(t))?;
+        let (mut states, mut workspace) = (states.clone(), program.workspace_on(threads)?);
+        let mut found = Vec::new();
+        for _ in 0..3 {
+            let results = program.run(&mut workspace, &mut states, inputs)?;
+            let outputs = 0..program.tape().outputs().len();
+            found.extend(outputs.map(|i| results.tensor(i)).collect::<Result<Vec<Tensor>>>()?);
+            found.extend(states.iter().map(|(_, _, value)| value.clone()));
+        }
+        Ok(found)
+    };
+    let (trivial, full) = every(run)?;
+    for (o, (a, b)) in full.iter().zip(&trivial).enumerate() {
+        if let Some(where_) = differ(a, b, tolerance) {
+            return Err(broken(format!("value {o} of the full plan is not that of the rows: {where_}")));
         }
     }
     Ok(())
@@ -208,7 +271,7 @@ fn optimising(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
         tape = pass.apply(&tape);
         verify(&tape)?;
     }
-    let expected = trivial(f, inputs)?;
+    let expected = execute(&recorded(Passes::None, &Machine::THIS, f, inputs)?, inputs)?;
     for (o, (a, b)) in execute(&program, inputs)?.iter().zip(&expected).enumerate() {
         if let Some(where_) = differ(a, b, 1e-12) {
             return Err(broken(format!("output {o} after all passes is not that before: {where_}")));
@@ -217,14 +280,10 @@ fn optimising(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     Ok(())
 }
 
-fn trivial(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-    execute(&recorded(Passes::None, f, inputs)?, inputs)
-}
-
-fn alike(planned: &[Tensor], trivial: &[Tensor]) -> Result<()> {
-    for (o, (a, b)) in planned.iter().zip(trivial).enumerate() {
+fn alike(what: &str, found: &[Tensor], expected: &[Tensor]) -> Result<()> {
+    for (o, (a, b)) in found.iter().zip(expected).enumerate() {
         if a.data().as_bytes() != b.data().as_bytes() {
-            return Err(broken(format!("output {o} planned is {a:?}, by the trivial plan {b:?}")));
+            return Err(broken(format!("{what}: output {o} is {a:?}, not {b:?}")));
         }
     }
     Ok(())

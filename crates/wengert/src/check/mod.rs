@@ -10,6 +10,7 @@ pub use registry::{check_entry, check_registry, check_sample};
 
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Machine;
 use crate::ir::{Domain, Recorder, States, Var};
 use crate::ops::{Sampler, Spec};
 use crate::program::{Passes, Program};
@@ -42,19 +43,23 @@ fn run(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 }
 
 fn record(f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
-    recorded(Passes::All, f, inputs)
+    recorded(Passes::All, &Machine::THIS, f, inputs)
 }
 
-/// Records a function to be planned after these passes.
-fn recorded(passes: Passes, f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
-    Program::planned(Recorder::default(), passes, |t| {
+/// Records a function to be planned after these passes, for a machine.
+fn recorded(passes: Passes, machine: &Machine, f: &dyn Function, inputs: &[Tensor]) -> Result<Program> {
+    Program::planned(Recorder::default(), passes, machine, |t| {
         let x: Vec<Var<'_>> = inputs.iter().map(|x| t.input(x.ty().dtype, x.shape())).collect();
         t.outputs(f(t, &x))
     })
 }
 
 fn execute(program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
-    let mut workspace = program.workspace()?;
+    execute_on(1, program, inputs)
+}
+
+fn execute_on(threads: usize, program: &Program, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
+    let mut workspace = program.workspace_on(threads)?;
     let results = program.evaluate(&mut workspace, &States::new(), inputs)?;
     (0..program.tape().outputs().len()).map(|i| results.tensor(i)).collect()
 }

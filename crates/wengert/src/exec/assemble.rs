@@ -5,31 +5,28 @@ use std::ops::Range;
 
 use super::arena::ALIGN;
 use super::brief::{Functions, brief};
-use super::folds;
 use super::layout::{Span, arrange};
+use super::machine::Machine;
 use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{Action, Constant, Place, Plan, Round, Slot, Stage, Step, View};
-use super::schedule::{Rounds, SECOND_CACHE, schedule};
-use super::store::store;
+use super::schedule::{Rounds, schedule};
+use super::store::{accumulate, store};
 use crate::error::Result;
 use crate::ir::{Op, Tape};
 use crate::kernels::Level;
 
-/// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
-const TILE: usize = 12 << 10;
-/// How much wider than another an array may be for both to be computed in the same tiles.
-const ALIKE: usize = 6;
-
 impl Plan {
     /// A plan of a tape that keeps every bit of its trivial one; or, where `rounding` is allowed, adds products
     /// to states in another order.
-    pub(crate) fn new(tape: &Tape, level: Level, rounding: bool) -> Result<Self> {
+    pub(crate) fn new(tape: &Tape, level: Level, rounding: bool, machine: &Machine) -> Result<Self> {
         let mut graph = Graph::new(tape, rounding)?;
-        let mut rounds = schedule(&mut graph);
-        folds::make_room(&mut graph, &rounds)?;
+        if rounding {
+            accumulate(&mut graph);
+        }
+        let mut rounds = schedule(&mut graph, machine);
         let mut plan = Self::empty(level, tape.inputs(), tape.states());
-        let commits = store(&mut graph, &mut rounds, rounding, &mut plan.stored);
-        let uses = Uses::new(&graph, &rounds, &mut plan);
+        let commits = store(&mut graph, &mut rounds, &mut plan.stored);
+        let uses = Uses::new(&graph, &rounds, &mut plan, machine);
         let kept = graph.outputs.iter().chain(commits.iter().map(|(_, a)| a));
         let places = uses.places(&graph, kept.copied(), &mut plan)?;
         // An operand that is read where it lies may have more elements than its row sees, or fewer.
@@ -69,12 +66,14 @@ struct Cut {
     round: usize,
     stage: usize,
     tile: usize,
+    /// The largest chunk of what is folded.
+    chunk: Option<usize>,
     steps: Range<usize>,
 }
 
 impl Uses {
     /// Cuts the groups into passes; fills the plan's rounds and stages.
-    fn new(graph: &Graph, rounds: &Rounds, plan: &mut Plan) -> Self {
+    fn new(graph: &Graph, rounds: &Rounds, plan: &mut Plan, machine: &Machine) -> Self {
         let (mut steps, mut passes) = (Vec::with_capacity(graph.nodes.len()), Vec::new());
         for (round, groups) in rounds.iter().enumerate() {
             let first = plan.stages.len();
@@ -88,13 +87,9 @@ impl Uses {
                     let n = &graph.nodes[node];
                     let large = |(o, s): (usize, &Source)| {
                         let bytes = graph.arrays[s.array as usize].ty.bytes();
-                        bytes > SECOND_CACHE && !n.cuts(o, group.units, &graph.arrays)
+                        bytes > machine.second_cache && !n.cuts(o, group.units, &graph.arrays)
                     };
-                    let product = matches!(
-                        &n.action,
-                        Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _)
-                    );
-                    let heavy = product || n.operands.iter().enumerate().any(large);
+                    let heavy = n.action.multiplies() || n.operands.iter().enumerate().any(large);
                     let copies = matches!(n.action, Action::Copy) || n.beta != 0.0;
                     let stores = copies && n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
                     // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
@@ -104,19 +99,23 @@ impl Uses {
                     let widest = n.results.iter().map(unit).chain(cut.map(|(_, s)| unit(&s.array))).max();
                     let widest = widest.unwrap_or(1).max(1);
                     let (least, most) = (widths.0.min(widest), widths.1.max(widest));
-                    let apart = most > ALIKE * least && most * group.units.div_ceil(group.panels) > TILE;
+                    let apart = most > machine.alike * least
+                        && most * group.units.div_ceil(group.panels) > machine.tile;
                     if i == 0 || (group.units > 1 && (heavy || alone || stores || apart)) {
                         widths = (usize::MAX, 0);
                         let tile = group.units.div_ceil(group.panels);
-                        passes.push(Cut { round, stage, tile, steps: steps.len()..steps.len() });
+                        passes.push(Cut { round, stage, tile, chunk: None, steps: steps.len()..steps.len() });
                     }
                     alone = heavy;
                     steps.push(Use { node: node as u32, pass: passes.len() as u32 - 1 });
                     if let Some(pass) = passes.last_mut() {
                         pass.steps.end = steps.len();
+                        if let Action::Fold(fold) = &n.action {
+                            pass.chunk = pass.chunk.max(Some(fold.chunk));
+                        }
                         if !heavy {
                             widths = (widths.0.min(widest), widths.1.max(widest));
-                            pass.tile = pass.tile.min((TILE / widest).max(1));
+                            pass.tile = pass.tile.min((machine.tile / widest).max(1));
                         }
                     }
                 }
@@ -156,7 +155,7 @@ impl Uses {
             if let Some(to) = to.filter(|to| to.stage == pass.stage) {
                 let Stage { units, panels, .. } = plan.stages[pass.stage];
                 let tile = std::ptr::eq(pass, to) && units > 1;
-                let held = if tile { pass.tile } else { units.div_ceil(panels) };
+                let held = if tile { pass.units() } else { units.div_ceil(panels) };
                 // What outlives a pass, or a tile, must not share memory with anything in another tile of it.
                 let once = graph.nodes[from.node as usize].repeats(units, &graph.arrays);
                 let (first, last) = if (tile && !once) || units == 1 {
@@ -206,21 +205,28 @@ impl Uses {
         let alone =
             plan.rounds.iter().flat_map(|r| r.stages.clone().map(|_| r.panels == 1)).collect::<Vec<_>>();
         for (stage, alone) in (0..plan.stages.len()).zip(alone) {
-            let Stage { units, panels, passes } = &plan.stages[stage];
-            let (shape, first, alone) = ((*units, *panels), plan.passes.len(), *units == 1 && alone);
+            let Stage { units, passes, .. } = &plan.stages[stage];
+            let (units, first, alone) = (*units, plan.passes.len(), *units == 1 && alone);
             for cut in &self.passes[passes.clone()] {
-                let begin = plan.passes.len();
+                let (begin, tile, folds) = (plan.passes.len(), cut.units(), cut.chunk.is_some() && units > 1);
                 for at in cut.steps.clone() {
                     let Some(node) = nodes[self.steps[at].node as usize].take() else { continue };
-                    let step = step(node, &arrays, (shape, cut.tile), last[at], plan, functions);
+                    let step = step(node, &arrays, (units, tile), last[at], plan, functions);
                     match if alone { brief(&step, plan, functions) } else { None } {
-                        Some(line) => plan.line(begin, cut.tile, line),
-                        None => plan.step(begin, cut.tile, step),
+                        Some(line) => plan.line(begin, line),
+                        None => plan.step(begin, (tile, folds), step),
                     }
                 }
             }
             plan.stages[stage].passes = first..plan.passes.len();
         }
+    }
+}
+
+impl Cut {
+    /// Units of a tile: whole chunks of what is folded.
+    fn units(&self) -> usize {
+        self.chunk.map_or(self.tile, |chunk| chunk.max(self.tile / chunk * chunk))
     }
 }
 
@@ -232,7 +238,7 @@ fn root(arrays: &[Array], array: u32) -> usize {
 fn step(
     node: Node,
     arrays: &[Array],
-    ((units, panels), tile): ((usize, usize), usize),
+    (units, tile): (usize, usize),
     last: bool,
     plan: &mut Plan,
     functions: &mut Functions,
@@ -254,12 +260,9 @@ fn step(
     }
     let strided = node.operands.iter().any(|s| s.strides.is_some());
     let repeats = node.repeats(units, arrays);
-    let (scratch, part) = match &node.action {
-        Action::Fold(op, ty) => {
-            let scratch = folds::memory(op, &node.operands, arrays, (units, panels, tile));
-            (scratch, Some(NonZeroUsize::new(ty.shape.elements())))
-        }
-        _ => (node.scratch, None),
+    let scratch = match &node.action {
+        Action::Fold(fold) => fold.memory(&node.operands, arrays),
+        _ => node.scratch,
     };
     plan.scratch = plan.scratch.max(scratch);
     let place = |array: u32| plan.slots[array as usize].place;
@@ -280,11 +283,8 @@ fn step(
         row: node.row,
         operands,
         strides: strided.then(|| node.operands.iter().map(|s| s.strides.clone()).collect()),
-        results: match part {
-            // A part for each panel.
-            Some(unit) => node.results.iter().map(|&slot| View { slot, unit }).collect(),
-            None => node.results.iter().map(|&r| view(r, true)).collect(),
-        },
+        // Parts of a fold are found by their number.
+        results: node.results.iter().map(|&r| view(r, !matches!(action, Action::Fold(_)))).collect(),
         prepared: node.prepared,
         blocks: node.blocks / units,
         scratch,

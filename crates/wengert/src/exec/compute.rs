@@ -8,7 +8,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::arena::Block;
-use super::folds::slab;
+use super::folds::{segment_end, slab};
 use super::plan::{Action, Body, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
@@ -45,8 +45,7 @@ impl Spent {
 /// The part of a stage that one thread computes at a time.
 struct Tile {
     units: Range<usize>,
-    /// The panel that the tile belongs to, and where it begins.
-    index: usize,
+    /// Where the panel begins that the tile belongs to.
     panel: usize,
     thread: usize,
 }
@@ -99,9 +98,10 @@ impl Memory<'_> {
             };
             let mut at = start;
             while at < end {
-                let units = at..(at + pass.tile).min(end);
+                let most = if pass.folds { segment_end(stage.units, at) } else { end };
+                let units = at..at.saturating_add(pass.tile).min(end).min(most);
                 at = units.end;
-                let tile = Tile { units, index: panel, panel: start, thread };
+                let tile = Tile { units, panel: start, thread };
                 for (step, index) in self.plan.steps[steps.clone()].iter().zip(steps.clone()) {
                     if step.once && tile.units.start > start {
                         continue;
@@ -224,6 +224,17 @@ impl Memory<'_> {
         unsafe { block.slice_mut(offset, self.plan.slots[view.slot as usize].ty.dtype, len) }
     }
 
+    /// A part of the result of a fold.
+    ///
+    /// # Safety
+    /// No other user of it lives at the same time.
+    unsafe fn part<'b>(&self, view: View, tile: &Tile, part: usize, ty: &TensorType) -> SliceMut<'b> {
+        let (block, offset, _) = self.locate(view, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        // to states that are bound exclusively.
+        unsafe { block.slice_mut(offset + part * ty.bytes(), ty.dtype, ty.shape.elements()) }
+    }
+
     /// The memory of a thread that a step may do with as it likes.
     ///
     /// # Safety
@@ -324,23 +335,24 @@ impl Memory<'_> {
                     .prepare(Preparation { operands: &operands, pieces, out, level })
                     .map_err(ErrorKind::Fault)
             }
-            Action::Fold(op, ty) => {
-                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
-                let rows = |o: &Operand<'_>| {
-                    slab(o.ty, o.data.len() / o.ty.shape.iter().skip(1).product::<usize>().max(1))
-                };
-                let types: SmallVec<[TensorType; INLINE]> = operands.iter().map(rows).collect();
-                let slabs = operands.iter().zip(&types).map(|(o, ty)| Operand { ty, ..*o });
-                let slabs: SmallVec<[Operand<'_>; INLINE]> = slabs.collect();
-                let own = Tile { units: tile.index..tile.index + 1, panel: tile.index, ..*tile };
-                // SAFETY: see above; no other panel has this part.
-                let mut part = step.results.first().map(|view| unsafe { self.write(*view, &own) });
-                let mut parts: SmallVec<[ResultMut<'_>; 1]> =
-                    part.take().into_iter().map(|data| ResultMut { ty, data }).collect();
-                // SAFETY: see above.
-                let memory = unsafe { self.scratch(step, tile) };
-                let beta = if tile.units.start == tile.panel { 0.0 } else { 1.0 };
-                eval_within(kernel, &slabs, &mut parts, memory, level, beta).map_err(ErrorKind::Fault)
+            Action::Fold(fold) => {
+                let kernel = fold.op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+                let all = tile.units.start * step.blocks..tile.units.end * step.blocks;
+                for chunk in fold.chunks(all.clone()) {
+                    let types: SmallVec<[TensorType; INLINE]> =
+                        operands.iter().map(|o| slab(o.ty, chunk.slabs.len())).collect();
+                    let slabs = operands.iter().zip(&types).map(|(o, ty)| chunk.of(o, ty, &all));
+                    let slabs: SmallVec<[Operand<'_>; INLINE]> = slabs.collect();
+                    // SAFETY: see above; no other panel has this part.
+                    let part = |view: &View| unsafe { self.part(*view, tile, chunk.part, &fold.ty) };
+                    let part = |view| ResultMut { ty: &fold.ty, data: part(view) };
+                    let mut parts: SmallVec<[ResultMut<'_>; 1]> = step.results.iter().map(part).collect();
+                    // SAFETY: see above.
+                    let memory = unsafe { self.scratch(step, tile) };
+                    let beta = if chunk.first { 0.0 } else { 1.0 };
+                    eval_within(kernel, &slabs, &mut parts, memory, level, beta).map_err(ErrorKind::Fault)?;
+                }
+                Ok(())
             }
             Action::Join => {
                 let out = step.results.first().map(write);

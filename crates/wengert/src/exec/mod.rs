@@ -7,6 +7,7 @@ mod compute;
 mod eager;
 mod folds;
 mod layout;
+mod machine;
 mod nodes;
 mod plan;
 mod pool;
@@ -18,6 +19,7 @@ mod schedule;
 mod store;
 
 pub(crate) use eager::evaluate;
+pub(crate) use machine::Machine;
 pub(crate) use plan::Plan;
 pub(crate) use profile::profile;
 pub use profile::{Profile, StepProfile};

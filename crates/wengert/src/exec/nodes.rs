@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::folds;
+use super::folds::{Fold, segments};
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, blocks_of, prepared_of};
-use crate::shape::TensorType;
+use crate::shape::{Shape, TensorType};
 
 /// An array, or another name and shape of one.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub(super) struct Node {
     pub(super) alpha: f64,
     /// The operand that lies where the first result does, and comes without elements.
     pub(super) onto: Option<u8>,
+    /// The state whose old value the result begins as.
+    pub(super) adds: Option<u32>,
 }
 
 impl Node {
@@ -70,6 +72,7 @@ impl Node {
             beta: 0.0,
             alpha: 1.0,
             onto: None,
+            adds: None,
         }
     }
 
@@ -103,6 +106,13 @@ impl Node {
         units > 1 && left == 1 && !self.cuts(0, units, arrays)
     }
 
+    /// Whether the node can be done in so many pieces. A fold is cut slab by slab, or not at all.
+    pub(super) fn splits(&self, units: usize) -> bool {
+        self.blocks > 0
+            && self.blocks.is_multiple_of(units)
+            && (units == 1 || units == self.blocks || !matches!(self.action, Action::Fold(_)))
+    }
+
     /// The operands that the node reads: all, but for those of which a layout is not made.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
         let only = if let Action::Prepare(_, operand) = self.action { Some(operand) } else { None };
@@ -127,6 +137,18 @@ impl Graph {
         self.nodes.push(Node::copy(self.nodes[of].row, array, copy, &ty));
         self.arrays.push(Array { ty, root: copy, leaf: None, maker: Some(node as u32) });
         (node, copy)
+    }
+
+    /// Removes nodes whose results nobody reads.
+    pub(super) fn remove(&mut self, gone: &[bool]) {
+        let mut names = Vec::with_capacity(gone.len());
+        gone.iter().fold(0u32, |left, gone| {
+            names.push(left);
+            left + u32::from(!gone)
+        });
+        let mut at = 0..;
+        self.nodes.retain(|_| at.next().is_some_and(|n: usize| !gone[n]));
+        self.arrays.iter_mut().filter_map(|a| a.maker.as_mut()).for_each(|m| *m = names[*m as usize]);
     }
 
     /// An array that lies in a state.
@@ -364,9 +386,9 @@ impl Builder<'_> {
         let plain = operands.iter().all(|s| s.strides.is_none());
         if self.rounding
             && plain
-            && let Some(slabs) = folds::slabs(&row.op, &types, &row.results)
+            && let Some(fold) = Fold::of(&row.op, &types, &row.results)
         {
-            return self.fold(index, operands, slabs, kernel.map_or(0, |k| k.work(&types, &row.results)));
+            return self.fold(index, operands, fold, kernel.map_or(0, |k| k.work(&types, &row.results)));
         }
         let scratch = kernel.map_or(0, |k| k.scratch(&types));
         if scratch > isize::MAX as usize / 2 {
@@ -374,7 +396,7 @@ impl Builder<'_> {
         }
         let mut prepared = None;
         if let Some(layout) = kernel.map_or(Ok(None), |k| prepared_of(k, &types)).map_err(blame)? {
-            let words = crate::shape::Shape::new(&[layout.bytes / 8])?;
+            let words = Shape::new(&[layout.bytes / 8])?;
             let maker = Some(self.graph.nodes.len() as u32);
             let array = self.array(TensorType::new(DType::I64, words), None, maker)?;
             self.graph.nodes.push(Node {
@@ -390,6 +412,7 @@ impl Builder<'_> {
                 beta: 0.0,
                 alpha: 1.0,
                 onto: None,
+                adds: None,
             });
             prepared = Some(array);
         }
@@ -429,6 +452,7 @@ impl Builder<'_> {
             beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
             onto: onto.and_then(|(o, _)| u8::try_from(o).ok()),
+            adds: None,
         });
         Ok(())
     }
@@ -447,32 +471,36 @@ impl Builder<'_> {
         (alone && !repeats).then_some(array.root)
     }
 
-    /// The nodes of a row that is computed slab by slab: its parts, and their sum.
+    /// The nodes of a row that is computed slab by slab: its parts, and their sum where there are several.
     fn fold(
         &mut self,
         index: usize,
         mut operands: SmallVec<[Source; 2]>,
-        slabs: usize,
+        fold: Fold,
         work: usize,
     ) -> Result<()> {
-        let (row, ty) = (&self.tape.rows()[index], self.tape.rows()[index].results[0]);
         operands.iter_mut().for_each(|source| source.cut = true);
-        let maker = self.graph.nodes.len() as u32;
-        // How many parts there are is known when panels are.
-        let parts = self.array(ty, None, Some(maker))?;
-        self.first[index] = self.array(ty, None, Some(maker + 1))?;
-        let action = Action::Fold(row.op.clone(), self.types.of(ty));
+        let parts = segments(fold.slabs);
+        let (ty, maker, several) = (*fold.ty, self.graph.nodes.len() as u32, parts > 1);
+        let all = if several { Shape::new(&[parts, ty.shape.elements()])? } else { ty.shape };
+        let parts = self.array(TensorType::new(ty.dtype, all), None, Some(maker))?;
+        self.first[index] = if several { self.array(ty, None, Some(maker + 1))? } else { parts };
+        let blocks = fold.slabs;
+        let action = Action::Fold(Box::new(fold));
         self.graph.nodes.push(Node {
             action,
             operands,
-            blocks: slabs,
+            blocks,
             work,
             ..Node::copy(index as u32, parts, parts, &ty)
         });
-        let sum = Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], &ty) };
-        self.graph.nodes.push(sum);
-        if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
-            operands[0].cut = false;
+        if several {
+            let sum =
+                Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], &ty) };
+            self.graph.nodes.push(sum);
+            if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
+                operands[0].cut = false;
+            }
         }
         Ok(())
     }

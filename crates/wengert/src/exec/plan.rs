@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
+use super::folds::Fold;
 use super::rows::Rows;
 use crate::dtype::DType;
 use crate::error::Result;
@@ -67,8 +68,8 @@ pub(super) enum Action {
     Prepare(Op, usize),
     /// Compares a predicate with the recorded outcome.
     Guard { recorded: bool },
-    /// Computes a row on slabs of its operands: each panel adds up its own part of the result, of this type.
-    Fold(Op, Arc<TensorType>),
+    /// Computes a row on slabs of its operands, and adds up parts of the result.
+    Fold(Box<Fold>),
     /// Adds up the parts of a fold.
     Join,
     /// Copies elements.
@@ -76,14 +77,23 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// Whether it is a product of matrices.
+    pub(super) fn multiplies(&self) -> bool {
+        match self {
+            Self::Compute(op) => matches!(op, Op::Bilinear(_)),
+            Self::Fold(fold) => matches!(fold.op, Op::Bilinear(_)),
+            _ => false,
+        }
+    }
+
     /// What it does, for people.
     pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Compute(op) | Self::InPlace(op, _) => op.name().into(),
             Self::Prepare(op, _) => format!("pack for {}", op.name()).into(),
             Self::Guard { .. } => "guard".into(),
-            Self::Fold(op, _) => format!("{} by panels", op.name()).into(),
-            Self::Join => "sum of panels".into(),
+            Self::Fold(fold) => format!("{} by parts", fold.op.name()).into(),
+            Self::Join => "sum of parts".into(),
             Self::Copy => "copy".into(),
         }
     }
@@ -119,6 +129,8 @@ pub(super) struct Pass {
     pub(super) body: Body,
     /// Units of a tile.
     pub(super) tile: usize,
+    /// Whether no tile goes beyond the end of a segment of the units, because something is folded.
+    pub(super) folds: bool,
 }
 
 /// What a pass runs.
@@ -250,22 +262,22 @@ impl Plan {
     }
 
     /// Adds a step to the last pass, if that is one of those from `begin` on and has steps; to a new one otherwise.
-    pub(super) fn step(&mut self, begin: usize, tile: usize, step: Step) {
+    pub(super) fn step(&mut self, begin: usize, (tile, folds): (usize, bool), step: Step) {
         self.steps.push(step);
         let end = self.steps.len();
         match self.passes[begin..].last_mut() {
             Some(Pass { body: Body::Steps(steps), .. }) => steps.end = end,
-            _ => self.passes.push(Pass { body: Body::Steps(end - 1..end), tile }),
+            _ => self.passes.push(Pass { body: Body::Steps(end - 1..end), tile, folds }),
         }
     }
 
     /// The same for a line.
-    pub(super) fn line(&mut self, begin: usize, tile: usize, line: Line) {
+    pub(super) fn line(&mut self, begin: usize, line: Line) {
         self.lines.push(line);
         let end = self.lines.len();
         match self.passes[begin..].last_mut() {
             Some(Pass { body: Body::Lines(lines), .. }) => lines.end = end,
-            _ => self.passes.push(Pass { body: Body::Lines(end - 1..end), tile }),
+            _ => self.passes.push(Pass { body: Body::Lines(end - 1..end), tile: 1, folds: false }),
         }
     }
 

@@ -83,9 +83,8 @@ pub(crate) fn profile(
             Said::Step(at, step) => {
                 let bytes = |view: &View| plan.slots[view.slot as usize].ty.bytes();
                 let flops = match &step.action {
-                    Action::Compute(op @ Op::Bilinear(_)) | Action::Fold(op @ Op::Bilinear(_), _) => {
-                        flops(op, tape, step.row as usize)
-                    }
+                    Action::Compute(op) => flops(op, tape, step.row as usize),
+                    Action::Fold(fold) => flops(&fold.op, tape, step.row as usize),
                     _ => 0,
                 };
                 let bytes = step.operands.iter().chain(&step.results).map(bytes).sum();

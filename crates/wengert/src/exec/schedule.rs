@@ -2,24 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::folds::segments;
+use super::machine::Machine;
 use super::nodes::{Graph, Node};
 use super::plan::Action;
 use crate::ir::Op;
-
-/// The work of a panel: what takes much longer than to hand it to another thread.
-const PANEL: usize = 1 << 15;
-pub(super) const MOST_PANELS: usize = 64;
-/// The same where a product is summed panel by panel.
-const MOST_PARTS: usize = 8;
-/// The work that is worth a call of its own.
-const CALL: usize = 512;
-/// Units of a panel that multiplies matrices, at least: with fewer rows the other matrix is read too often.
-const ROWS: usize = 48;
-/// The same where the other matrix leaves the second cache.
-const MANY_ROWS: usize = 64;
-pub(super) const SECOND_CACHE: usize = 256 << 10;
-/// A first axis shorter than this is too few units.
-const FEW: usize = 16;
 
 /// Nodes whose results are cut into the same number of units, so that each unit can be computed from
 /// beginning to end before the next: a stage of the plan.
@@ -34,7 +21,7 @@ pub(super) type Rounds = Vec<Vec<Group>>;
 
 /// Puts each node into the earliest round in which it can be: that of the operands that it reads unit by
 /// unit, if they are cut as it is, and one after that of the operands that it must see whole.
-pub(super) fn schedule(graph: &mut Graph) -> Rounds {
+pub(super) fn schedule(graph: &mut Graph, machine: &Machine) -> Rounds {
     let mut homes: Vec<(usize, usize)> = Vec::with_capacity(graph.nodes.len());
     // What a guard protects may fail where the guard does.
     let mut guarded = 0;
@@ -49,14 +36,13 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
             let operands = if node.infallible { operands } else { operands.max(guarded) };
             operands.max(node.prepared.and_then(maker).map_or(0, |(round, _)| round + 1))
         };
-        let units = default_units(node, graph);
+        let units = default_units(node, graph, machine);
         let mut best = (round(units), units);
         for (_, source) in node.reads() {
             if let Some((_, units)) = maker(source.array)
-                && node.blocks > 0
-                && node.blocks.is_multiple_of(units)
+                && node.splits(units)
                 // A whole array waits for nobody, but nobody shares it either.
-                && (units > 1 || node.work < PANEL)
+                && (units > 1 || node.work < machine.panel)
                 && round(units) < best.0
             {
                 best = (round(units), units);
@@ -82,25 +68,24 @@ pub(super) fn schedule(graph: &mut Graph) -> Rounds {
         }
     }
     for group in rounds.iter_mut().flatten() {
-        group.panels = panels(group, graph);
+        group.panels = panels(group, graph, machine);
     }
     let mut rounds = merge(rounds);
     for group in rounds.iter_mut().flatten().filter(|g| g.units == 1) {
-        fetch(graph, group);
+        fetch(graph, group, machine.small);
     }
     rounds
 }
 
 /// Copies the small arrays from elsewhere that elementwise functions of a group read again and again, so that
 /// all that these functions touch lies in the arena.
-fn fetch(graph: &mut Graph, group: &mut Group) {
-    const SMALL: usize = 4 << 10;
+fn fetch(graph: &mut Graph, group: &mut Group, most: usize) {
     let mut uses: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
     for &n in &group.nodes {
         let node = &graph.nodes[n];
         for (o, source) in node.operands.iter().enumerate() {
             let array = &graph.arrays[source.array as usize];
-            let small = array.leaf.is_some() && array.ty.bytes() <= SMALL;
+            let small = array.leaf.is_some() && array.ty.bytes() <= most;
             if small && matches!(node.action, Action::Compute(Op::Elementwise(_))) {
                 uses.entry(source.array).or_default().push((n, o));
             }
@@ -134,7 +119,7 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
             && !pinned[n]
             && first.0 > homes[n].0
             && (first.1 > 1 || homes[n].1 == 1)
-            && node.blocks.is_multiple_of(first.1)
+            && node.splits(first.1)
             && !matches!(node.action, Action::Prepare(..))
         {
             let made = |array: u32| graph.arrays[array as usize].maker.is_some();
@@ -161,18 +146,18 @@ fn postpone(graph: &Graph, homes: &mut [(usize, usize)]) {
 }
 
 /// Into how many units a node is cut where nothing else decides: the slabs of its first axis.
-fn default_units(node: &Node, graph: &Graph) -> usize {
+fn default_units(node: &Node, graph: &Graph, machine: &Machine) -> usize {
     if node.blocks <= 1 {
         return 1;
     }
-    if matches!(node.action, Action::Prepare(..) | Action::Fold(..)) {
+    if matches!(node.action, Action::Prepare(..) | Action::Fold(_)) {
         return node.blocks;
     }
     let shape =
         node.results.first().map_or(crate::shape::Shape::SCALAR, |&r| graph.arrays[r as usize].ty.shape);
     let mut units = 1;
     for &size in shape.iter() {
-        if units >= FEW || !node.blocks.is_multiple_of(units * size) {
+        if units >= machine.few || !node.blocks.is_multiple_of(units * size) {
             break;
         }
         units *= size;
@@ -181,28 +166,28 @@ fn default_units(node: &Node, graph: &Graph) -> usize {
 }
 
 /// In how many panels a group is computed: a power of two, so that they are alike on two threads as on four.
-fn panels(group: &Group, graph: &Graph) -> usize {
+fn panels(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
         // A batch of products shares no matrix.
         Action::Compute(_) if n.operands.iter().all(|s| s.cut) => 1,
-        Action::Compute(Op::Bilinear(_)) | Action::Fold(Op::Bilinear(_), _) => {
+        action if action.multiplies() => {
             let other = n.prepared.and_then(|p| graph.arrays[p as usize].maker).map_or(0, |packs| {
                 let read = graph.nodes[packs as usize].reads();
                 read.map(|(_, s)| graph.arrays[s.array as usize].ty.bytes()).sum()
             });
-            if other > SECOND_CACHE { MANY_ROWS } else { ROWS }
+            if other > machine.second_cache { machine.many_rows } else { machine.rows }
         }
         _ => 1,
     });
     // A panel is a call for every node: not worth it where each has little to do.
-    let calls = work / (CALL * group.nodes.len().max(1));
-    // Every panel has a part of each folded product, which is written and read once more.
-    let parts = nodes().any(|n| matches!(n.action, Action::Fold(Op::Bilinear(_), _)));
-    let most = (group.units / rows.max().unwrap_or(1)).min(calls);
-    let most = most.clamp(1, if parts { MOST_PARTS } else { MOST_PANELS });
-    1 << (work / PANEL).clamp(1, most).ilog2()
+    let calls = work / machine.call.saturating_mul(group.nodes.len().max(1));
+    let most = (group.units / rows.max().unwrap_or(1)).min(calls).clamp(1, machine.most_panels);
+    let panels = 1 << (work / machine.panel).clamp(1, most).ilog2();
+    // A panel takes whole segments of what is folded.
+    let folds = nodes().any(|n| matches!(n.action, Action::Fold(_)));
+    if folds && group.units > 1 { panels.min(segments(group.units)) } else { panels }
 }
 
 /// Joins neighbouring rounds in which there is nothing to share among threads: they run in order, each

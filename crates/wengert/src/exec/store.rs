@@ -6,15 +6,43 @@ use super::schedule::Rounds;
 use crate::ir::{Algebra, IndexMap, Kernel, Op};
 use crate::kernels::{Level, Own};
 
+/// Has products added to states by the kernel that computes them: `β w + α a·b` is one node, which begins with the old
+/// value of the state. A pass over the graph, since it rounds: where the sum is then made does not matter to its bits.
+pub(super) fn accumulate(graph: &mut Graph) {
+    let uses = uses(graph);
+    let mut gone = vec![false; graph.nodes.len()];
+    for (state, array) in graph.updates.clone() {
+        let Some(sum) = graph.arrays[array as usize].maker.map(|m| m as usize) else { continue };
+        if graph.nodes[sum].results.as_slice() != [array] {
+            continue;
+        }
+        let Some(Addend { product, alpha, beta, scales }) = addend(graph, &uses, sum, state) else {
+            continue;
+        };
+        let node = &mut graph.nodes[product];
+        (node.alpha, node.beta, node.adds) = (alpha, beta, Some(state as u32));
+        node.results = std::iter::once(array).collect();
+        graph.arrays[array as usize].maker = Some(product as u32);
+        scales.into_iter().flatten().chain([sum]).for_each(|n| gone[n] = true);
+    }
+    graph.remove(&gone);
+}
+
+/// How often each root array is read or kept.
+fn uses(graph: &Graph) -> Vec<u32> {
+    let mut uses = vec![0u32; graph.arrays.len()];
+    let read = graph.nodes.iter().flat_map(|n| n.operands.iter().map(|s| s.array));
+    let kept = graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a)).copied();
+    for array in read.chain(kept) {
+        uses[graph.arrays[array as usize].root as usize] += 1;
+    }
+    uses
+}
+
 /// Has next values written into their states where that is safe: nothing that runs later, or beside it, reads the
-/// old value or can fail. Where a product is added to a state it is added there; what may be computed where the
-/// state lies is; of others a node makes a copy. Returns those that are not safe, to be copied at the end.
-pub(super) fn store(
-    graph: &mut Graph,
-    rounds: &mut Rounds,
-    rounding: bool,
-    stored: &mut Vec<usize>,
-) -> Vec<(usize, u32)> {
+/// old value or can fail. What may be computed where the state lies is; of others a node makes a copy. Returns those
+/// that are not safe, to be copied at the end.
+pub(super) fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usize>) -> Vec<(usize, u32)> {
     let (mut homes, mut positions) = (vec![(0, 0); graph.nodes.len()], vec![0; graph.nodes.len()]);
     for (r, round) in rounds.iter().enumerate() {
         for (g, group) in round.iter().enumerate() {
@@ -38,20 +66,15 @@ pub(super) fn store(
     failing.sort_unstable();
     failing.dedup();
     readers.sort_unstable();
-    let mut uses = vec![0u32; graph.arrays.len()];
-    let read = graph.nodes.iter().flat_map(|n| n.operands.iter().map(|s| s.array));
-    let kept = graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a)).copied();
-    for array in read.chain(kept.clone()) {
-        uses[graph.arrays[array as usize].root as usize] += 1;
-    }
+    let uses = uses(graph);
     let mut keepers = vec![0u32; graph.arrays.len()];
-    kept.for_each(|array| keepers[graph.arrays[array as usize].root as usize] += 1);
-    let first_copy = graph.nodes.len();
-    let (mut commits, mut added, mut gone) = (Vec::new(), Vec::new(), vec![false; graph.nodes.len()]);
+    let kept = graph.outputs.iter().chain(graph.updates.iter().map(|(_, a)| a));
+    kept.for_each(|&array| keepers[graph.arrays[array as usize].root as usize] += 1);
+    let (mut commits, mut last) = (Vec::new(), Vec::new());
     for (state, array) in graph.updates.clone() {
         let Array { ty, maker, .. } = graph.arrays[array as usize].clone();
-        let Some(maker) = maker else { continue };
-        let (r, g) = homes[maker as usize];
+        let Some(maker) = maker.map(|m| m as usize) else { continue };
+        let (r, g) = homes[maker];
         let (units, alone) = (rounds[r][g].units, rounds[r][g].panels == 1);
         let before =
             |&(round, group): &(usize, usize), same: bool| round < r || ((round, group) == (r, g) && same);
@@ -61,67 +84,61 @@ pub(super) fn store(
             && read
                 .clone()
                 .all(|&(_, n, o)| before(&homes[n], alone || graph.nodes[n].cuts(o, units, &graph.arrays)));
-        if !safe {
-            commits.push((state, array));
+        let adds = graph.nodes[maker].adds.is_some();
+        if safe && adds && uses[array as usize] == 1 {
+            // Nothing reads the next value: it may come after all reading of the old one.
+            let to = graph.state(ty, state);
+            graph.nodes[maker].results = std::iter::once(to).collect();
+            last.push(((r, g), maker));
+            stored.push(state);
             continue;
         }
-        let sum = maker as usize;
-        stored.push(state);
-        // Whether a node may write slab by slab, after each reader of the old slab, if not of the whole; nothing else
+        // Whether the maker may write slab by slab, after each reader of the old slab, if not of the whole; nothing else
         // keeps the next value. Steps in brief take no states, so what more of them read stays in the arena.
         let apart = units > 1 || uses[array as usize] == 1;
         let owned = keepers[array as usize] == 1 && graph.arrays[array as usize].root == array;
-        let directly = |writer: usize, instead: [Option<usize>; 3]| {
-            let earlier = |&(_, n, o): &(usize, usize, usize)| {
-                let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
-                cut && if n == writer {
-                    in_place(&graph.nodes[n].action)
-                } else {
-                    instead.contains(&Some(n)) || homes[n] != (r, g) || positions[n] < positions[writer]
-                }
-            };
-            apart && owned && failing.iter().all(|home| before(home, false)) && read.clone().all(earlier)
+        let earlier = |&(_, n, o): &(usize, usize, usize)| {
+            let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
+            cut && if n == maker {
+                in_place(&graph.nodes[n].action)
+            } else {
+                homes[n] != (r, g) || positions[n] < positions[maker]
+            }
         };
-        let addend = if rounding && graph.nodes[sum].results.as_slice() == [array] {
-            addend(graph, &uses, sum, state)
-                .filter(|a| a.scales.iter().flatten().chain([&a.product]).all(|&n| homes[n] == (r, g)))
+        let directly = safe
+            && apart
+            && owned
+            && failing.iter().all(|home| before(home, false))
+            && read.clone().all(earlier);
+        if directly {
+            graph.arrays[array as usize].leaf = Some(Place::State(state));
+            stored.push(state);
+            continue;
+        }
+        if adds {
+            // It begins as a copy of the state.
+            let old = graph.state(ty.clone(), state);
+            let copy = Node::copy(graph.nodes[maker].row, old, array, &ty);
+            let at = rounds[r][g].nodes.iter().position(|&n| n == maker).unwrap_or(0);
+            rounds[r][g].nodes.insert(at, graph.nodes.len());
+            graph.nodes.push(copy);
+        }
+        if safe {
+            let to = graph.state(ty.clone(), state);
+            last.push(((r, g), graph.nodes.len()));
+            graph.nodes.push(Node::copy(graph.nodes[maker].row, array, to, &ty));
+            stored.push(state);
         } else {
-            None
-        };
-        match addend {
-            // Nothing reads the next value: it may come after all reading of the old one.
-            Some(Addend { product, alpha, beta, scales }) if uses[array as usize] == 1 => {
-                let to = graph.state(ty, state);
-                let node = &mut graph.nodes[product];
-                (node.alpha, node.beta, node.results) = (alpha, beta, std::iter::once(to).collect());
-                added.push(((r, g), product));
-                scales.into_iter().flatten().chain([product, sum]).for_each(|n| gone[n] = true);
-            }
-            Some(Addend { product, alpha, beta, scales })
-                if directly(product, [scales[0], scales[1], Some(sum)]) =>
-            {
-                let node = &mut graph.nodes[product];
-                (node.alpha, node.beta, node.results) = (alpha, beta, std::iter::once(array).collect());
-                let next = &mut graph.arrays[array as usize];
-                (next.leaf, next.maker) = (Some(Place::State(state)), Some(product as u32));
-                scales.into_iter().flatten().chain([sum]).for_each(|n| gone[n] = true);
-            }
-            _ if directly(sum, [None; 3]) => graph.arrays[array as usize].leaf = Some(Place::State(state)),
-            _ => {
-                let to = graph.state(ty.clone(), state);
-                rounds[r][g].nodes.push(graph.nodes.len());
-                graph.nodes.push(Node::copy(graph.nodes[sum].row, array, to, &ty));
-            }
+            commits.push((state, array));
         }
     }
-    rounds.iter_mut().flatten().for_each(|group| group.nodes.retain(|&n| gone.get(n) != Some(&true)));
-    // Products read no old value, but they write some: after all reading, and before the copies, which read none.
-    added.sort_unstable();
-    for added in added.chunk_by(|a, b| a.0 == b.0) {
-        let (r, g) = added[0].0;
+    // They read no old value, but they write some: after all reading. Products first, and the copies of what they made.
+    last.sort_unstable();
+    for last in last.chunk_by(|a, b| a.0 == b.0) {
+        let (r, g) = last[0].0;
         let nodes = &mut rounds[r][g].nodes;
-        let at = nodes.len() - nodes.iter().rev().take_while(|n| **n >= first_copy).count();
-        nodes.splice(at..at, added.iter().map(|(_, product)| *product));
+        nodes.retain(|n| last.binary_search(&((r, g), *n)).is_err());
+        nodes.extend(last.iter().map(|(_, n)| *n));
     }
     commits
 }
