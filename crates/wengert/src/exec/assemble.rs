@@ -11,7 +11,8 @@ use super::nodes::{Array, Graph, Node, Source};
 use super::plan::{Action, Constant, Place, Plan, Round, Slot, Stage, Step, View};
 use super::schedule::{Rounds, schedule};
 use super::store::{accumulate, store};
-use crate::error::Result;
+use super::verify::{Slots, slots, verify};
+use crate::error::{ErrorKind, Result};
 use crate::ir::{Op, Tape};
 use crate::kernels::Level;
 
@@ -19,6 +20,23 @@ impl Plan {
     /// A plan of a tape that keeps every bit of its trivial one; or, where `rounding` is allowed, adds products
     /// to states in another order.
     pub(crate) fn new(tape: &Tape, level: Level, rounding: bool, machine: &Machine) -> Result<Self> {
+        let (plan, lines) = Self::draft(tape, level, rounding, machine)?;
+        match verify(&plan, &lines) {
+            Ok(()) => Ok(plan),
+            Err(broken) => Err(match tape.rows().get(broken.row as usize) {
+                Some(row) => tape.blame(row, broken.into()),
+                None => ErrorKind::from(broken).into(),
+            }),
+        }
+    }
+
+    /// The same before it is verified, and the slots of its lines.
+    pub(super) fn draft(
+        tape: &Tape,
+        level: Level,
+        rounding: bool,
+        machine: &Machine,
+    ) -> Result<(Self, Vec<Slots>)> {
         let mut graph = Graph::new(tape, rounding)?;
         if rounding {
             accumulate(&mut graph);
@@ -31,17 +49,18 @@ impl Plan {
         let places = uses.places(&graph, kept.copied(), &mut plan)?;
         // An operand that is read where it lies may have more elements than its row sees, or fewer.
         let len = |a: &Array| graph.arrays[a.root as usize].ty.shape.elements();
-        let slot = |a: &Array| Slot { place: places[a.root as usize], ty: a.ty.clone(), len: len(a) };
+        let slot =
+            |a: &Array| Slot { place: places[a.root as usize], ty: a.ty.clone(), len: len(a), root: a.root };
         plan.slots = graph.arrays.iter().map(slot).collect();
         plan.outputs = graph.outputs.iter().map(|&a| plan.slots[a as usize].clone()).collect();
         plan.commits = commits.iter().map(|&(s, a)| (s, plan.slots[a as usize].clone())).collect();
         plan.arena = plan.arena.next_multiple_of(ALIGN);
         let mut functions = Functions::default();
-        uses.steps(graph, &commits, &mut plan, &mut functions);
+        let lines = uses.steps(graph, &commits, &mut plan, &mut functions);
         plan.functions = functions.all;
         plan.local = plan.local.next_multiple_of(ALIGN);
         plan.scratch = plan.scratch.next_multiple_of(ALIGN);
-        Ok(plan)
+        Ok((plan, lines))
     }
 }
 
@@ -90,7 +109,7 @@ impl Uses {
                         bytes > machine.second_cache && !n.cuts(o, group.units, &graph.arrays)
                     };
                     let heavy = n.action.multiplies() || n.operands.iter().enumerate().any(large);
-                    let copies = matches!(n.action, Action::Copy) || n.beta != 0.0;
+                    let copies = matches!(n.action, Action::Copy) || n.adds.is_some() || n.onto.is_some();
                     let stores = copies && n.results.iter().any(|&r| graph.arrays[r as usize].leaf.is_some());
                     // Bytes of a unit: steps on wide arrays want small tiles, those on narrow ones large tiles.
                     let unit = |a: &u32| graph.arrays[*a as usize].ty.bytes() / group.units.max(1);
@@ -188,10 +207,17 @@ impl Uses {
     }
 
     /// Resolves the nodes into steps; those that can be said in brief into lines, where the first thread runs them alone
-    /// and array by array.
-    fn steps(&self, graph: Graph, commits: &[(usize, u32)], plan: &mut Plan, functions: &mut Functions) {
+    /// and array by array. Returns the slots of the lines.
+    fn steps(
+        &self,
+        graph: Graph,
+        commits: &[(usize, u32)],
+        plan: &mut Plan,
+        functions: &mut Functions,
+    ) -> Vec<Slots> {
         let Graph { arrays, nodes, constants, outputs, .. } = graph;
         plan.constants = constants;
+        let mut lines = Vec::new();
         let mut nodes: Vec<Option<Node>> = nodes.into_iter().map(Some).collect();
         let mut kept = vec![false; arrays.len()];
         outputs.iter().chain(commits.iter().map(|(_, a)| a)).for_each(|&a| kept[root(&arrays, a)] = true);
@@ -213,13 +239,17 @@ impl Uses {
                     let Some(node) = nodes[self.steps[at].node as usize].take() else { continue };
                     let step = step(node, &arrays, (units, tile), last[at], plan, functions);
                     match if alone { brief(&step, plan, functions) } else { None } {
-                        Some(line) => plan.line(begin, line),
+                        Some(line) => {
+                            plan.line(begin, line);
+                            lines.push(slots(&step));
+                        }
                         None => plan.step(begin, (tile, folds), step),
                     }
                 }
             }
             plan.stages[stage].passes = first..plan.passes.len();
         }
+        lines
     }
 }
 
@@ -288,8 +318,8 @@ fn step(
         prepared: node.prepared,
         blocks: node.blocks / units,
         scratch,
-        beta: node.beta,
-        alpha: node.alpha,
+        beta: node.adds.as_ref().map_or(if node.onto.is_some() { 1.0 } else { 0.0 }, |adds| adds.beta),
+        alpha: node.adds.as_ref().map_or(1.0, |adds| adds.alpha),
         onto: node.onto,
         canonical: last || node.results.iter().any(|&r| matches!(place(r), Place::State(_))),
         once: repeats && node.results.iter().all(|&r| matches!(place(r), Place::Local { tile: true, .. })),

@@ -142,9 +142,9 @@ impl Memory<'_> {
         let memory = self.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
         for line in lines {
             let Function { applied, double, .. } = &self.plan.functions[line.function as usize];
-            // SAFETY: as for steps: what a plan has alive at the same time does not overlap, and lines are
-            // those of a stage that runs on the first thread alone. No line leaves the reach of them all. The
-            // plan keeps the ops that the functions belong to.
+            // SAFETY: no line leaves the reach of them all, and the stage is the first thread's alone (V3, V4 of
+            // `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan keeps
+            // the ops that the functions belong to.
             unsafe {
                 let len = line.len as usize;
                 if *double {
@@ -159,7 +159,7 @@ impl Memory<'_> {
 
     /// Where the part of a slot that a tile works on lies: its block, byte and number of elements.
     fn locate(&self, view: View, tile: &Tile) -> (Block, usize, usize) {
-        let Slot { place, ty, len } = &self.plan.slots[view.slot as usize];
+        let Slot { place, ty, len, .. } = &self.plan.slots[view.slot as usize];
         let (start, len, unit) = match view.unit {
             Some(unit) => (tile.units.start * unit.get(), tile.units.len() * unit.get(), unit.get()),
             None => (0, *len, 0),
@@ -255,9 +255,9 @@ impl Memory<'_> {
             let (block, offset, there) = self.locate(*view, tile);
             *x = block.pointer(offset, len, bytes).filter(|_| there == len)?;
         }
-        // SAFETY: the parts are of the function's type and length, and the plan keeps the op that it belongs to.
-        // Nobody else uses the result's part, nor writes the others; and a register of operands is read before
-        // its result is written in the same place.
+        // SAFETY: the parts are of the function's type and length (V4 of `verify`), and the plan keeps the op that it
+        // belongs to. Nobody else uses the result's part, nor writes the others (V3, V6); and a register of operands is
+        // read before its result is written in the same place (V5).
         unsafe {
             if *double {
                 applied.run::<f64>(x.map(|x| x.cast_const().cast()), out.cast(), len);
@@ -269,9 +269,9 @@ impl Memory<'_> {
     }
 
     fn step(&self, step: &Step, tile: &Tile) -> Result<(), ErrorKind> {
-        // SAFETY, for all parts below: what a plan has alive at the same time does not overlap, steps of a
-        // round that share an array for writing do so in different units, and the operands of a step are
-        // not its results.
+        // SAFETY, for all parts below, by the invariants of `verify`: they lie inside their arrays and memory (V4, V8);
+        // what is alive at the same time shares no byte (V1), other panels neither read nor write what is written here
+        // (V3), and it is no operand that comes with elements (V5).
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &step.action {
             Action::Prepare(_, operand) => o == *operand,
@@ -303,7 +303,7 @@ impl Memory<'_> {
                 // SAFETY: see above.
                 let scratch = unsafe { self.scratch(step, tile) };
                 let prepared = step.prepared.map(|slot| View { slot, unit: None });
-                // SAFETY: the layout was made in an earlier round, or by an earlier step of this thread.
+                // SAFETY: the layout is complete, and nothing writes to it any more (V2, V7).
                 let prepared = prepared.and_then(|view| i64::from_slice(unsafe { self.read(view, tile) }));
                 let prepared = bytemuck::cast_slice(prepared.unwrap_or(&[]));
                 let (beta, alpha) = (step.beta, step.alpha);
@@ -343,7 +343,7 @@ impl Memory<'_> {
                         operands.iter().map(|o| slab(o.ty, chunk.slabs.len())).collect();
                     let slabs = operands.iter().zip(&types).map(|(o, ty)| chunk.of(o, ty, &all));
                     let slabs: SmallVec<[Operand<'_>; INLINE]> = slabs.collect();
-                    // SAFETY: see above; no other panel has this part.
+                    // SAFETY: see above; no other panel has this part (V9).
                     let part = |view: &View| unsafe { self.part(*view, tile, chunk.part, &fold.ty) };
                     let part = |view| ResultMut { ty: &fold.ty, data: part(view) };
                     let mut parts: SmallVec<[ResultMut<'_>; 1]> = step.results.iter().map(part).collect();

@@ -17,6 +17,7 @@ mod rows;
 mod run;
 mod schedule;
 mod store;
+mod verify;
 
 pub(crate) use eager::evaluate;
 pub(crate) use machine::Machine;

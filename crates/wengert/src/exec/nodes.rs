@@ -46,14 +46,18 @@ pub(super) struct Node {
     pub(super) work: usize,
     pub(super) scratch: usize,
     pub(super) infallible: bool,
-    /// By what the numbers in the results' place are multiplied before the results are added to them.
-    pub(super) beta: f64,
-    /// By what the results are multiplied before that.
-    pub(super) alpha: f64,
     /// The operand that lies where the first result does, and comes without elements.
     pub(super) onto: Option<u8>,
-    /// The state whose old value the result begins as.
-    pub(super) adds: Option<u32>,
+    /// What the result begins as.
+    pub(super) adds: Option<Box<Adds>>,
+}
+
+/// That a node's result begins as a multiple of the old value of a state.
+pub(super) struct Adds {
+    pub(super) state: usize,
+    /// By what that is multiplied, and by what the results are before they are added.
+    pub(super) beta: f64,
+    pub(super) alpha: f64,
 }
 
 impl Node {
@@ -69,8 +73,6 @@ impl Node {
             work: ty.shape.elements(),
             scratch: 0,
             infallible: true,
-            beta: 0.0,
-            alpha: 1.0,
             onto: None,
             adds: None,
         }
@@ -408,9 +410,7 @@ impl Builder<'_> {
                 blocks: layout.pieces,
                 work: layout.bytes,
                 scratch: 0,
-                infallible: true,
-                beta: 0.0,
-                alpha: 1.0,
+                infallible: kernel.is_some_and(Kernel::infallible),
                 onto: None,
                 adds: None,
             });
@@ -449,8 +449,6 @@ impl Builder<'_> {
             work,
             scratch,
             infallible,
-            beta: if onto.is_some() { 1.0 } else { 0.0 },
-            alpha: 1.0,
             onto: onto.and_then(|(o, _)| u8::try_from(o).ok()),
             adds: None,
         });

@@ -41,11 +41,13 @@ pub(super) struct Slot {
     pub(super) ty: Arc<TensorType>,
     /// Elements in memory: others than the type's where an operand is read through another row.
     pub(super) len: usize,
+    /// The slot of the array whose memory this is, under another name perhaps.
+    pub(super) root: u32,
 }
 
 impl Slot {
     pub(super) fn new(place: Place, ty: TensorType) -> Self {
-        Self { place, ty: Arc::new(ty), len: ty.shape.elements() }
+        Self { place, ty: Arc::new(ty), len: ty.shape.elements(), root: 0 }
     }
 }
 

@@ -126,8 +126,53 @@ impl Plan {
         plan.arena = offsets[1].1;
         rows.prepared = rows.prepared.next_multiple_of(64);
         plan.scratch += rows.prepared;
+        rows.verify(tape, &plan).map_err(|(row, what)| {
+            tape.blame(&tape.rows()[row], ErrorKind::Malformed(format!("a plan that breaks {what}")))
+        })?;
         plan.by_rows = Some(rows);
         Ok(plan)
+    }
+}
+
+impl Rows {
+    /// What V1, V2, V4 and V5 of `verify` come to where each value has a place of its own, in the order of the rows: places
+    /// rise, but for an operand that nothing reads once something is added to it. The error comes with the row.
+    fn verify(&self, tape: &Tape, plan: &Plan) -> std::result::Result<(), (usize, &'static str)> {
+        let mut top = 0;
+        let mut gone = vec![false; tape.rows().len()];
+        for (index, row) in tape.rows().iter().enumerate() {
+            if row.operands.iter().any(|v| v.row as usize >= index || gone[v.row as usize]) {
+                return Err((index, "V2: it reads what is not there"));
+            }
+            let onto = self.onto.get(&(index as u32)).map(|&o| row.operands[o]);
+            if let Some(value) = onto {
+                gone[value.row as usize] = true;
+                if row.operands.iter().filter(|v| v.row == value.row).count() > 1 {
+                    return Err((index, "V5: it writes what it reads"));
+                }
+            }
+            for (r, ty) in row.results.iter().enumerate() {
+                let Place::Arena(offset) = self.places[self.first[index] as usize + r] else { continue };
+                let end = offset.saturating_add(ty.bytes());
+                match onto.filter(|_| r == 0) {
+                    Some(v)
+                        if self.places[(self.first[v.row as usize] + v.result) as usize]
+                            == Place::Arena(offset) => {}
+                    None if offset >= top => top = end,
+                    _ => return Err((index, "V1: two values in one place")),
+                }
+                if !offset.is_multiple_of(WORD) || end > plan.arena {
+                    return Err((index, "V4: a value that leaves the arena"));
+                }
+            }
+        }
+        let kept = |v: &Value| v.row as usize >= gone.len() || gone[v.row as usize];
+        match tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v)).find(|v| kept(v)) {
+            Some(v) => {
+                Err(((v.row as usize).min(gone.len().saturating_sub(1)), "V6: a result that is not there"))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -174,7 +219,7 @@ impl Memory<'_> {
         }
         for (value, to) in &rows.staged {
             let Some(from) = self.value(rows, tape, value) else { continue };
-            // SAFETY: a place of its own.
+            // SAFETY: a place of its own (V1).
             unsafe { self.place_mut(*to, from.ty).copy_from(from.data) };
         }
         Ok(())
@@ -183,7 +228,8 @@ impl Memory<'_> {
     fn value<'b>(&self, rows: &Rows, tape: &'b Tape, value: &Value) -> Option<Operand<'b>> {
         let ty = tape.rows().get(value.row as usize)?.results.get(value.result as usize)?;
         let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
-        // SAFETY: every value has a place of its own, and only that of the row at hand is written.
+        // SAFETY: every value has a place of its own inside the arena, and only that of the row at hand is written
+        // (V1, V4 of `Rows::verify`).
         Some(Operand { ty, data: unsafe { self.place(place, ty) }, strides: None })
     }
 
@@ -217,7 +263,7 @@ impl Memory<'_> {
         }
         let mut results: SmallVec<[ResultMut<'_>; 4]> = SmallVec::new();
         for (i, ty) in row.results.iter().enumerate() {
-            // SAFETY: a place of its own, which no operand lies in.
+            // SAFETY: a place of its own, which no operand that comes with elements lies in (V1, V5).
             results.push(ResultMut { ty, data: unsafe { self.place_mut(rows.places[first + i], ty) } });
         }
         let count = blocks_of(kernel, &types, &row.results)?;

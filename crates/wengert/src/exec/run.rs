@@ -123,7 +123,7 @@ pub struct Results<'w> {
 impl<'w> Results<'w> {
     fn slot(&self, i: usize) -> Result<(Shape, Slice<'w>)> {
         match self.outputs.get(i) {
-            Some(Slot { place: Place::Arena(offset), ty, len }) => {
+            Some(Slot { place: Place::Arena(offset), ty, len, .. }) => {
                 Ok((ty.shape, self.arena.slice(*offset, ty.dtype, *len)))
             }
             _ => Err(ErrorKind::Argument(format!("there are {} outputs, no number {i}", self.outputs.len()))

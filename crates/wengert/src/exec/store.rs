@@ -1,6 +1,6 @@
 //! Next values into their states.
 
-use super::nodes::{Array, Graph, Node, Source};
+use super::nodes::{Adds, Array, Graph, Node, Source};
 use super::plan::{Action, Place};
 use super::schedule::Rounds;
 use crate::ir::{Algebra, IndexMap, Kernel, Op};
@@ -20,7 +20,7 @@ pub(super) fn accumulate(graph: &mut Graph) {
             continue;
         };
         let node = &mut graph.nodes[product];
-        (node.alpha, node.beta, node.adds) = (alpha, beta, Some(state as u32));
+        node.adds = Some(Box::new(Adds { state, beta, alpha }));
         node.results = std::iter::once(array).collect();
         graph.arrays[array as usize].maker = Some(product as u32);
         scales.into_iter().flatten().chain([sum]).for_each(|n| gone[n] = true);
@@ -84,7 +84,8 @@ pub(super) fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usi
             && read
                 .clone()
                 .all(|&(_, n, o)| before(&homes[n], alone || graph.nodes[n].cuts(o, units, &graph.arrays)));
-        let adds = graph.nodes[maker].adds.is_some();
+        let begins = graph.nodes[maker].adds.as_ref().map(|adds| adds.state);
+        let adds = begins == Some(state);
         if safe && adds && uses[array as usize] == 1 {
             // Nothing reads the next value: it may come after all reading of the old one.
             let to = graph.state(ty, state);
@@ -96,7 +97,9 @@ pub(super) fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usi
         // Whether the maker may write slab by slab, after each reader of the old slab, if not of the whole; nothing else
         // keeps the next value. Steps in brief take no states, so what more of them read stays in the arena.
         let apart = units > 1 || uses[array as usize] == 1;
-        let owned = keepers[array as usize] == 1 && graph.arrays[array as usize].root == array;
+        let owned = begins.is_none_or(|begins| begins == state)
+            && keepers[array as usize] == 1
+            && graph.arrays[array as usize].root == array;
         let earlier = |&(_, n, o): &(usize, usize, usize)| {
             let cut = homes[n] != (r, g) || graph.nodes[n].cuts(o, units, &graph.arrays);
             cut && if n == maker {
