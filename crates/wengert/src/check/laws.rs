@@ -67,17 +67,19 @@ fn both_modes<'t>(
     t.jvp(&of, &seeds).into_iter().chain(t.vjp(&pulls, &by)).collect()
 }
 
-/// Forward mode equals central differences in f64, along a random direction and along each of the
-/// first few axes. Inputs of other types are held fixed.
+/// Forward mode equals central differences in f64, along a random direction. Inputs of other types are held fixed.
 pub fn tangent(f: &dyn Function, inputs: &[Tensor], seed: u64) -> Result<()> {
-    let mut sampler = Sampler::new(seed);
+    along(f, inputs, &random_like(inputs, &mut Sampler::new(seed))?)
+}
+
+/// The same along a given direction.
+pub(super) fn along(f: &dyn Function, inputs: &[Tensor], direction: &[Tensor]) -> Result<()> {
     let wrt: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].ty().dtype == DType::F64).collect();
-    let direction = random_like(inputs, &mut sampler)?;
-    let push = function(|t, x| pushed(t, f, x, &wrt, &direction));
+    let push = function(|t, x| pushed(t, f, x, &wrt, direction));
     let program = record(f, inputs)?;
     let outs = floats(&execute(&program, inputs)?);
     let found = run(&push, inputs)?;
-    let numeric = difference(&program, inputs, &direction, 1e-3)?;
+    let numeric = difference(&program, inputs, direction, 1e-3)?;
     for (o, tangent) in outs.into_iter().zip(found) {
         if let Some(where_) = differ(&tangent, &numeric[o], 1e-7) {
             return Err(broken(format!("the tangent of output {o} is no central difference: {where_}")));
@@ -94,10 +96,10 @@ fn pushed<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>], wrt: &[usize], v
 
 /// The function `x ↦ Jᵀ(x) u` for fixed random-looking `u`: laws of it are laws of second order.
 pub fn pullback(f: &dyn Function) -> impl Function {
-    function(move |t, x| pulled(t, f, x))
+    function(move |t, x| pulled_by(t, f, x))
 }
 
-fn pulled<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>]) -> Vec<Var<'t>> {
+pub(super) fn pulled_by<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>]) -> Vec<Var<'t>> {
     let mut sampler = Sampler::new(17);
     let by: Vec<Var<'t>> = x.iter().copied().filter(|x| x.dtype().is_float()).collect();
     let y = f(t, x).into_iter().filter(|y| y.dtype().is_float());

@@ -218,8 +218,11 @@ impl<T: Real> Tile<T> {
 /// `sum + a · b`, but the zeros of operands that are gates stand for themselves.
 pub(super) fn term<V: Vector>(gates: u64, a: V, b: V, sum: V) -> V {
     let zero = V::splat(0.0);
-    let closed =
-        |x: V, otherwise: V| V::select(x.lt(zero), otherwise, V::select(x.gt(zero), otherwise, sum + x));
+    // Zero is neither below nor above; nor is a NaN, but that closes nothing.
+    let closed = |x: V, otherwise: V| {
+        let zero_or_nan = V::select(x.is_nan(), otherwise, sum + x);
+        V::select(x.lt(zero), otherwise, V::select(x.gt(zero), otherwise, zero_or_nan))
+    };
     let product = a.mul_add(b, sum);
     let product = if gates & 2 != 0 { closed(b, product) } else { product };
     if gates & 1 != 0 { closed(a, product) } else { product }

@@ -83,9 +83,10 @@ impl Elementwise<2> for GatedMul {
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         let zero = L::splat(0.0);
-        // Zero is neither below nor above; a NaN is not, and gives a NaN whichever way.
+        // Zero is neither below nor above; nor is a NaN, but that closes nothing.
         let own = |x: L, gate: u64, other: L| {
-            let closed = L::select(x.lt(zero), other, L::select(x.gt(zero), other, x));
+            let zero_or_nan = L::select(x.is_nan(), other, x);
+            let closed = L::select(x.lt(zero), other, L::select(x.gt(zero), other, zero_or_nan));
             if self.gates & gate == gate { closed } else { other }
         };
         own(a, 1, own(b, 2, a * b))

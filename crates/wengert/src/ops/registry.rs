@@ -162,7 +162,7 @@ pub enum Content {
     Float(Domain),
     /// Floats of which no two are close.
     Distinct,
-    /// `i64` in `0..below`.
+    /// `u8`, `u32` or `i64` in `0..below`: the type is that of the remainder by three.
     Index(usize),
     /// Truth values.
     Bool,
@@ -179,7 +179,7 @@ impl Spec {
     pub fn distinct(shape: Shape) -> Self {
         Self { shape, content: Content::Distinct }
     }
-    /// `i64` in `0..below`.
+    /// Indices in `0..below`, of a type that depends on `below`.
     pub fn index(shape: Shape, below: usize) -> Self {
         Self { shape, content: Content::Index(below) }
     }
@@ -209,7 +209,12 @@ impl Spec {
                     _ => f64::buffer(numbers),
                 }
             }
-            Content::Index(below) => i64::buffer(elements.map(|_| sampler.below(below) as i64).collect()),
+            // Of every type that indexes, as the number of places falls out.
+            Content::Index(below) => match below % 3 {
+                0 if below <= 256 => u8::buffer(elements.map(|_| sampler.below(below) as u8).collect()),
+                1 => u32::buffer(elements.map(|_| sampler.below(below) as u32).collect()),
+                _ => i64::buffer(elements.map(|_| sampler.below(below) as i64).collect()),
+            },
             Content::Bool => bool::buffer(elements.map(|_| sampler.below(2) != 0).collect()),
             Content::Key => i64::buffer(elements.map(|_| sampler.bits() as i64).collect()),
         };
@@ -263,9 +268,13 @@ impl Sampler {
         }
     }
 
-    /// A size: mostly 1 to 4, at times `least`.
+    /// A size: mostly 1 to 4, at times `least`, and now and then more than a register or two hold.
     pub fn size(&mut self, least: usize) -> usize {
-        if self.below(12) == 0 { least } else { (1 + self.below(4)).max(least) }
+        match self.below(48) {
+            0..4 => least,
+            4 => 17 + self.below(24),
+            _ => (1 + self.below(4)).max(least),
+        }
     }
 
     /// A shape of at most `most` axes; at times a scalar, at times empty.
