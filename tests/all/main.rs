@@ -24,6 +24,7 @@ mod laws;
 mod misuse;
 mod passes;
 mod planning;
+mod plants;
 mod semantics;
 mod tidy;
 mod training;

@@ -182,11 +182,15 @@ pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
     let (states, mut workspace) = (States::new(), program.workspace()?);
     let others = moved(inputs, &random_like(inputs, &mut Sampler::new(1))?, 0.5)?;
     let mut runs = Vec::new();
-    for x in [inputs, &others, inputs] {
-        let results = program.evaluate(&mut workspace, &states, x)?;
+    for x in [inputs, others.as_slice(), inputs] {
+        let results = match program.evaluate(&mut workspace, &states, x) {
+            // Other numbers need not lie in the function's domain.
+            Err(_) if std::ptr::eq(x, others.as_slice()) => continue,
+            results => results?,
+        };
         runs.push((0..found.len()).map(|i| results.tensor(i)).collect::<Result<Vec<Tensor>>>()?);
     }
-    alike("a later run", &runs[2], &runs[0])?;
+    alike("a later run", &runs[runs.len() - 1], &runs[0])?;
     let halved: Vec<Tensor> = inputs.iter().map(|x| convert(x, DType::F64, DType::F32)).collect();
     let narrow = planned(f, &halved)?;
     for (o, (a, b)) in narrow.iter().zip(&found).enumerate().filter(|(_, (_, b))| b.ty().dtype.is_float()) {

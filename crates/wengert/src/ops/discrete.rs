@@ -150,7 +150,8 @@ impl Registered for Step {
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let op = if s.below(2) == 0 { Self::Sign } else { Self::Floor };
-        (op, vec![Spec::float(s.shape(3), Domain::Between(0.0, 1.0))])
+        // Of both signs, and not close to a whole number.
+        (op, vec![Spec::float(s.shape(3), Domain::Apart(2))])
     }
 }
 

@@ -17,6 +17,11 @@ pub trait Registered: Sized {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind>;
     /// An op with random data, and operands from its own domain.
     fn sample(sampler: &mut Sampler) -> (Self, Vec<Spec>);
+    /// Draws the operands that [`sample`](Self::sample) describes, floats as `float`: each by its
+    /// [`Spec`], unless the op wants more of them: a matrix that is positive definite, operands that belong together.
+    fn draw(operands: &[Spec], float: DType, sampler: &mut Sampler) -> Vec<Tensor> {
+        operands.iter().map(|spec| spec.draw(float, sampler)).collect()
+    }
 }
 
 /// An op and the operands it can be tested with.
@@ -29,7 +34,8 @@ pub struct Sample {
 }
 
 type Load = dyn Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync;
-type Draw = dyn Fn(&mut Sampler) -> Sample + Send + Sync;
+type Describe = dyn Fn(&mut Sampler) -> Sample + Send + Sync;
+type Draw = dyn Fn(&[Spec], DType, &mut Sampler) -> Vec<Tensor> + Send + Sync;
 
 /// A registered op: its name, how to load it, how to sample it.
 #[derive(Clone)]
@@ -37,7 +43,8 @@ pub struct Entry {
     /// The op's name.
     pub name: &'static str,
     load: Arc<Load>,
-    sample: Arc<Draw>,
+    sample: Arc<Describe>,
+    draw: Arc<Draw>,
 }
 
 impl Entry {
@@ -47,7 +54,37 @@ impl Entry {
         load: impl Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync + 'static,
         sample: impl Fn(&mut Sampler) -> Sample + Send + Sync + 'static,
     ) -> Self {
-        Self { name, load: Arc::new(load), sample: Arc::new(sample) }
+        let each = |operands: &[Spec], float: DType, sampler: &mut Sampler| {
+            operands.iter().map(|spec| spec.draw(float, sampler)).collect()
+        };
+        Self { name, load: Arc::new(load), sample: Arc::new(sample), draw: Arc::new(each) }
+    }
+
+    /// The same op with operands that are drawn together, floats as the given type: where one [`Spec`] for each
+    /// cannot say what they may be.
+    ///
+    /// ```
+    /// use wengert::{DType, Registry, Sampler, Tensor, check::check_entry};
+    /// // Subtraction, tried on pairs of which the first is the larger.
+    /// let entry = Registry::builtin().find("sub").cloned().expect("a builtin op");
+    /// let entry = entry.drawn(|specs, float, sampler| {
+    ///     let b = specs[1].draw(float, sampler);
+    ///     let more: Vec<f64> = b.to_f64().iter().map(|b| b + 1.0 + sampler.unit()).collect();
+    ///     vec![Tensor::new(b.shape(), more).expect("as many numbers"), b]
+    /// });
+    /// check_entry(&entry, 1)?;
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn drawn(
+        self,
+        draw: impl Fn(&[Spec], DType, &mut Sampler) -> Vec<Tensor> + Send + Sync + 'static,
+    ) -> Self {
+        Self { draw: Arc::new(draw), ..self }
+    }
+
+    /// Draws operands that a [sample](Self::sample) of this op describes, floats as `float`.
+    pub fn draw(&self, operands: &[Spec], float: DType, sampler: &mut Sampler) -> Vec<Tensor> {
+        (self.draw)(operands, float, sampler)
     }
 
     /// An op with this plain data.
@@ -122,7 +159,7 @@ impl Registry {
             let (op, operands) = T::sample(s);
             Sample { op: wrap(op), operands }
         };
-        self.insert(Entry::new(T::NAME, load, sample))
+        self.insert(Entry::new(T::NAME, load, sample).drawn(T::draw))
     }
 
     /// Adds a discrete op. An error where its name is taken, as for all of these.
