@@ -1,9 +1,10 @@
 //! What the passes over a tape change, and what they must leave.
 
 use ndarray::array;
+use proptest::prelude::*;
 use wengert::DType::{F32, F64};
 use wengert::ir::{Leaf, Op, Tape, verify};
-use wengert::{PASSES, Program, Recorder, Result, States, Var};
+use wengert::{PASSES, Program, Recorder, Result, Sampler, States, Tensor, Var};
 
 fn recorded(f: impl for<'t> Fn(&'t Recorder) -> Vec<Var<'t>>) -> Program {
     Program::record(&States::new(), |t| t.outputs(f(t))).expect("a recording without errors")
@@ -206,4 +207,67 @@ fn many_constants_are_told_apart_in_linear_time() {
     let mut workspace = program.workspace().unwrap();
     let found = program.evaluate(&mut workspace, &States::new(), (&array![0.0, 0.0],)).unwrap();
     assert_eq!(found.slice::<f64>(0).unwrap(), [4_999_950_000.0, 100_000.0]);
+}
+
+/// A random tape of scales, sums and products of numbers of any magnitude, with all its values.
+fn magnitudes<'t>(t: &'t Recorder, dtype: wengert::DType, s: &mut Sampler) -> (Vec<Var<'t>>, Vec<bool>) {
+    let most = if dtype == F32 { 30.0 } else { 250.0 };
+    let mut all = vec![t.input(dtype, [2]), t.input(dtype, [2]), t.input(dtype, [2, 2])];
+    // Whether a value is a product or a multiple, whose digits do not cancel.
+    let mut sound = vec![true; 3];
+    for _ in 0..10 {
+        let (i, j) = (s.below(all.len()), s.below(all.len()));
+        let (a, b) = (all[i], all[j]);
+        let factor = 10f64.powf((2.0 * s.unit() - 1.0) * if s.below(2) == 0 { 2.0 } else { most });
+        let (new, keeps) = match s.below(8) {
+            0..3 => (a * if s.below(2) == 0 { factor } else { -factor }, sound[i]),
+            3 => (a * b, sound[i] && sound[j]),
+            4 => (a + b, false),
+            5 => (a - b, false),
+            6 if a.rank() == 2 => (a.matmul(b), false),
+            _ => (a.sum(0).broadcast_to([2]), false),
+        };
+        all.push(new);
+        sound.push(keeps);
+    }
+    (all, sound)
+}
+
+proptest! {
+    #![proptest_config(crate::random_cases(400))]
+
+    /// The full plan may round; it may not overflow, vanish or make a NaN where the rows do not.
+    #[test]
+    fn magnitudes_stay_where_the_rows_leave_them(seed in any::<u64>(), wide in any::<bool>()) {
+        let dtype = if wide { F64 } else { F32 };
+        let (most, normal) = if wide { (300.0, 1e-300) } else { (37.0, 1e-36) };
+        let record = |t: &Recorder| t.outputs(magnitudes(t, dtype, &mut Sampler::new(seed)).0);
+        let mut s = Sampler::new(!seed);
+        let mut draw = |dims: &[usize]| {
+            let numbers = (0..dims.iter().product()).map(|_| {
+                let x = 10f64.powf((2.0 * s.unit() - 1.0) * if s.below(2) == 0 { 1.0 } else { most });
+                if s.below(2) == 0 { x } else { -x }
+            });
+            match dtype {
+                F32 => Tensor::new(dims, numbers.map(|x| x as f32).collect::<Vec<f32>>()),
+                _ => Tensor::new(dims, numbers.collect::<Vec<f64>>()),
+            }.expect("as many numbers")
+        };
+        let x = [draw(&[2]), draw(&[2]), draw(&[2, 2])];
+        let values = |program: Program| -> Vec<Vec<f64>> {
+            let mut workspace = program.workspace().expect("memory");
+            let found = program.evaluate(&mut workspace, &States::new(), &x[..]).expect("a run");
+            (0..13).map(|i| found.tensor(i).expect("an output").to_f64()).collect()
+        };
+        let exact = values(Program::record_exact(&States::new(), record).expect("a program"));
+        let full = values(Program::record(&States::new(), record).expect("a program"));
+        let sound = magnitudes(&Recorder::default(), dtype, &mut Sampler::new(seed)).1;
+        for (o, (exact, full)) in exact.iter().zip(&full).enumerate() {
+            for (&e, &f) in exact.iter().zip(full) {
+                prop_assert!(!e.is_finite() || f.is_finite(), "output {}: {:e} became {:e}", o, e, f);
+                let close = (e - f).abs() <= 1e-4 * e.abs();
+                prop_assert!(!(sound[o] && e.abs() > normal && e.is_finite()) || close, "{}: {:e}, {:e}", o, e, f);
+            }
+        }
+    }
 }
