@@ -32,8 +32,15 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
                 let swapped: Vec<Tensor> = x.iter().rev().cloned().collect();
                 claim(whole(op, &swapped)?[0].to_f64(), "commutativity")?;
             }
+            for i in 0..if f.algebra() == Algebra::Odd { x.len() } else { 0 } {
+                let minus =
+                    |x: &Tensor| Tensor::new(x.shape(), x.to_f64().iter().map(|x| -x).collect::<Vec<f64>>());
+                let mut turned = x.to_vec();
+                turned[i] = minus(&x[i])?;
+                same(&[minus(&y[0])?], &whole(op, &turned)?, || format!("of −operand {i}"))?;
+            }
             let by: Option<fn(f64, f64) -> f64> = match f.algebra() {
-                Algebra::Opaque | Algebra::Commutative => None,
+                Algebra::Opaque | Algebra::Commutative | Algebra::Odd => None,
                 Algebra::Sum => Some(|a, b| a + b),
                 Algebra::Difference => Some(|a, b| a - b),
                 Algebra::Product => Some(|a, b| a * b),

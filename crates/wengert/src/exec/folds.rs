@@ -23,8 +23,8 @@ const LARGER: usize = 32;
 const ROWS: usize = 48;
 /// Segments, and parts, at most.
 const MOST: usize = 8;
-/// Bytes of an operand in a chunk, about: so much of it is in the first cache.
-const CHUNK: usize = 12 << 10;
+/// Bytes of an operand in a chunk, at most: so much of it is in the first cache.
+const CHUNK: usize = 16 << 10;
 
 /// A row that is computed on slabs of its operands.
 #[derive(Clone)]

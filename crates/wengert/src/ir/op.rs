@@ -48,6 +48,8 @@ pub enum Algebra {
     Difference,
     /// `a · b`.
     Product,
+    /// `f(−a, b) = f(a, −b) = −f(a, b)`, bit for bit but for NaNs.
+    Odd,
 }
 
 impl Algebra {

@@ -80,16 +80,23 @@ impl Elementwise<2> for GatedMul {
     fn attrs(&self) -> Attrs {
         Attrs::new().with("gates", Attr::Int(self.gates as i64))
     }
+    fn algebra(&self) -> Algebra {
+        Algebra::Odd
+    }
     #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
-        let zero = L::splat(0.0);
-        // Zero is neither below nor above; nor is a NaN, but that closes nothing.
-        let own = |x: L, gate: u64, other: L| {
-            let zero_or_nan = L::select(x.is_nan(), other, x);
-            let closed = L::select(x.lt(zero), other, L::select(x.gt(zero), other, zero_or_nan));
-            if self.gates & gate == gate { closed } else { other }
-        };
-        own(a, 1, own(b, 2, a * b))
+        // Zero is not larger than zero; nor is a NaN, which gives one whichever way, unless the other operand's zero closes
+        // the gate.
+        let own = |x: L, product: L| L::select(x.abs().gt(L::splat(0.0)), product, x);
+        match self.gates {
+            0 => a * b,
+            1 => own(a, a * b),
+            2 => own(b, a * b),
+            _ => {
+                let b_closed = L::select(b.is_nan(), a * b, own(b, a * b));
+                L::select(a.is_nan(), b_closed, own(a, b_closed))
+            }
+        }
     }
     fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
         let other = x[1 - i];

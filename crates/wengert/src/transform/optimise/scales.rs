@@ -143,7 +143,7 @@ impl Sink {
                 let operands = unsigned(self);
                 return self.keep(Row { operands, ..row }, product);
             }
-            (_, Algebra::Product, _) => {
+            (_, Algebra::Product | Algebra::Odd, _) => {
                 let operands = unsigned(self);
                 return self.keep(Row { operands, ..row }, product);
             }
