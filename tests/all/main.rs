@@ -15,6 +15,7 @@ fn random_cases(few: u32) -> ProptestConfig {
 }
 
 mod allocations;
+mod contracts;
 mod conventions;
 mod datasets;
 mod gates;

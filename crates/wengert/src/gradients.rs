@@ -113,7 +113,9 @@ impl<'t> Var<'t> {
         let sound = scalar && self.id().is_some() && derivable(t, &wrt, "gradients");
         let mut entries = Vec::with_capacity(wrt.len());
         if sound {
-            for (&wrt, found) in wrt.iter().zip(vjp(t, &[(self, self.fill(1.0))], &wrt)) {
+            let seeds = [(self, self.fill(1.0))];
+            let found = shallow(t, "gradients", wrt.len(), || vjp(t, &seeds, &wrt));
+            for (&wrt, found) in wrt.iter().zip(found) {
                 let gradient = match found {
                     Some(gradient) => gradient,
                     None => wrt.fill(0.0),
@@ -158,7 +160,7 @@ impl Recorder {
         if !seeds_fit(self, outputs, "vjp") || !derivable(self, wrt, "vjp") {
             return wrt.iter().map(|x| self.poisoned(x.ty())).collect();
         }
-        or_zeros(vjp(self, outputs, wrt), wrt)
+        or_zeros(shallow(self, "vjp", wrt.len(), || vjp(self, outputs, wrt)), wrt)
     }
 
     /// For each of `outputs` its tangent `J v` when every input moves along its tangent: forward
@@ -181,7 +183,24 @@ impl Recorder {
         {
             return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
-        or_zeros(jvp(self, outputs, inputs), outputs)
+        or_zeros(shallow(self, "jvp", outputs.len(), || jvp(self, outputs, inputs)), outputs)
+    }
+}
+
+/// Runs a transform, unless it is one of a rule of a rule of a rule …: a rule that differentiates its own op never ends.
+#[track_caller]
+fn shallow<'t>(
+    t: &'t Recorder,
+    name: &str,
+    count: usize,
+    run: impl FnOnce() -> Vec<Option<Var<'t>>>,
+) -> Vec<Option<Var<'t>>> {
+    match t.nested(run) {
+        Some(found) => found,
+        None => {
+            t.fail(ErrorKind::NoRule("a rule differentiates its own op, again and again".into()), name);
+            vec![None; count]
+        }
     }
 }
 

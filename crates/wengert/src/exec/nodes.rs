@@ -223,8 +223,7 @@ fn views(tape: &Tape) -> Views {
 /// What a value rearranges, and where its neighbours lie there.
 fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
     let row = &tape.rows()[value.row as usize];
-    let Op::Linear(op) = &row.op else { return None };
-    let from = *row.operands.first()?;
+    let (Op::Linear(op), &[from]) = (&row.op, row.operands.as_slice()) else { return None };
     let before = tape.ty(from)?;
     let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
     // Another shape of the same elements needs no strides, and can be cut.
@@ -244,8 +243,8 @@ fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
 /// Whether a row only gives an array another shape.
 fn renames(tape: &Tape, index: usize) -> Option<Value> {
     let row = &tape.rows()[index];
-    let Op::Linear(op) = &row.op else { return None };
-    let (from, ty) = (*row.operands.first()?, row.results.first()?);
+    let (Op::Linear(op), &[from]) = (&row.op, row.operands.as_slice()) else { return None };
+    let ty = row.results.first()?;
     let before = tape.ty(from)?;
     let same =
         row.results.len() == 1 && before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();

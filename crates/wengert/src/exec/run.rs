@@ -281,6 +281,9 @@ fn bind(
         if slice.len() != ty.shape.elements() || slice.dtype() != ty.dtype {
             return Err(misfit(format!("a slice of {} {}", slice.len(), slice.dtype())));
         }
+        if matches!(slice, Slice::Bool(bytes) if bytes.iter().any(|&b| b > 1)) {
+            return Err(misfit("a truth value other than 0 and 1".into()));
+        }
         blocks.push(Block::shared(slice));
     }
     Ok(())

@@ -104,6 +104,11 @@ impl Attrs {
         self.0.is_empty()
     }
 
+    /// The name of the first of these that another list has not, or has with another value.
+    pub(crate) fn unlike(&self, other: &Self) -> Option<&str> {
+        self.iter().find(|attr| !other.iter().any(|o| o == *attr)).map(|(name, _)| name)
+    }
+
     fn get<T>(&self, name: &str, read: impl Fn(&Attr) -> Option<T>) -> Result<T, ErrorKind> {
         self.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| read(value)).ok_or_else(|| {
             ErrorKind::Malformed(format!("the attribute {name} is missing or of another type in {self}"))

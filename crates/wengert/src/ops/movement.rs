@@ -352,6 +352,14 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn permute(self, order: &[usize]) -> Var<'t> {
+        // Told by `Permute::infer`, but for sizes that are none.
+        if let Some(axis) = order.iter().find(|&&axis| axis >= self.rank()) {
+            let kind = ErrorKind::Shape(format!(
+                "{order:?} is no order of the axes of {}: there is no axis {axis}",
+                self.shape()
+            ));
+            return self.recorder().fail_like(kind, "permute", self.ty());
+        }
         match Shape::new(order) {
             Ok(order) if order.iter().copied().eq(0..self.rank()) => self,
             Ok(order) => self.apply(Op::linear(Permute { order })),

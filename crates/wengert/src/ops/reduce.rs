@@ -18,6 +18,11 @@ pub trait Axes {
     fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind>;
 }
 
+/// The axes that are meant, whatever an implementation outside of this crate says.
+fn resolved(axes: &impl Axes, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+    axes.resolve(rank)?.as_slice().resolve(rank)
+}
+
 impl Axes for () {
     fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
         Ok((0..rank).collect())
@@ -295,7 +300,7 @@ impl<'t> Var<'t> {
     /// Reduces axes by one row for each run of neighbouring axes, the last run first.
     #[track_caller]
     fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Run) -> Op) -> Var<'t> {
-        let axes = match axes.resolve(self.rank()) {
+        let axes = match resolved(&axes, self.rank()) {
             Ok(axes) => axes,
             Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
         };
@@ -340,7 +345,7 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn mean(self, axes: impl Axes) -> Var<'t> {
         let shape = self.shape();
-        let count: usize = match axes.resolve(shape.rank()) {
+        let count: usize = match resolved(&axes, shape.rank()) {
             Ok(axes) => axes.iter().map(|&a| shape[a]).product(),
             Err(kind) => return self.recorder().fail_like(kind, "mean", self.ty()),
         };
@@ -367,7 +372,7 @@ impl<'t> Var<'t> {
     pub fn max(self, axes: impl Axes) -> Var<'t> {
         // A maximum of maxima would share ties among runs first, so axes that are not neighbours
         // are brought together.
-        let resolved = match axes.resolve(self.rank()) {
+        let resolved = match resolved(&axes, self.rank()) {
             Ok(resolved) => resolved,
             Err(kind) => return self.recorder().fail_like(kind, "max", self.ty()),
         };
@@ -393,7 +398,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn logsumexp(self, axes: impl Axes) -> Var<'t> {
-        let resolved = match axes.resolve(self.rank()) {
+        let resolved = match resolved(&axes, self.rank()) {
             Ok(resolved) => resolved,
             Err(kind) => return self.recorder().fail_like(kind, "logsumexp", self.ty()),
         };

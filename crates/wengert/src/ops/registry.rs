@@ -87,9 +87,15 @@ impl Entry {
         (self.draw)(operands, float, sampler)
     }
 
-    /// An op with this plain data.
+    /// An op with this plain data. An error where it has no such attributes, or not these.
     pub fn load(&self, attrs: &Attrs) -> Result<Op, ErrorKind> {
-        (self.load)(attrs)
+        let op = (self.load)(attrs)?;
+        match attrs.unlike(&op.attrs()) {
+            Some(name) => {
+                Err(ErrorKind::Malformed(format!("{} has no attribute {name} that is so", self.name)))
+            }
+            None => Ok(op),
+        }
     }
 
     /// An op with random data, and operands from its domain.

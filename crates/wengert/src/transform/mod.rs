@@ -72,6 +72,9 @@ fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, SmallVec<[Var<'t>; 3]
 
 /// What a rule made for a value, if it is of the value's type; otherwise an error that names the op.
 fn checked<'t>(t: &'t Recorder, found: Var<'t>, expected: TensorType, op: &str) -> Var<'t> {
+    if !t.owns(&[found], op) {
+        return t.poisoned(expected);
+    }
     if found.id().is_none() || found.ty() == expected {
         return found;
     }

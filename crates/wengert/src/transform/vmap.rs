@@ -96,7 +96,10 @@ impl Recorder {
             return f(&examples).iter().map(|y| self.poisoned(y.ty())).collect();
         };
         let start = self.with_tape(|tape| tape.rows().len());
-        let outputs = f(&examples);
+        let Some(outputs) = self.nested(|| f(&examples)) else {
+            self.fail(ErrorKind::NoRule("a rule maps its own op, again and again".into()), "vmap");
+            return Vec::new();
+        };
         if !self.owns(&outputs, "vmap") {
             return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
@@ -109,6 +112,12 @@ impl Recorder {
             let x: Vec<Var<'t>> =
                 row.operands.iter().zip(x).map(|(v, x)| batched.get(v).copied().unwrap_or(x)).collect();
             let results = self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
+            if results.len() != row.results.len() && !matches!(row.op, Op::Control(_)) {
+                let (found, due) = (results.len(), row.results.len());
+                let kind =
+                    ErrorKind::Malformed(format!("a rule made batches of {found} results, not of {due}"));
+                self.on_behalf(row.origin, || self.fail(kind, row.op.name()));
+            }
             for (result, (var, ty)) in results.into_iter().zip(row.results.iter()).enumerate() {
                 let due = ty.shape.insert(0, size).map(|shape| TensorType::new(ty.dtype, shape));
                 let var = due.map_or(var, |due| checked(self, var, due, row.op.name()));

@@ -29,6 +29,7 @@ fn number(new: &Rewrite, row: &Row) -> Option<f64> {
     let numbers: SmallVec<[f64; 3]> = row.operands.iter().map(fill).collect::<Option<_>>()?;
     let (&first, [ty]) = (numbers.first()?, &*row.results) else { return None };
     if let Op::Linear(op) = &row.op
+        && row.operands.len() == 1
         && let Some(IndexMap::Strided { .. }) = op.index_map(new.ty(row.operands[0]))
     {
         return Some(first);
