@@ -364,3 +364,24 @@ fn gradients_are_checked_at_black_images_too() {
     assert!(output.status.success(), "{table}{}", String::from_utf8_lossy(&output.stderr));
     assert!(table.contains("6 of 6 at a kink of a ReLU, left out"), "{table}");
 }
+
+/// Whatever the system refuses: weights, images or a plan.
+#[cfg(target_os = "linux")]
+#[test]
+fn running_out_of_memory_is_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut codes = Vec::new();
+    for kilobytes in [70_000, 90_000, 100_000, 120_000] {
+        let folder = dir.path().join(kilobytes.to_string());
+        let arguments =
+            format!("train --iters 1 --hidden 4096 --dtype f64 --threads 1 --out {}", text(&folder));
+        let command = format!("ulimit -v {kilobytes}; exec {} {arguments}", env!("CARGO_BIN_EXE_wengert"));
+        let output = Command::new("sh").args(["-c", &command]).current_dir(REPOSITORY).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        let code = output.status.code().unwrap_or_else(|| panic!("{kilobytes}: {error}"));
+        assert!(code == 0 || (code == 1 && error.lines().count() == 1), "{kilobytes}: {code}, {error}");
+        assert_eq!(folder.exists(), code == 0, "{kilobytes}: {error}");
+        codes.push(code);
+    }
+    assert!(codes.contains(&1), "{codes:?}");
+}
