@@ -322,3 +322,42 @@ fn a_program_for_one_run_says_that_it_has_no_profile() {
     let found = program.profile(&mut workspace, &mut States::new(), (&ndarray::arr1(&[1.0, 2.0]),));
     assert!(matches!(found.expect_err("no steps").kind(), ErrorKind::Argument(_)));
 }
+
+/// Sums along the first axis beside rows that are repeated, of so many slabs that segments differ by one; and of so few
+/// that there is one.
+#[test]
+fn folds_beside_what_every_tile_repeats() {
+    fn chain<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![(x[0] * x[1]).exp().tanh().sin().sum(()), x[0].sum(0).exp()]
+    }
+    for rows in [64, 95, 97, 500, 16004] {
+        planned_is_trivial(&chain, &[&[rows], &[]]);
+    }
+    fn bias<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let y = (x[0].matmul(x[1]) + x[2]).tanh();
+        let loss = (y * y).sum(());
+        let g = loss.gradients([x[1], x[2]]);
+        vec![loss, g[x[1]], g[x[2]]]
+    }
+    for rows in [64, 100, 500, 801] {
+        planned_is_trivial(&bias, &[&[rows, 30], &[30, 10], &[10]]);
+    }
+}
+
+#[test]
+fn sums_over_slabs_into_a_state_that_scales_them() {
+    for rows in [64, 96, 128, 200] {
+        let mut states = States::new();
+        let s = states.add("s", numbers(&[rows], 1)).expect("a new name");
+        let v = states.add("v", numbers(&[50], 2)).expect("a new name");
+        let x = [numbers(&[rows, rows], 3), numbers(&[rows, 50], 4)];
+        laws::program(&states, &x, 1e-12, &|t| {
+            let (s, a) = (t.state(s), t.input(DType::F64, [rows, rows]));
+            t.update(s, (a * s.reshape([rows, 1])).sum(0));
+            let sum = t.input(DType::F64, [rows, 50]).sum(0);
+            t.update(t.state(v), sum);
+            t.outputs([a.sum(()), sum.exp().sum(())])
+        })
+        .unwrap_or_else(|e| panic!("{rows} rows: {e}"));
+    }
+}

@@ -96,14 +96,15 @@ impl Memory<'_> {
                 }
                 Body::Steps(steps) => steps,
             };
-            let mut at = start;
+            // What is the same in every tile is made once for the longest so far: segments differ by a unit.
+            let (mut at, mut longest) = (start, 0);
             while at < end {
                 let most = if pass.folds { segment_end(stage.units, at) } else { end };
                 let units = at..at.saturating_add(pass.tile).min(end).min(most);
                 at = units.end;
                 let tile = Tile { units, panel: start, thread };
                 for (step, index) in self.plan.steps[steps.clone()].iter().zip(steps.clone()) {
-                    if step.once && tile.units.start > start {
+                    if step.once && tile.units.len() <= longest {
                         continue;
                     }
                     let clock = self.clock.map(|_| Instant::now());
@@ -119,6 +120,7 @@ impl Memory<'_> {
                         spent.add(clock);
                     }
                 }
+                longest = longest.max(tile.units.len());
             }
         }
         Ok(())

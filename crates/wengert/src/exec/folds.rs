@@ -72,7 +72,8 @@ impl Fold {
             }
             _ => (false, false),
         };
-        let slabs = operands.first()?.shape.first().copied().filter(|&slabs| slabs > 0)?;
+        // One part would be the result itself, made where others read unit by unit.
+        let slabs = operands.first()?.shape.first().copied().filter(|&slabs| segments(slabs) > 1)?;
         let bytes = operands.iter().map(TensorType::bytes).fold(0, usize::saturating_add);
         if !(summed && bytes >= LEAST && result.bytes().saturating_mul(LARGER) <= bytes) {
             return None;

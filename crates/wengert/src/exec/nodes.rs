@@ -468,7 +468,7 @@ impl Builder<'_> {
         (alone && !repeats).then_some(array.root)
     }
 
-    /// The nodes of a row that is computed slab by slab: its parts, and their sum where there are several.
+    /// The nodes of a row that is computed slab by slab: its parts, and their sum.
     fn fold(
         &mut self,
         index: usize,
@@ -477,11 +477,10 @@ impl Builder<'_> {
         work: usize,
     ) -> Result<()> {
         operands.iter_mut().for_each(|source| source.cut = true);
-        let parts = segments(fold.slabs);
-        let (ty, maker, several) = (*fold.ty, self.graph.nodes.len() as u32, parts > 1);
-        let all = if several { Shape::new(&[parts, ty.shape.elements()])? } else { ty.shape };
+        let (ty, maker) = (*fold.ty, self.graph.nodes.len() as u32);
+        let all = Shape::new(&[segments(fold.slabs), ty.shape.elements()])?;
         let parts = self.array(TensorType::new(ty.dtype, all), None, Some(maker))?;
-        self.first[index] = if several { self.array(ty, None, Some(maker + 1))? } else { parts };
+        self.first[index] = self.array(ty, None, Some(maker + 1))?;
         let blocks = fold.slabs;
         let action = Action::Fold(Box::new(fold));
         self.graph.nodes.push(Node {
@@ -491,13 +490,10 @@ impl Builder<'_> {
             work,
             ..Node::copy(index as u32, parts, parts, &ty)
         });
-        if several {
-            let sum =
-                Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], &ty) };
-            self.graph.nodes.push(sum);
-            if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
-                operands[0].cut = false;
-            }
+        let sum = Node { action: Action::Join, ..Node::copy(index as u32, parts, self.first[index], &ty) };
+        self.graph.nodes.push(sum);
+        if let Some(Node { operands, .. }) = self.graph.nodes.last_mut() {
+            operands[0].cut = false;
         }
         Ok(())
     }

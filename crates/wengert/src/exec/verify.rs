@@ -87,6 +87,8 @@ struct Old {
     /// The last reading of the old value: round, stage and pass; whether it was unit by unit in all of that round.
     read: Option<(u32, u32, u32, bool)>,
     written: bool,
+    /// Whether the plan says that a step writes it.
+    announced: bool,
 }
 
 struct Verifier<'a> {
@@ -126,6 +128,9 @@ pub(super) fn verify(plan: &Plan, lines: &[Slots]) -> Check {
         times: vec![(0, 0); plan.passes.len()],
         parts: HashMap::new(),
     };
+    for &k in &plan.stored {
+        v.states.get_mut(k).ok_or_else(|| broken("V4", 0, "no such state"))?.announced = true;
+    }
     let made = plan.steps.iter().flat_map(|s| s.results.iter().map(|r| r.slot));
     for slot in made.chain(lines.iter().map(|slots| slots[0])) {
         let root = plan.slots.get(slot as usize).map_or(slot, |s| s.root);
@@ -264,6 +269,16 @@ impl Verifier<'_> {
             }
             self.read(at, home, View { slot, unit: None }, None)?;
         }
+        let adds = step.beta == 0.0 || step.onto.is_some() || kernel.is_some_and(|k| k.accumulates());
+        if !adds || (step.alpha != 1.0 && !kernel.is_some_and(|k| k.scales())) {
+            return Err(broken("V5", at.row, "it adds to what is there, which its kernel cannot"));
+        }
+        if let (Action::InPlace(_, function), Some(to)) = (&step.action, step.results.first()) {
+            let double = self.slot(to.slot, at)?.ty.dtype == DType::F64;
+            if plan.functions.get(*function as usize).is_none_or(|f| f.double != double) {
+                return Err(broken("V4", at.row, "a function of another type"));
+            }
+        }
         match &step.action {
             Action::Fold(fold) => self.fold(at, home, step, fold)?,
             Action::Join => self.join(at, step)?,
@@ -381,7 +396,7 @@ impl Verifier<'_> {
         }
         array.used(at);
         array.state = (array.state | WRITTEN) & !CUT;
-        array.state |= if view.unit.is_some() { CUT } else { 0 } | if once { ONCE } else { 0 };
+        array.state |= if view.unit.is_some() || len == 0 { CUT } else { 0 } | if once { ONCE } else { 0 };
         array.written = (at.round, at.pass);
         array.stage = at.stage;
         Ok(())
@@ -389,7 +404,7 @@ impl Verifier<'_> {
 
     fn write_state(&mut self, at: At, stage: &Stage, k: usize) -> Check {
         let old = self.states.get_mut(k).ok_or_else(|| broken("V4", at.row, "no such state"))?;
-        if std::mem::replace(&mut old.written, true) || !self.plan.stored.contains(&k) {
+        if std::mem::replace(&mut old.written, true) || !old.announced {
             return Err(broken("V6", at.row, "a state that is written twice, or unannounced"));
         }
         // Of the same round: by the same stage, in the same units, or by the only panel and before.
@@ -436,7 +451,7 @@ impl Verifier<'_> {
             array.state |= KEPT;
             array.rounds.1 = UNUSED;
         }
-        if self.parts.values().any(|&parts| parts > 1) {
+        if !self.parts.is_empty() {
             return Err(broken("V9", at.row, "parts that nobody adds up"));
         }
         Ok(())

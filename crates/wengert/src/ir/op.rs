@@ -48,7 +48,7 @@ pub enum Algebra {
     Difference,
     /// `a · b`.
     Product,
-    /// `f(−a, b) = f(a, −b) = −f(a, b)`, bit for bit but for NaNs.
+    /// `f(−a, b) = f(a, −b) = −f(a, b)`, bit for bit but for NaNs and the signs of zeros.
     Odd,
 }
 
@@ -324,7 +324,8 @@ impl IndexMap {
     }
 }
 
-/// An op that is linear, jointly, in some operands; the others are parameters.
+/// An op that is linear, jointly, in some operands; the others are parameters. Of zeros it makes zeros, whatever the
+/// parameters are.
 pub trait Linear: Kernel {
     /// What the op does to an operand of this type, if it has one operand and does no more.
     fn index_map(&self, _operand: &TensorType) -> Option<IndexMap> {

@@ -45,6 +45,8 @@ pub struct Entry {
     load: Arc<Load>,
     sample: Arc<Describe>,
     draw: Arc<Draw>,
+    /// Whether operands of two draws may not be mixed.
+    together: bool,
 }
 
 impl Entry {
@@ -57,7 +59,7 @@ impl Entry {
         let each = |operands: &[Spec], float: DType, sampler: &mut Sampler| {
             operands.iter().map(|spec| spec.draw(float, sampler)).collect()
         };
-        Self { name, load: Arc::new(load), sample: Arc::new(sample), draw: Arc::new(each) }
+        Self { name, load: Arc::new(load), sample: Arc::new(sample), draw: Arc::new(each), together: false }
     }
 
     /// The same op with operands that are drawn together, floats as the given type: where one [`Spec`] for each
@@ -79,7 +81,18 @@ impl Entry {
         self,
         draw: impl Fn(&[Spec], DType, &mut Sampler) -> Vec<Tensor> + Send + Sync + 'static,
     ) -> Self {
-        Self { draw: Arc::new(draw), ..self }
+        Self { draw: Arc::new(draw), together: true, ..self }
+    }
+
+    /// Whether the operands of a sample are more than their descriptions say, so that those of two draws do not mix.
+    pub(crate) fn together(&self, operands: &[Spec]) -> bool {
+        let plain =
+            |s: &mut Sampler| operands.iter().map(|spec| spec.draw(DType::F64, s)).collect::<Vec<Tensor>>();
+        let differs = |seed| {
+            let mut sampler = Sampler::new(seed);
+            self.draw(operands, DType::F64, &mut sampler.clone()) != plain(&mut sampler)
+        };
+        self.together || (0..16).any(differs)
     }
 
     /// Draws operands that a [sample](Self::sample) of this op describes, floats as `float`.
@@ -165,7 +178,7 @@ impl Registry {
             let (op, operands) = T::sample(s);
             Sample { op: wrap(op), operands }
         };
-        self.insert(Entry::new(T::NAME, load, sample).drawn(T::draw))
+        self.insert(Entry { draw: Arc::new(T::draw), ..Entry::new(T::NAME, load, sample) })
     }
 
     /// Adds a discrete op. An error where its name is taken, as for all of these.

@@ -42,6 +42,7 @@ pub(super) fn absorb(tape: Tape) -> Tape {
             let alone = row.operands.first().is_some_and(|v| uses[v.row as usize] == 1);
             let inner = new.row(*operands.first().filter(|_| alone)?);
             let Op::Linear(op) = &inner.op else { return None };
+            (inner.results.len() == 1).then_some(())?;
             Some((op.scaled(factor)?, inner.operands.clone()))
         });
         new.keep(match whole {
@@ -178,8 +179,10 @@ impl Sink {
         }
         if by_a.abs() == 1.0 && by_b.abs() == 1.0 {
             let op = if by_a == by_b { Op::elementwise(Add) } else { Op::elementwise(Sub) };
-            let operands = [a, b].map(|v| self.new.of(v)).into_iter().collect();
-            return self.keep(Row { op, operands, ..row }, by_a);
+            // −a + b is b − a, also in the sign of its zeros.
+            let (pair, sign) = if by_a < by_b { ([b, a], 1.0) } else { ([a, b], by_a) };
+            let operands = pair.map(|v| self.new.of(v)).into_iter().collect();
+            return self.keep(Row { op, operands, ..row }, sign);
         }
         // A multiple is added, whatever its sign: to a sum a plan can add where the other operand lies.
         let subtracted = by_b == -1.0;
