@@ -26,6 +26,7 @@ mod misuse;
 mod passes;
 mod planning;
 mod plants;
+mod programs;
 mod semantics;
 mod tidy;
 mod training;
