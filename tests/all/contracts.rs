@@ -49,6 +49,40 @@ fn rules_that_never_end_or_give_too_little_are_errors() {
     assert!(error.to_string().contains("0 results, not of 1"), "{error}");
 }
 
+/// An op that maps itself over every batch.
+struct Mapped;
+impl Kernel for Mapped {
+    fn name(&self) -> &'static str {
+        "test::mapped"
+    }
+    fn infer(&self, x: &[TensorType]) -> std::result::Result<ResultTypes, ErrorKind> {
+        Ok(x.iter().copied().take(1).collect())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> std::result::Result<(), Fault> {
+        let (x, out) = call.unary::<f64, f64>(0)?;
+        out.copy_from_slice(x);
+        Ok(())
+    }
+}
+impl Linear for Mapped {
+    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(cts[0].unwrap_or(x[0]))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        let t = x[0].recorder();
+        let all = t.vmap(&[(x[0], Some(0))], |x| vec![t.emit_one(Op::linear(Mapped), &[x[0]])]);
+        std::iter::once(all[0]).collect()
+    }
+}
+
+#[test]
+fn a_batch_that_never_ends_is_an_error() {
+    let t = Recorder::default();
+    let x = t.constant(array![[1.0, 2.0]]);
+    let _ = t.vmap(&[(x, Some(0))], |x| vec![t.emit_one(Op::linear(Mapped), &[x[0]])])[0];
+    assert!(matches!(t.check().unwrap_err().kind(), ErrorKind::NoRule(_)));
+}
+
 #[test]
 fn attributes_that_an_op_does_not_have_are_errors() -> Result<()> {
     let registry = Registry::builtin();

@@ -129,7 +129,8 @@ mod tests {
                 let f =
                     function(|t, x| closed(t, t.emit(sample.op.clone(), &closed(t, x.to_vec())).into_vec()));
                 let (first, pushes) = (pullback(&f), function(|t, x| pushed(t, &f, x)));
-                for derivative in [&first as &dyn Function, &pushes] {
+                let second = pullback(&first);
+                for derivative in [&first as &dyn Function, &second, &pushes] {
                     assert!(!loses(record(derivative, &x).unwrap().tape()), "{:?}", sample.op);
                 }
             }

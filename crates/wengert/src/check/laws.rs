@@ -229,8 +229,8 @@ fn every(run: impl Fn(Passes, &Machine, usize) -> Result<Vec<Tensor>>) -> Result
 type Record<'a> = &'a dyn Fn(&Recorder) -> Result<Outputs>;
 
 /// A whole program, with its states: over three runs the exact plans, for machines and threads as in [`execution`], have
-/// the bits of the trivial one, the full plans the same bits among themselves, and those are off by rounding: `tolerance`
-/// times one more than the largest number.
+/// the bits of the trivial one, the full plans the same bits among themselves, and those are off by rounding: each
+/// number by at most `tolerance` times one more than itself.
 ///
 /// ```
 /// use ndarray::array;

@@ -81,7 +81,8 @@ impl Fold {
         // What holds for the whole holds for slabs, unless the kernel thinks otherwise.
         let one: SmallVec<[TensorType; 3]> = operands.iter().map(|ty| slab(ty, 1)).collect();
         let widest = one.iter().map(TensorType::bytes).max().unwrap_or(1).max(1);
-        let chunk = if product { slabs } else { 1 << (CHUNK / widest).max(1).ilog2() };
+        let chunk =
+            if product { slabs.div_ceil(segments(slabs)) } else { 1 << (CHUNK / widest).max(1).ilog2() };
         kernel.infer(&one).is_ok_and(|found| found.as_slice() == results).then(|| Self {
             op: op.clone(),
             ty: Arc::new(*result),
@@ -128,14 +129,14 @@ pub(super) fn segments(slabs: usize) -> usize {
     1 << (slabs / ROWS).clamp(1, MOST).ilog2()
 }
 
-/// Where segment `i` of `count` begins among so many slabs.
+/// Where segment `i` of `count` begins among so many slabs: few enough that the product is small.
 fn bound(slabs: usize, count: usize, i: usize) -> usize {
-    (i as u128 * slabs as u128 / count as u128) as usize
+    i * slabs / count
 }
 
 /// The segment that a slab lies in.
 fn segment(slabs: usize, at: usize) -> usize {
-    (((at as u128 + 1) * segments(slabs) as u128 - 1) / slabs as u128) as usize
+    ((at + 1) * segments(slabs) - 1) / slabs
 }
 
 /// Where the segment ends that a slab lies in.

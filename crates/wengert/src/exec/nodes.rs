@@ -150,7 +150,9 @@ impl Graph {
         });
         let mut at = 0..;
         self.nodes.retain(|_| at.next().is_some_and(|n: usize| !gone[n]));
-        self.arrays.iter_mut().filter_map(|a| a.maker.as_mut()).for_each(|m| *m = names[*m as usize]);
+        for array in &mut self.arrays {
+            array.maker = array.maker.filter(|&m| !gone[m as usize]).map(|m| names[m as usize]);
+        }
     }
 
     /// An array that lies in a state.

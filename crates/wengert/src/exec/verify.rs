@@ -72,14 +72,15 @@ struct Array {
 }
 
 const UNUSED: u32 = u32::MAX;
+/// The row of a fault that is no single step's.
+const NOWHERE: u32 = u32::MAX;
 /// Some step makes it; it has been made; its last write was unit by unit; it is read whole in the stage of the last use;
-/// it is made in the first tile of a panel alone; it is kept.
+/// it is made in the first tile of a panel alone.
 const MADE: u8 = 1;
 const WRITTEN: u8 = 2;
 const CUT: u8 = 4;
 const READ_WHOLE: u8 = 8;
 const ONCE: u8 = 16;
-const KEPT: u8 = 32;
 
 /// What the walk knows of a state of the plan.
 #[derive(Clone, Copy, Default)]
@@ -370,7 +371,7 @@ impl Verifier<'_> {
         self.inside(at, home, view, None)?;
         let Slot { place, root, len, .. } = *self.slot(view.slot, at)?;
         let alone = stage.units == 1 || len == 0;
-        let folded = self.parts.contains_key(&root) || self.plan.slots[root as usize].len == 0;
+        let folded = self.parts.contains_key(&root);
         if view.unit.is_none() && !alone && !folded {
             return Err(broken("V3", at.row, "every tile writes all of it"));
         }
@@ -448,7 +449,6 @@ impl Verifier<'_> {
             if array.state & WRITTEN == 0 || !there {
                 return Err(broken("V6", at.row, "an output that nothing makes"));
             }
-            array.state |= KEPT;
             array.rounds.1 = UNUSED;
         }
         if !self.parts.is_empty() {

@@ -96,10 +96,7 @@ impl Recorder {
             return f(&examples).iter().map(|y| self.poisoned(y.ty())).collect();
         };
         let start = self.with_tape(|tape| tape.rows().len());
-        let Some(outputs) = self.nested(|| f(&examples)) else {
-            self.fail(ErrorKind::NoRule("a rule maps its own op, again and again".into()), "vmap");
-            return Vec::new();
-        };
+        let outputs = f(&examples);
         if !self.owns(&outputs, "vmap") {
             return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
@@ -111,7 +108,14 @@ impl Recorder {
             }
             let x: Vec<Var<'t>> =
                 row.operands.iter().zip(x).map(|(v, x)| batched.get(v).copied().unwrap_or(x)).collect();
-            let results = self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
+            let batch = || self.on_behalf(row.origin, || self.batch_row(&row.op, &x, &flags));
+            let results = self.nested(batch).unwrap_or_else(|| {
+                let kind = ErrorKind::NoRule("a rule maps its own op, again and again".into());
+                row.results
+                    .iter()
+                    .map(|_| self.fail_like(kind.clone(), row.op.name(), row.results[0]))
+                    .collect()
+            });
             if results.len() != row.results.len() && !matches!(row.op, Op::Control(_)) {
                 let (found, due) = (results.len(), row.results.len());
                 let kind =

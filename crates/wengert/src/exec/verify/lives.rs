@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::plan::{Place, Slot};
-use super::{Check, ONCE, UNUSED, Verifier, broken};
+use super::{Check, NOWHERE, ONCE, UNUSED, Verifier, broken};
 
 impl Verifier<'_> {
     /// V1: no two arrays that are alive together share a byte.
@@ -64,7 +64,7 @@ fn disjoint(mut lives: Vec<Life>) -> Check {
                 break;
             }
             if until >= first {
-                return Err(broken("V1", 0, "two arrays in one place"));
+                return Err(broken("V1", NOWHERE, "two arrays in one place"));
             }
             there.remove(&other);
         }
