@@ -4,8 +4,9 @@ use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
 use super::map::rescale;
+use super::narrow::{Narrow, SHORT};
 use super::pack::{self, pack};
-use super::simd::{Level, Real};
+use super::simd::{Level, Real, Simd, Vector};
 use super::tile::{is_nan, term};
 use crate::error::Fault;
 
@@ -88,20 +89,16 @@ impl Loops {
         let labels = |l: &Self| {
             [&l.m, &l.n, &l.k].into_iter().chain(&l.outer).map(|a| a.labels).collect::<SmallVec<[u128; 8]>>()
         };
-        // A few last columns are summed in an order of their own, which depends on how the left matrix lies.
-        let narrow = |l: &Self| match (l.m.lhs, l.k.lhs) {
-            _ if l.m.full <= FEW => 0,
-            (_, Some(1)) => 1,
-            (Some(1), _) => 2,
-            _ => 3,
-        };
-        labels(self) == labels(other) && self.swapped == other.swapped && narrow(self) == narrow(other)
+        // A few last columns are summed in several chains where rows of the left matrix lie along `k`.
+        let chains = |l: &Self| (l.kernel(), l.m.full > FEW && l.k.lhs == Some(1));
+        labels(self) == labels(other) && self.swapped == other.swapped && chains(self) == chains(other)
     }
 
     /// How each product is computed.
     fn kernel(&self) -> Inner {
         match (self.m.full, self.n.full, self.k.full) {
-            (1, 1, _) => Inner::Dot,
+            (1, 1, SHORT..) if self.k.lhs == Some(1) && self.k.rhs == Some(1) => Inner::Dot,
+            (1, 1, _) => Inner::Plain,
             (m, n, k) if m.saturating_mul(n).saturating_mul(k) <= SMALL => Inner::Plain,
             _ => Inner::Gemm,
         }
@@ -174,7 +171,8 @@ impl Loops {
             match inner {
                 Inner::Gemm if packed.is_empty() => gemm(level, &product, a, Right::Plain(b), c, scratch)?,
                 Inner::Gemm => gemm(level, &product, a, Right::Packed(packed), c, scratch)?,
-                Inner::Dot | Inner::Plain => plain(&product, a, b, c),
+                Inner::Plain => level.run(Plain { p: &product, a, b, c }),
+                Inner::Dot => level.run(Narrow::dot(&product, a, b, c)),
             }
             let mut axis = self.outer.len();
             loop {
@@ -207,22 +205,38 @@ enum Inner {
 /// Products with at most this many multiplications run as plain loops: a call would cost more.
 const SMALL: usize = 64;
 
-/// A product by plain loops, each sum in the order of `k`.
-fn plain<T: Real>(p: &Product, a: &[T], b: &[T], c: &mut [T]) {
-    for i in 0..p.m {
-        for j in 0..p.n {
-            let mut sum = T::default();
-            for q in 0..p.k {
-                sum = sum + a[i * p.a.rows + q * p.a.columns] * b[q * p.b.rows + j * p.b.columns];
+/// A product by plain loops: each sum is one chain, in the order of `k`.
+struct Plain<'a, 'b, T> {
+    p: &'a Product,
+    a: &'b [T],
+    b: &'b [T],
+    c: &'a mut [T],
+}
+
+impl<T: Real> Simd<T> for Plain<'_, '_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(self) {
+        let Self { p, a, b, c } = self;
+        for i in 0..p.m {
+            for j in 0..p.n {
+                let at = |q: usize| (a[i * p.a.rows + q * p.a.columns], b[q * p.b.rows + j * p.b.columns]);
+                let mut sum = T::default();
+                for q in 0..p.k {
+                    let (a, b) = at(q);
+                    sum = V::fused(a, b, sum);
+                }
+                if p.gates != 0 && is_nan(sum) {
+                    let term = |sum, q| {
+                        let (a, b) = at(q);
+                        term(p.gates, V::all(a), V::all(b), V::all(sum)).first()
+                    };
+                    sum = (0..p.k).fold(T::default(), term);
+                }
+                let o = &mut c[i * p.c + j];
+                let add = p.beta != 0.0;
+                *o = if add { V::fused(*o, T::from_f64(p.beta), sum * T::from_f64(p.alpha)) } else { sum };
             }
-            if p.gates != 0 && is_nan(sum) {
-                let term = |sum, q| {
-                    term(p.gates, a[i * p.a.rows + q * p.a.columns], b[q * p.b.rows + j * p.b.columns], sum)
-                };
-                sum = (0..p.k).fold(T::default(), term);
-            }
-            let o = &mut c[i * p.c + j];
-            *o = if p.beta == 0.0 { sum } else { *o * T::from_f64(p.beta) + sum * T::from_f64(p.alpha) };
         }
     }
 }

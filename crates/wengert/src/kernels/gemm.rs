@@ -2,8 +2,9 @@
 //!
 //! The loops are those of K. Goto and R. van de Geijn ("Anatomy of high-performance matrix
 //! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay near the processor, tiles of `C`
-//! that stay in registers. Every element of `C` is the sum of its products in the order of `k`, block by
-//! block, whatever is computed beside it: a part of `C` has the bits of the whole.
+//! that stay in registers. Every element of `C` is one chain of fused multiply-adds in the order of `k`, whatever the
+//! blocks, and whatever is computed beside it: a part of `C` has the bits of the whole, and registers of any width give
+//! the same. A few columns are sums of a fixed number of such chains; see [`narrow`].
 
 use super::map::rescale;
 use super::narrow::{self, Narrow};
@@ -17,6 +18,8 @@ use crate::error::Fault;
 const DEPTH: usize = 4 << 10;
 /// Rows of `A` whose block of `k` stays in the second cache, about.
 const MC: usize = 128;
+/// Rows of `A` at least, however long.
+const LEAST_ROWS: usize = 24;
 /// With at most this many rows `B` is read where it lies.
 pub(crate) const FEW: usize = 12;
 /// Panels of `B` for which it pays to lay out rows of `A` anew.
@@ -66,7 +69,7 @@ pub(crate) struct Product {
 
 impl Product {
     pub(super) fn narrow_columns<V: Vector>(&self) -> usize {
-        if self.narrow { narrow::columns((self.n, self.k), V::LANES, self.a) } else { 0 }
+        if self.narrow { narrow::columns::<V>((self.n, self.k), self.a) } else { 0 }
     }
 }
 
@@ -82,7 +85,13 @@ pub(crate) enum Right<'a, T> {
 /// Elements of scratch of a product whose `B` is packed.
 pub(crate) fn left_len<T>(k: usize) -> usize {
     // A block of `A` may have a tile more.
-    ((MC + 8) * blocks(k, DEPTH / size_of::<T>()).1).max(narrow::SCRATCH)
+    let block = (MC + 8).saturating_mul(blocks(k, DEPTH / size_of::<T>()).1);
+    block.max((LEAST_ROWS + 8).saturating_mul(k)).max(narrow::SCRATCH)
+}
+
+/// Rows in a block of `A`: fewer of longer ones.
+fn block_rows<T>(k: usize) -> usize {
+    (MC * (DEPTH / size_of::<T>()) / k.max(1)).clamp(LEAST_ROWS, MC)
 }
 
 /// Elements of scratch of a product whose `B` is plain.
@@ -149,8 +158,11 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
             }
         };
         let alpha = T::from_f64(p.alpha);
-        let (k_blocks, k_most) = blocks(p.k, DEPTH / size_of::<T>());
-        let m_most = if n > 0 { blocks(p.m, MC).1.next_multiple_of(V::ROWS) } else { p.m };
+        // What is added to something else is summed before it is: in one block.
+        let depth = if p.beta == 0.0 { DEPTH / size_of::<T>() } else { p.k };
+        let (k_blocks, k_most) = blocks(p.k, depth);
+        let most = block_rows::<T>(k_most);
+        let m_most = if n > 0 { blocks(p.m, most).1.next_multiple_of(V::ROWS) } else { p.m };
         // Read down its columns `A` has a new cache line for every element, and along its rows as many streams as
         // rows: packed where it is read often.
         let reads = n.div_ceil(width);
@@ -162,7 +174,6 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
         for block in 0..k_blocks {
             let k0 = block * k_most;
             let k = k_most.min(p.k.saturating_sub(k0));
-            let beta = if block == 0 { T::from_f64(p.beta) } else { T::from_f64(1.0) };
             for m0 in (0..p.m).step_by(m_most.max(1)) {
                 let m = m_most.min(p.m - m0);
                 if pack_a {
@@ -194,10 +205,13 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                             0
                         };
                         let soon = b.wrapping_add(further);
-                        let (c_row, gates) = (p.c, p.gates);
-                        let tile =
-                            Tile { k, a, a_step, b, b_row, soon, c, c_row, columns, beta, alpha, gates };
-                        if p.beta != 0.0 && block == 0 {
+                        let (c_row, begun, gates) = (p.c, block > 0, p.gates);
+                        let beta = T::from_f64(p.beta);
+                        #[rustfmt::skip]
+                        let tile = Tile {
+                            k, a, a_step, b, b_row, soon, c, c_row, columns, begun, beta, alpha, gates,
+                        };
+                        if p.beta != 0.0 {
                             tile.fetch_result(rows);
                         }
                         // SAFETY: `gemm` checked that all of A, B and C lie inside their slices, and the rows
@@ -229,7 +243,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         gates: p.gates,
                         scratch: &mut *left,
                     }
-                    .run::<V>();
+                    .compute::<V>();
                 }
             }
         }

@@ -137,13 +137,36 @@ macro_rules! scalar_lane {
                 (self, other)
             }
             #[inline(always)]
+            fn first(self) -> Self {
+                self
+            }
+            #[inline(always)]
             fn sum(self) -> Self {
                 self
+            }
+            const GROUPS: usize = 1;
+            #[inline(always)]
+            unsafe fn load_rows(from: *const Self, _: usize) -> Self {
+                // SAFETY: passed on from the caller.
+                unsafe { *from }
+            }
+            #[inline(always)]
+            unsafe fn load_rows_part(from: *const Self, _: usize, count: usize) -> Self {
+                // SAFETY: passed on from the caller.
+                if count > 0 { unsafe { *from } } else { 0.0 }
+            }
+            #[inline(always)]
+            fn row_sums(self) -> [Self; 2] {
+                [self, 0.0]
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 // Without such an instruction a fused one would be a slow call.
                 self * b + c
+            }
+            #[inline(always)]
+            fn fused(a: Self, b: Self, c: Self) -> Self {
+                a * b + c
             }
         }
     };

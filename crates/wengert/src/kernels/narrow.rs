@@ -2,10 +2,11 @@
 //!
 //! A register of columns that is mostly empty costs as much as a full one. Registers run along another
 //! axis here: along `k` where the elements of a row of `A` lie side by side in memory, along the rows of
-//! `C` where those of a column of `A` do.
+//! `C` where those of a column of `A` do. Along `k` an element is the sum of a fixed number of chains, one for every
+//! so many products, whatever the width of a register: two short ones hold the chains, or one long one those of two rows.
 
-use super::gemm::Strides;
-use super::simd::{Real, Vector, WIDEST};
+use super::gemm::{Product, Strides};
+use super::simd::{Real, Simd, Vector, WIDEST, chains};
 use super::tile::{ROWS, Tile, is_nan, term, tile_rows};
 
 /// Rows of `C` whose columns are collected side by side before they are written.
@@ -15,22 +16,25 @@ const STREAMS: usize = 64;
 /// The most columns that are computed this way: more are faster as registers of columns.
 const MOST: usize = 32;
 /// Sums shorter than this are no work for a register along them.
-const SHORT: usize = 32;
+pub(super) const SHORT: usize = 32;
 
 /// Elements of scratch that the columns need.
 pub(super) const SCRATCH: usize = MOST * STRIP + STREAMS * WIDEST;
 
-/// How many of the last columns of a product are computed this way.
-pub(super) fn columns((n, k): (usize, usize), lanes: usize, a: Strides) -> usize {
-    let rest = n % lanes;
+/// How many of the last columns of a product are computed this way. Along `k`, where that decides how they are added, no
+/// register has a say in it.
+pub(super) fn columns<V: Vector>((n, k): (usize, usize), a: Strides) -> usize {
+    let chains = chains::<V::Scalar>();
+    let (rest, over) = (n % chains, n % V::LANES);
     if k < SHORT {
         return 0;
     }
     match (a.rows, a.columns) {
         // Where they fill up a pair of registers, more or less, they come at no cost.
-        (_, 1) if rest <= lanes / 4 || (rest <= lanes / 2 && n.div_ceil(lanes) % 2 == 1) => rest,
+        (_, 1) if rest <= chains / 4 || (rest <= chains / 2 && n.div_ceil(chains) % 2 == 1) => rest,
+        (_, 1) => 0,
         (1, _) if n <= MOST => n,
-        (1, _) if rest <= lanes / 2 => rest,
+        (1, _) if over <= V::LANES / 2 => over,
         _ => 0,
     }
 }
@@ -53,23 +57,33 @@ pub(super) struct Narrow<'a, T> {
     pub(super) scratch: &'a mut [T],
 }
 
+impl<'a, T: Real> Narrow<'a, T> {
+    /// The product of one row and one column, whose elements lie side by side.
+    pub(super) fn dot(p: &Product, a: &'a [T], b: &'a [T], c: &'a mut [T]) -> Self {
+        let (beta, alpha) = (T::from_f64(p.beta), T::from_f64(p.alpha));
+        let strides = Strides { rows: p.k, columns: 1 };
+        Self { m: 1, n: 1, k: p.k, a, strides, b, c, row: 1, beta, alpha, gates: p.gates, scratch: &mut [] }
+    }
+}
+
+impl<T: Real> Simd<T> for Narrow<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<V: Vector<Scalar = T>>(mut self) {
+        self.compute::<V>();
+    }
+}
+
 impl<T: Real> Narrow<'_, T> {
     #[inline(always)]
-    pub(super) fn run<V: Vector<Scalar = T>>(&mut self) {
+    pub(super) fn compute<V: Vector<Scalar = T>>(&mut self) {
         if self.strides.columns == 1 {
-            let mut j = 0;
-            while j < self.n {
-                // Groups of nearly equal size, as many as the registers of a tile allow.
-                let left = self.n - j;
-                let columns = left.div_ceil(left.div_ceil(if V::VECTORS > 2 { 5 } else { 2 }));
-                match columns {
-                    1 => self.column::<V, 6, 1>(j),
-                    3 if V::VECTORS > 2 => self.column::<V, 6, 3>(j),
-                    4 if V::VECTORS > 2 => self.column::<V, 5, 4>(j),
-                    5 if V::VECTORS > 2 => self.column::<V, 4, 5>(j),
-                    _ => self.column::<V, 6, 2>(j),
-                }
-                j += columns;
+            // Registers that hold the chains of an element.
+            match chains::<T>() / V::LANES {
+                8 => self.columns::<V, 8>(),
+                4 => self.columns::<V, 4>(),
+                2 => self.columns::<V, 2>(),
+                _ => self.columns::<V, 1>(),
             }
         } else {
             for i in (0..self.m).step_by(STRIP) {
@@ -78,55 +92,140 @@ impl<T: Real> Narrow<'_, T> {
         }
     }
 
-    /// All rows of `N` columns, `M` at a time.
+    /// All columns, in groups of nearly equal size, as many as the registers of a tile allow.
     #[inline(always)]
-    fn column<V: Vector<Scalar = T>, const M: usize, const N: usize>(&mut self, j: usize) {
-        let whole = self.m / M * M;
-        (0..whole).step_by(M).for_each(|i| self.dots::<V, M, N>(i, j));
-        (whole..self.m).for_each(|i| self.dots::<V, 1, N>(i, j));
+    fn columns<V: Vector<Scalar = T>, const R: usize>(&mut self) {
+        let mut j = 0;
+        while j < self.n {
+            let left = self.n - j;
+            let columns = left.div_ceil(left.div_ceil(V::VECTORS));
+            match columns {
+                1 => self.column::<V, R, 6, 1>(j),
+                3 if V::VECTORS > 2 => self.column::<V, R, 6, 3>(j),
+                _ => self.column::<V, R, 6, 2>(j),
+            }
+            j += columns;
+        }
     }
 
-    /// `M` rows by `N` columns, registers along `k`.
+    /// All rows of `N` columns, `M` registers of them at a time.
+    #[inline(always)]
+    fn column<V: Vector<Scalar = T>, const R: usize, const M: usize, const N: usize>(&mut self, j: usize) {
+        let rows = M * V::GROUPS;
+        let whole = self.m / rows * rows;
+        // No closures here: inside of them registers would not be those of the level.
+        let mut i = 0;
+        while i < whole {
+            self.dots::<V, R, M, N>(i, j);
+            i += rows;
+        }
+        while i < self.m {
+            self.dots::<V, R, 1, N>(i, j);
+            i += V::GROUPS;
+        }
+    }
+
+    /// `M` registers of rows by `N` columns, registers along `k`.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // behind iterators the compiler leaves the sums of large tiles in memory
-    fn dots<V: Vector<Scalar = T>, const M: usize, const N: usize>(&mut self, i: usize, j: usize) {
-        let mut sums = [[V::all(T::default()); N]; M];
-        let whole = self.k / V::LANES * V::LANES;
-        let a: [&[T]; M] = std::array::from_fn(|r| &self.a[(i + r) * self.strides.rows..][..self.k]);
-        let b: [&[T]; N] = std::array::from_fn(|c| &self.b[(j + c) * self.k..][..self.k]);
+    fn dots<V: Vector<Scalar = T>, const R: usize, const M: usize, const N: usize>(
+        &mut self,
+        i: usize,
+        j: usize,
+    ) {
+        let (lanes, row) = (V::LANES / V::GROUPS, self.strides.rows);
+        // The last rows may be fewer than a register holds: it has the last one twice.
+        let step = if i + M * V::GROUPS <= self.m { row } else { 0 };
+        let a: [*const T; M] =
+            std::array::from_fn(|r| self.a[(i + r * V::GROUPS) * row..][..self.k].as_ptr());
+        let b: [*const T; N] = std::array::from_fn(|c| self.b[(j + c) * self.k..][..self.k].as_ptr());
+        let mut sums = [[[V::all(T::default()); N]; M]; R];
+        let whole = self.k / chains::<T>() * chains::<T>();
         let mut p = 0;
         while p < whole {
-            // SAFETY: `p` and the lanes from there on are below `k`, the length of all slices.
-            let b: [V; N] = std::array::from_fn(|c| unsafe { V::load(b[c].as_ptr().add(p)) });
+            for q in 0..R {
+                let at = p + q * lanes;
+                // SAFETY: `at` and the lanes from there on are below `k`, and all rows have so many numbers.
+                let b: [V; N] = std::array::from_fn(|c| unsafe { V::load_rows(b[c].add(at), 0) });
+                for r in 0..M {
+                    // SAFETY: as above.
+                    let a = unsafe { V::load_rows(a[r].add(at), step) };
+                    for c in 0..N {
+                        sums[q][r][c] = a.mul_add(b[c], sums[q][r][c]);
+                    }
+                }
+            }
+            p += chains::<T>();
+        }
+        for q in 0..R {
+            let at = whole + q * lanes;
+            let count = self.k.saturating_sub(at).min(lanes);
+            if count == 0 {
+                break;
+            }
+            // SAFETY: `at` and `count` numbers from there on are below `k`, and all rows have so many.
+            let b: [V; N] = std::array::from_fn(|c| unsafe { V::load_rows_part(b[c].add(at), 0, count) });
             for r in 0..M {
                 // SAFETY: as above.
-                let a = unsafe { V::load(a[r].as_ptr().add(p)) };
+                let a = unsafe { V::load_rows_part(a[r].add(at), step, count) };
                 for c in 0..N {
-                    sums[r][c] = a.mul_add(b[c], sums[r][c]);
+                    sums[q][r][c] = a.mul_add(b[c], sums[q][r][c]);
                 }
             }
-            p += V::LANES;
         }
-        let add = self.beta != T::default();
-        let mut totals = [[T::default(); N]; M];
+        let mut registers = R;
+        while registers > 1 {
+            registers /= 2;
+            for q in 0..registers {
+                for r in 0..M {
+                    for c in 0..N {
+                        sums[q][r][c] = sums[q][r][c] + sums[q + registers][r][c];
+                    }
+                }
+            }
+        }
+        let mut totals = [[[T::default(); 2]; N]; M];
         for r in 0..M {
             for c in 0..N {
-                totals[r][c] = sums[r][c].sum();
+                totals[r][c] = sums[0][r][c].row_sums();
             }
         }
-        for (r, totals) in totals.iter_mut().enumerate() {
-            for (c, total) in totals.iter_mut().enumerate() {
-                for p in whole..self.k {
-                    *total = *total + a[r][p] * b[c][p];
+        for (r, totals) in totals.iter().enumerate() {
+            for (c, totals) in totals.iter().enumerate() {
+                for (g, &total) in totals.iter().enumerate().take(V::GROUPS.min(self.m - i - r * V::GROUPS)) {
+                    let at = i + r * V::GROUPS + g;
+                    let gated = self.gates != 0 && is_nan(total);
+                    let total = if gated { self.gated::<V>(at, j + c) } else { total };
+                    self.add::<V>(at, j + c, total);
                 }
-                if self.gates != 0 && is_nan(*total) {
-                    let terms = a[r].iter().zip(b[c]);
-                    *total = terms.fold(T::default(), |sum, (&a, &b)| term(self.gates, a, b, sum));
-                }
-                let c = &mut self.c[(i + r) * self.row + j + c];
-                *c = if add { *c * self.beta + *total * self.alpha } else { *total };
             }
         }
+    }
+
+    /// Adds a sum to an element of `C`, or writes it.
+    #[inline(always)]
+    fn add<V: Vector<Scalar = T>>(&mut self, i: usize, j: usize, sum: T) {
+        let c = &mut self.c[i * self.row + j];
+        let add = self.beta != T::default();
+        *c = if add { V::fused(*c, self.beta, sum * self.alpha) } else { sum };
+    }
+
+    /// An element by the same chains, with gates.
+    #[cold]
+    #[inline(never)]
+    fn gated<V: Vector<Scalar = T>>(&self, i: usize, j: usize) -> T {
+        let (a, b) = (&self.a[i * self.strides.rows..][..self.k], &self.b[j * self.k..][..self.k]);
+        let mut sums = [T::default(); 8];
+        for (p, (&a, &b)) in a.iter().zip(b).enumerate() {
+            let sum = &mut sums[p % chains::<T>()];
+            *sum = term(self.gates, V::all(a), V::all(b), V::all(*sum)).first();
+        }
+        let mut left = chains::<T>();
+        while left > 1 {
+            left /= 2;
+            (0..left).for_each(|c| sums[c] = sums[c] + sums[c + left]);
+        }
+        sums[0]
     }
 
     /// Some rows, registers along them: a product whose rows are the columns of this one, collected in
@@ -167,7 +266,8 @@ impl<T: Real> Narrow<'_, T> {
                         c: collected[j * STRIP + r..].as_mut_ptr(),
                         c_row: STRIP,
                         columns,
-                        beta: T::from_f64(if p0 > 0 { 1.0 } else { 0.0 }),
+                        begun: p0 > 0,
+                        beta: T::default(),
                         alpha: T::from_f64(1.0),
                         // The matrices change places.
                         gates: self.gates >> 1 | (self.gates & 1) << 1,
@@ -175,24 +275,16 @@ impl<T: Real> Narrow<'_, T> {
                     // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
                     // copy in scratch, have the registers read here; and `collected` has them for each of the
                     // columns, as a strip is whole registers long.
-                    unsafe {
-                        match vectors {
-                            3 if V::VECTORS == 3 => tile.rows::<V, 3, ROWS>(count),
-                            2 if V::VECTORS == 2 => tile.rows::<V, 2, ROWS>(count),
-                            _ => tile.rows::<V, 1, ROWS>(count),
-                        }
-                    };
+                    unsafe { tile.run::<V, ROWS>(count) };
                     j += count;
                 }
                 r += columns;
             }
         }
-        let add = self.beta != T::default();
         for r in 0..rows {
-            let c = &mut self.c[(i + r) * self.row..][..self.n];
-            for (j, c) in c.iter_mut().enumerate() {
-                let sum = collected[j * STRIP + r];
-                *c = if add { *c * self.beta + sum * self.alpha } else { sum };
+            for j in 0..self.n {
+                let sum = self.scratch[j * STRIP + r];
+                self.add::<V>(i + r, j, sum);
             }
         }
     }

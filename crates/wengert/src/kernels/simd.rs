@@ -94,6 +94,11 @@ impl Level {
 /// Lanes of the widest register.
 pub(crate) const WIDEST: usize = 16;
 
+/// Into how many chains a sum along a register is split: as many numbers as 32 bytes hold, however wide registers are.
+pub(crate) const fn chains<T>() -> usize {
+    32 / size_of::<T>()
+}
+
 /// A computation over vectors of any width. `run` must be `#[inline(always)]`, so that it is compiled
 /// with the instructions of the level that calls it.
 pub(crate) trait Simd<T: Real> {
@@ -129,7 +134,7 @@ pub(crate) trait Vector: Lane {
     /// Reads the first lanes; the others are zero.
     ///
     /// # Safety
-    /// `from` points to `count` readable numbers, fewer than there are lanes.
+    /// `from` points to `count` readable numbers, no more than there are lanes.
     unsafe fn load_part(from: *const Self::Scalar, count: usize) -> Self;
     /// Writes the first lanes.
     ///
@@ -138,10 +143,28 @@ pub(crate) trait Vector: Lane {
     unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
     /// The lanes of both, in turn: those of the first halves, and those of the second.
     fn zip(self, other: Self) -> (Self, Self);
+    /// The first lane.
+    fn first(self) -> Self::Scalar;
     /// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …
     fn sum(self) -> Self::Scalar;
+    /// How many groups of [`chains`] lanes there are: 1 where a register holds no more than one.
+    const GROUPS: usize;
+    /// Reads the lanes of each group, `step` numbers behind those of the one before.
+    ///
+    /// # Safety
+    /// In all these places are as many readable numbers as a group has.
+    unsafe fn load_rows(from: *const Self::Scalar, step: usize) -> Self;
+    /// Reads the first lanes of each group; the others are zero.
+    ///
+    /// # Safety
+    /// In all these places are `count` readable numbers, no more than a group has.
+    unsafe fn load_rows_part(from: *const Self::Scalar, step: usize, count: usize) -> Self;
+    /// The [sum](Self::sum) of each group.
+    fn row_sums(self) -> [Self::Scalar; 2];
     /// `self · b + c`, rounded once where the level has such an instruction.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The same of single numbers.
+    fn fused(a: Self::Scalar, b: Self::Scalar, c: Self::Scalar) -> Self::Scalar;
 }
 
 /// `f32` and `f64`: the numbers that vectors hold.

@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use super::simd::{Real, Vector, WIDEST};
+use super::simd::{Real, Vector};
 
 // Where the elements of a tile of `A` lie. What is known when compiling takes no instructions in the loop along
 // `k`, and no share of the processor that another thread on the same core may want.
@@ -41,6 +41,8 @@ pub(super) struct Tile<T> {
     pub(super) c: *mut T,
     pub(super) c_row: usize,
     pub(super) columns: usize,
+    /// Whether `C` holds the sums of earlier blocks of `k`, which go on here.
+    pub(super) begun: bool,
     /// By what `C` is multiplied before the sums are added; at 0 it is only written.
     pub(super) beta: T,
     /// By what sums are multiplied before they are added to `C`; 1 where `C` is only written.
@@ -87,7 +89,7 @@ impl<T: Real> Tile<T> {
     /// # Safety
     /// As for [`run`](Self::run), with `N` vectors.
     #[inline(always)]
-    pub(super) unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const LAYOUT: bool>(&self, rows: usize) {
+    unsafe fn rows<V: Vector<Scalar = T>, const N: usize, const LAYOUT: bool>(&self, rows: usize) {
         // SAFETY: passed on from the caller.
         unsafe {
             match rows {
@@ -110,6 +112,21 @@ impl<T: Real> Tile<T> {
     unsafe fn compute<V: Vector<Scalar = T>, const M: usize, const N: usize, const LAYOUT: bool>(&self) {
         let zero = V::all(T::default());
         let mut sums = [[zero; N]; M];
+        // The last vector of a row may be a part of one.
+        let last = self.columns - (N - 1) * V::LANES;
+        let whole = |v: usize| v + 1 < N || last == V::LANES;
+        let at = |i: usize, v: usize| self.c.wrapping_add(i * self.c_row + v * V::LANES);
+        // SAFETY: the caller promises `M` rows of `columns` elements.
+        let load = |i: usize, v: usize| unsafe {
+            if whole(v) { V::load(at(i, v)) } else { V::load_part(at(i, v), last) }
+        };
+        if self.begun {
+            for i in 0..M {
+                for v in 0..N {
+                    sums[i][v] = load(i, v);
+                }
+            }
+        }
         // The compiler would compute the length anew for every row.
         let k = black_box(self.k);
         for p in 0..k {
@@ -145,38 +162,15 @@ impl<T: Real> Tile<T> {
             }
         }
         let (add, beta, alpha) = (self.beta != T::default(), V::all(self.beta), V::all(self.alpha));
-        if self.columns == N * V::LANES {
-            for i in 0..M {
-                for v in 0..N {
-                    // SAFETY: the caller promises `M` rows of `columns` elements.
-                    unsafe {
-                        let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if add { V::load(to).mul_add(beta, sums[i][v] * alpha) } else { sums[i][v] })
-                            .store(to);
-                    }
-                }
-            }
-        } else {
-            let last = self.columns - (N - 1) * V::LANES;
-            for i in 0..M {
-                for v in 0..N - 1 {
-                    // SAFETY: the caller promises `M` rows of `columns` elements.
-                    unsafe {
-                        let to = self.c.add(i * self.c_row + v * V::LANES);
-                        (if add { V::load(to).mul_add(beta, sums[i][v] * alpha) } else { sums[i][v] })
-                            .store(to);
-                    }
-                }
-                // SAFETY: as above.
-                unsafe {
-                    let to = self.c.add(i * self.c_row + (N - 1) * V::LANES);
-                    let sum = sums[i][N - 1];
-                    let sum = if add { V::load_part(to, last).mul_add(beta, sum * alpha) } else { sum };
-                    sum.store_part(to, last);
-                }
+        for i in 0..M {
+            for v in 0..N {
+                let sum = if add { load(i, v).mul_add(beta, sums[i][v] * alpha) } else { sums[i][v] };
+                // SAFETY: the caller promises `M` rows of `columns` elements.
+                unsafe { if whole(v) { sum.store(at(i, v)) } else { sum.store_part(at(i, v), last) } }
             }
         }
     }
+
     /// Computes the tile element by element, those that come out NaN once more with gates: in the same order, so that all
     /// others have the bits that they have otherwise.
     ///
@@ -187,7 +181,11 @@ impl<T: Real> Tile<T> {
     unsafe fn gated<V: Vector<Scalar = T>>(&self, rows: usize, layout: bool) {
         for i in 0..rows {
             for j in 0..self.columns {
-                let (mut plain, mut gated) = (V::all(T::default()), V::all(T::default()));
+                let to = self.c.wrapping_add(i * self.c_row + j);
+                // SAFETY: the caller promises this element of `C`.
+                let old = V::all(unsafe { *to });
+                let begin = if self.begun { old } else { V::all(T::default()) };
+                let (mut plain, mut gated) = (begin, begin);
                 for p in 0..self.k {
                     let at = if layout == ROWS { i * self.a_step + p } else { p * self.a_step + i };
                     // SAFETY: the caller promises these elements of `A` and `B`.
@@ -198,18 +196,10 @@ impl<T: Real> Tile<T> {
                 }
                 // Lanes are all alike.
                 let sum = if is_nan(plain.sum()) { gated } else { plain };
-                let mut one = [T::default(); WIDEST];
-                // SAFETY: the caller promises this element of `C`, and `one` has room for the widest register.
-                unsafe {
-                    let to = self.c.add(i * self.c_row + j);
-                    let sum = if self.beta != T::default() {
-                        V::all(*to).mul_add(V::all(self.beta), sum * V::all(self.alpha))
-                    } else {
-                        sum
-                    };
-                    sum.store(one.as_mut_ptr());
-                    *to = one[0];
-                }
+                let add = self.beta != T::default();
+                let sum = if add { old.mul_add(V::all(self.beta), sum * V::all(self.alpha)) } else { sum };
+                // SAFETY: as above.
+                unsafe { *to = sum.first() };
             }
         }
     }

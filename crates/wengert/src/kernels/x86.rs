@@ -68,8 +68,10 @@ macro_rules! register {
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
         round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
-        nonzero $nonzero:expr; zip |$a:ident, $b:ident| $zip:expr; sum $sum:expr;
-        first |$n:ident| $first:expr; $load_part:expr; $store_part:expr
+        nonzero $nonzero:expr; zip |$a:ident, $b:ident| $zip:expr; lane $lane:ident; sum |$x:ident| $sum:expr;
+        first |$n:ident| $first:expr; $load_part:expr; $store_part:expr;
+        groups $groups:literal; lines |$from:ident, $step:ident| $lines:expr;
+        parts |$part:ident, $part_step:ident, $count:ident| $parts:expr; sums |$both:ident| $sums:expr
     ) => {
         #[derive(Clone, Copy)]
         #[allow(missing_docs)]
@@ -222,14 +224,46 @@ macro_rules! register {
                 (Self(first), Self(second))
             }
             #[inline(always)]
+            fn first(self) -> $T {
+                // SAFETY: see above.
+                unsafe { $lane(self.0) }
+            }
+            #[inline(always)]
             fn sum(self) -> $T {
                 // SAFETY: see above.
-                unsafe { $sum(self.0) }
+                unsafe {
+                    let $x = self.0;
+                    $sum
+                }
+            }
+            const GROUPS: usize = $groups;
+            #[inline(always)]
+            unsafe fn load_rows($from: *const $T, $step: usize) -> Self {
+                // SAFETY: the caller promises readable numbers; unaligned loads are used.
+                Self(unsafe { $lines })
+            }
+            #[inline(always)]
+            unsafe fn load_rows_part($part: *const $T, $part_step: usize, $count: usize) -> Self {
+                // SAFETY: the caller promises the numbers of the mask, and no others are read.
+                Self(unsafe { $parts })
+            }
+            #[inline(always)]
+            fn row_sums(self) -> [$T; 2] {
+                // SAFETY: see above.
+                unsafe {
+                    let $both = self.0;
+                    $sums
+                }
             }
             #[inline(always)]
             fn mul_add(self, b: Self, c: Self) -> Self {
                 // SAFETY: see above.
                 Self(unsafe { $fma(self.0, b.0, c.0) })
+            }
+            #[inline(always)]
+            fn fused(a: $T, b: $T, c: $T) -> $T {
+                // An instruction, as the features of the caller have one.
+                a.mul_add(b, c)
             }
         }
         impl Bits for $V {
@@ -287,6 +321,31 @@ macro_rules! register {
     };
 }
 
+/// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn sum_f32x8(x: __m256) -> f32 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let quarter = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
+        let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
+        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+    }
+}
+
+/// # Safety
+/// As for [`sum_f32x8`].
+#[inline(always)]
+unsafe fn sum_f64x4(x: __m256d) -> f64 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
+        _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
+    }
+}
+
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
 register! {
@@ -304,13 +363,11 @@ register! {
         let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
     };
-    sum |x| {
-        let quarter = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps::<1>(x));
-        let pair = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
-        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
-    };
+    lane _mm256_cvtss_f32; sum |x| sum_f32x8(x);
     first |n| _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    |m, from| _mm256_maskload_ps(from, m); _mm256_maskstore_ps
+    |m, from| _mm256_maskload_ps(from, m); _mm256_maskstore_ps;
+    groups 1; lines |from, _step| _mm256_loadu_ps(from);
+    parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0]
 }
 register! {
     F64x4(__m256d) of f64 x 4, tile 6 x 2, bits i64, mantissa 52, mask __m256d;
@@ -327,12 +384,11 @@ register! {
         let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
         (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
     };
-    sum |x| {
-        let pair = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd::<1>(x));
-        _mm_cvtsd_f64(_mm_add_sd(pair, _mm_unpackhi_pd(pair, pair)))
-    };
+    lane _mm256_cvtsd_f64; sum |x| sum_f64x4(x);
     first |n| _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3));
-    |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd
+    |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd;
+    groups 1; lines |from, _step| _mm256_loadu_pd(from);
+    parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0]
 }
 register! {
     F32x16(__m512) of f32 x 16, tile 8 x 3, bits i32, mantissa 23, mask __mmask16;
@@ -349,8 +405,18 @@ register! {
         let second = _mm512_or_si512(first, _mm512_set1_epi32(8));
         (_mm512_permutex2var_ps(a, first, b), _mm512_permutex2var_ps(a, second, b))
     };
-    sum _mm512_reduce_add_ps;
-    first |n| ((1u32 << n) - 1) as __mmask16; _mm512_maskz_loadu_ps; _mm512_mask_storeu_ps
+    lane _mm512_cvtss_f32;
+    sum |x| sum_f32x8(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)));
+    first |n| ((1u32 << n) - 1) as __mmask16; _mm512_maskz_loadu_ps; _mm512_mask_storeu_ps;
+    groups 2;
+    lines |from, step| {
+        _mm512_insertf32x8::<1>(_mm512_castps256_ps512(_mm256_loadu_ps(from)), _mm256_loadu_ps(from.add(step)))
+    };
+    parts |from, step, count| {
+        let (low, high) = (F32x8::load_part(from, count).0, F32x8::load_part(from.add(step), count).0);
+        _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high)
+    };
+    sums |x| [sum_f32x8(_mm512_castps512_ps256(x)), sum_f32x8(_mm512_extractf32x8_ps::<1>(x))]
 }
 register! {
     F64x8(__m512d) of f64 x 8, tile 8 x 3, bits i64, mantissa 52, mask __mmask8;
@@ -367,6 +433,16 @@ register! {
         let second = _mm512_or_si512(first, _mm512_set1_epi64(4));
         (_mm512_permutex2var_pd(a, first, b), _mm512_permutex2var_pd(a, second, b))
     };
-    sum _mm512_reduce_add_pd;
-    first |n| ((1u32 << n) - 1) as __mmask8; _mm512_maskz_loadu_pd; _mm512_mask_storeu_pd
+    lane _mm512_cvtsd_f64;
+    sum |x| sum_f64x4(_mm256_add_pd(_mm512_castpd512_pd256(x), _mm512_extractf64x4_pd::<1>(x)));
+    first |n| ((1u32 << n) - 1) as __mmask8; _mm512_maskz_loadu_pd; _mm512_mask_storeu_pd;
+    groups 2;
+    lines |from, step| {
+        _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(_mm256_loadu_pd(from)), _mm256_loadu_pd(from.add(step)))
+    };
+    parts |from, step, count| {
+        let (low, high) = (F64x4::load_part(from, count).0, F64x4::load_part(from.add(step), count).0);
+        _mm512_insertf64x4::<1>(_mm512_castpd256_pd512(low), high)
+    };
+    sums |x| [sum_f64x4(_mm512_castpd512_pd256(x)), sum_f64x4(_mm512_extractf64x4_pd::<1>(x))]
 }
