@@ -24,10 +24,10 @@ impl Kernel for Circle {
     }
 }
 impl Linear for Circle {
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
         let t = x[0].recorder();
         let y = t.emit_one(Op::linear(Circle), &[x[0]]);
-        Contribution::Whole(t.vjp(&[(y, cts[0].unwrap_or(y))], &[x[0]])[0])
+        Contribution::Whole(t.vjp(&[(y, ct)], &[x[0]])[0])
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         // No result at all.
@@ -65,8 +65,8 @@ impl Kernel for Mapped {
     }
 }
 impl Linear for Mapped {
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].unwrap_or(x[0]))
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(ct)
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         let t = x[0].recorder();

@@ -132,7 +132,7 @@ fn product<'t>(x: wengert::Var<'t>) -> wengert::Var<'t> {
 #[test]
 fn products_are_added_to_multiples_of_states_where_they_lie() {
     let steps: [(&str, bool, Step); 10] = [
-        ("a difference, where scales stay where they are", true, |t, s| {
+        ("a difference, where scales stay where they are", false, |t, s| {
             let [x, w, v] = input(t, s);
             let few = x.slice(1, 0..10) * 0.25;
             let wide = few.matmul(w.slice(0, 0..10)).tanh() + few.tanh().sum(());
@@ -158,7 +158,7 @@ fn products_are_added_to_multiples_of_states_where_they_lie() {
             t.update(w, w * next);
             t.outputs(x.sum(()))
         }),
-        ("a number times an array", true, |t, s| {
+        ("a number times an array", false, |t, s| {
             let [x, w, v] = input(t, s);
             t.update(v, v * 0.5 + x.tanh() * 0.25);
             t.outputs(w.sum(()))

@@ -39,7 +39,7 @@ fn rows(op: &Op, x: &[Tensor], order: usize) -> usize {
     }
     let program = Program::record_once(&States::new(), |t| {
         let x: Vec<Var<'_>> = x.iter().map(|x| t.input(x.ty().dtype, x.shape())).collect();
-        let y = t.emit(op.clone(), &x).into_vec();
+        let y = t.emit(op.clone(), &x).to_vec();
         t.outputs(derived(t, y, &x, order))
     });
     let program = program.unwrap();
@@ -74,7 +74,7 @@ fn the_third_order_of_five_ops() {
             let mut sampler = Sampler::new(seed);
             let sample = entry.sample(&mut sampler);
             let x = entry.draw(&sample.operands, DType::F64, &mut sampler);
-            let f = function(|t, x| t.emit(sample.op.clone(), x).into_vec());
+            let f = function(|t, x| t.emit(sample.op.clone(), x).to_vec());
             let first = laws::pullback(&f);
             let second = laws::pullback(&first);
             let law = laws::tangent(&second, &x, seed).and_then(|()| laws::adjoint(&second, &x, seed));

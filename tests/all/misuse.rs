@@ -2,7 +2,8 @@
 
 use ndarray::array;
 use wengert::ir::{
-    Call, Contribution, Elementwise, Kernel, Linear, Op, Partial, Prepared, ResultTypes, Vars,
+    Body, Call, Contraction, Contribution, Elementwise, Form, IndexMap, Indexed, Kernel, Linear, Monoid, Op,
+    Opaque, Partial, Primitive, Reduction, ResultTypes, Vars,
 };
 use wengert::{
     DType::{self, F32, F64},
@@ -96,11 +97,10 @@ fn outputs_and_states_belong_to_their_recording_and_store() -> Result<()> {
 struct Saying {
     blocks: usize,
     scratch: usize,
-    pointwise: bool,
-    prepared: Option<Prepared>,
+    form: Option<Form<'static>>,
     fails: bool,
 }
-const HONEST: Saying = Saying { blocks: 1, scratch: 0, pointwise: false, prepared: None, fails: false };
+const HONEST: Saying = Saying { blocks: 1, scratch: 0, form: None, fails: false };
 impl Kernel for Saying {
     fn name(&self) -> &'static str {
         "saying"
@@ -108,17 +108,9 @@ impl Kernel for Saying {
     fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         Ok(x.iter().copied().take(1).collect())
     }
-    fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
-        self.blocks
-    }
-    fn scratch(&self, _: &[TensorType]) -> usize {
-        self.scratch
-    }
-    fn pointwise(&self) -> bool {
-        self.pointwise
-    }
-    fn prepared(&self, _: &[TensorType]) -> Option<Prepared> {
-        self.prepared
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        let opaque = || Opaque::default().in_blocks(self.blocks).with_scratch(self.scratch);
+        self.form.clone().unwrap_or_else(|| Form::Opaque(opaque()))
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let (x, out) = call.unary::<f64, f64>(0)?;
@@ -127,8 +119,8 @@ impl Kernel for Saying {
     }
 }
 impl Linear for Saying {
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].unwrap_or(x[0].fill(0.0)))
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(ct)
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         x.iter().copied().collect()
@@ -137,7 +129,7 @@ impl Linear for Saying {
 
 #[test]
 fn ops_that_ask_for_the_impossible_are_errors() {
-    let try_it = |say: fn() -> Saying, shape: &[usize], once: bool| -> Result<()> {
+    let try_it = |say: &dyn Fn() -> Saying, shape: &[usize], once: bool| -> Result<()> {
         let record = if once { Program::record_once } else { |s: &States, f| Program::record(s, f) };
         let program = record(&States::new(), |t: &Recorder| {
             let x = t.full(F64, shape, 0.5);
@@ -153,23 +145,39 @@ fn ops_that_ask_for_the_impossible_are_errors() {
     };
     for once in [false, true] {
         // Nothing to compute is no work, however much is asked for.
-        try_it(|| Saying { blocks: usize::MAX, ..HONEST }, &[0, 3], once).unwrap();
-        assert!(try_it(|| Saying { blocks: usize::MAX, ..HONEST }, &[3], once).is_err());
-        assert!(try_it(|| Saying { blocks: 0, ..HONEST }, &[3], once).is_err());
-        let huge = try_it(|| Saying { scratch: usize::MAX / 2 - 63, ..HONEST }, &[3], once).unwrap_err();
+        try_it(&|| Saying { blocks: usize::MAX, ..HONEST }, &[0, 3], once).unwrap();
+        assert!(try_it(&|| Saying { blocks: usize::MAX, ..HONEST }, &[3], once).is_err());
+        assert!(try_it(&|| Saying { blocks: 0, ..HONEST }, &[3], once).is_err());
+        let huge = try_it(&|| Saying { scratch: usize::MAX / 2 - 63, ..HONEST }, &[3], once).unwrap_err();
         assert!(matches!(huge.kind(), ErrorKind::Memory { .. }), "{huge}");
-        let layouts: [fn() -> Saying; 3] = [
-            || Saying { prepared: Some(Prepared { operand: 3, bytes: 8, pieces: 1 }), ..HONEST },
-            || Saying { prepared: Some(Prepared { operand: 0, bytes: 8, pieces: usize::MAX }), ..HONEST },
-            || Saying { prepared: Some(Prepared { operand: 0, bytes: 12, pieces: 1 }), ..HONEST },
+        // Forms that do not fit the types.
+        let map = |offset, stride| {
+            let mut map = IndexMap::row_major(Shape::SCALAR);
+            (map.offset, map.strides[0]) = (offset, stride);
+            map
+        };
+        let forms = [
+            Form::View(map(1, 1)),
+            Form::View(map(-1, 1)),
+            Form::View(map(0, isize::MAX)),
+            Form::View(map(2, -2)),
+            Form::Reduce(Reduction { monoid: Monoid::Sum, axis: 0, count: 1 }),
+            Form::Reduce(Reduction { monoid: Monoid::Max, axis: 1, count: usize::MAX }),
+            Form::Map(Body::of(Primitive::Exp, &[F32]).unwrap()),
+            Form::Map(Body::of(Primitive::Equal, &[F64; 2]).unwrap()),
+            Form::Contract(Contraction { lhs: b"i", rhs: b"i", out: b"i", gates: 0 }),
+            Form::Indexed(Indexed::Gather { batch: 7 }),
+            Form::Indexed(Indexed::AddPart(map(0, 1))),
         ];
-        for layout in layouts {
-            let error = try_it(layout, &[3], once).unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Malformed(_)), "{error}");
+        for form in forms {
+            let error = try_it(&|| Saying { form: Some(form.clone()), ..HONEST }, &[3], once).unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Malformed(_)), "{form:?}: {error}");
+            assert_eq!(error.op(), Some("saying"));
         }
-        assert!(try_it(|| HONEST, &[3], once).is_ok());
+        let fits = Form::View(map(2, -1));
+        assert!(try_it(&|| Saying { form: Some(fits.clone()), ..HONEST }, &[3], once).is_ok());
+        assert!(try_it(&|| HONEST, &[3], once).is_ok());
     }
-    assert!(try_it(|| Saying { pointwise: true, blocks: 1, ..HONEST }, &[3], false).is_err());
     // The numbers of a recording, too.
     let t = Recorder::default();
     let y = t.emit_one(Op::linear(Saying { scratch: usize::MAX - 7, ..HONEST }), &[t.constant(array![1.0])]);
@@ -177,13 +185,13 @@ fn ops_that_ask_for_the_impossible_are_errors() {
 }
 
 #[test]
-fn a_pointwise_op_that_fails_changes_no_state() -> Result<()> {
+fn an_op_that_fails_changes_no_state() -> Result<()> {
     let mut states = States::new();
     let w = states.add("w", array![1.0, 2.0])?;
     let step = Program::record(&states, |t| {
         let w = t.state(w);
         t.update(w, w * 0.5);
-        let fails = Op::linear(Saying { pointwise: true, blocks: 2, fails: true, ..HONEST });
+        let fails = Op::linear(Saying { blocks: 1, fails: true, ..HONEST });
         t.outputs(t.emit_one(fails, &[t.input(F64, [2])]))
     })?;
     let outcome = step.run(&mut step.workspace()?, &mut states, (&array![1.0, 2.0],)).map(drop);

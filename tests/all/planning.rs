@@ -219,7 +219,7 @@ fn momentum_in_place_is_momentum() {
         let how = if exact { Program::record_exact } else { Program::record };
         let program = how(&states, record).unwrap();
         let text = program.plan().to_string();
-        let added = text.lines().any(|l| l.contains("scale(") && l.contains("added to f64[64, 20] state w"));
+        let added = text.lines().any(|l| l.contains("contract(") && l.contains("added to 0.9 · "));
         assert_eq!(added, !exact, "{text}");
         let mut workspace = program.workspace().unwrap();
         for _ in 0..5 {

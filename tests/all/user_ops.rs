@@ -2,7 +2,8 @@
 
 use ndarray::array;
 use wengert::ir::{
-    Attrs, Call, Contribution, Custom, Elementwise, Kernel, Linear, Op, Partial, ResultTypes, Vars,
+    Attrs, Call, Contribution, Custom, Elementwise, Form, Kernel, Linear, Op, Opaque, Partial, ResultTypes,
+    Tangents, Vars,
 };
 use wengert::{DType::F64, ErrorKind, Fault, Lane, Program, Recorder, Result, States, TensorType, Var};
 
@@ -27,7 +28,7 @@ impl Custom for Circular {
         _: &[Var<'t>],
         y: &[Var<'t>],
         t: &[Option<Var<'t>>],
-    ) -> Result<smallvec::SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+    ) -> Result<Tangents<'t>, ErrorKind> {
         Ok(t.iter().map(|t| t.map(|t| y[0].recorder().emit_one(Op::custom(Circular), &[t]))).collect())
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
@@ -51,11 +52,8 @@ impl Kernel for Flat {
         let flat = wengert::Shape::new(&[x[0].shape.elements()])?;
         Ok(std::iter::once(TensorType::new(x[0].dtype, flat)).collect())
     }
-    fn blocks(&self, _: &[TensorType], _: &[TensorType]) -> usize {
-        if self.uneven { 4 } else { 1 }
-    }
-    fn onto(&self) -> Option<usize> {
-        self.uneven.then_some(7)
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::Opaque(Opaque::default().in_blocks(if self.uneven { 4 } else { 1 }).chunked(70))
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let (x, out) = call.unary::<f64, f64>(0)?;
@@ -64,8 +62,11 @@ impl Kernel for Flat {
     }
 }
 impl Linear for Flat {
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].unwrap_or(x[0]))
+    fn onto(&self) -> Option<usize> {
+        self.uneven.then_some(7)
+    }
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(ct)
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         x[0].recorder().emit(Op::linear(Flat { uneven: self.uneven }), x)
@@ -135,7 +136,6 @@ impl Elementwise<1> for Leaky {
     }
 }
 impl wengert::Registered for Leaky {
-    const NAME: &'static str = "leaky";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { slope: attrs.f64("slope")? })
     }

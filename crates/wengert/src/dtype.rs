@@ -326,6 +326,36 @@ impl<'a> Slice<'a> {
 }
 
 impl SliceMut<'_> {
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::F32(_) => DType::F32,
+            Self::F64(_) => DType::F64,
+            Self::U8(_) => DType::U8,
+            Self::U32(_) => DType::U32,
+            Self::I64(_) => DType::I64,
+            Self::Bool(_) => DType::Bool,
+        }
+    }
+
+    /// The number of elements.
+    #[allow(clippy::len_without_is_empty)] // nothing here cares about emptiness alone
+    pub fn len(&self) -> usize {
+        each_variant!(SliceMut, self, s => s.len())
+    }
+
+    /// The same slice, for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> SliceMut<'_> {
+        match self {
+            Self::F32(s) => SliceMut::F32(s),
+            Self::F64(s) => SliceMut::F64(s),
+            Self::U8(s) => SliceMut::U8(s),
+            Self::U32(s) => SliceMut::U32(s),
+            Self::I64(s) => SliceMut::I64(s),
+            Self::Bool(s) => SliceMut::Bool(s),
+        }
+    }
+
     /// The raw bytes.
     pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
         each_variant!(SliceMut, self, s => bytemuck::cast_slice_mut(s))

@@ -3,17 +3,15 @@
 use std::ops::Range;
 
 use super::registry::whole;
-use super::{broken, differ};
+use super::{bodies, broken, differ};
 use crate::dtype::{Slice, SliceMut};
 use crate::error::{ErrorKind, Result};
-use crate::exec::Machine;
+use crate::exec::{Call, Code, Laid, Preparation, Prepared, Strides};
 use crate::ir::{
-    Algebra, Call, Contraction, IndexMap, Kernel, Linear, Op, Operand, Preparation, Prepared, ResultMut,
-    Strides, eval_whole,
+    Algebra, Contraction, Form, IndexMap, Indexed, Linear, Monoid, Op, Operand, Reduction, ResultMut,
 };
 use crate::kernels::Level;
 use crate::ops::Sampler;
-use crate::program::Passes;
 use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::tensor::Tensor;
 
@@ -49,42 +47,25 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
                 claim(a.to_f64().iter().zip(b.to_f64()).map(|(&a, b)| by(a, b)).collect(), "algebra")?;
             }
         }
-        Op::Linear(f) => {
-            if let Some(map) = f.index_map(&x[0].ty()) {
-                if x.len() != 1 {
-                    return Err(broken("an index map of an op with several operands".into()));
-                }
-                claim(mapped(map, &x[0], y[0].shape()), "index map")?;
-            }
-            scaled(op, &**f, x, &y)?;
-            zeros(op, &**f, x)?;
-        }
-        Op::Bilinear(f) => {
-            if let Some(c) = f.contraction() {
-                claim(contracted(c, &x[0], &x[1], y[0].shape()), "contraction")?;
-            }
-        }
+        Op::Linear(f) => zeros(op, &**f, x)?,
         _ => {}
     }
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
-    let results: Vec<TensorType> = y.iter().map(Tensor::ty).collect();
-    match op.kernel() {
-        Some(k) if k.pointwise() => {
-            let elements = y[0].shape().elements();
-            let fits = x.iter().chain(&y).all(|a| a.shape().elements() == elements);
-            let whole = fits && k.blocks(&types, &results) == elements;
-            if whole { Ok(()) } else { Err(broken("pointwise, but not a block for each element".into())) }
-        }
+    match (op.kernel().map(|kernel| kernel.form(&types)), x) {
+        (Some(Form::Map(body)), _) => bodies::held(op, &body, x, &y),
+        (Some(Form::View(map)), [x]) => claim(mapped(map, x, y[0].shape()), "index map"),
+        (Some(Form::Reduce(reduction)), [x]) => claim(reduced(reduction, x, y[0].shape()), "reduction"),
+        (Some(Form::Contract(c)), [lhs, rhs]) => claim(contracted(c, lhs, rhs, y[0].shape()), "contraction"),
+        (Some(Form::Indexed(indexed)), _) => claim(parts(indexed, x, y[0].shape()), "index"),
         _ => Ok(()),
     }
 }
 
-/// The op that is this one times a number has the bits of two rows.
-fn scaled(op: &Op, f: &dyn Linear, x: &[Tensor], y: &[Tensor]) -> Result<()> {
-    let Some(scaled) = f.scaled(-0.375).filter(|_| y[0].ty().dtype.is_float()) else { return Ok(()) };
-    let both = super::function(|t, x| t.emit(op.clone(), x).into_iter().map(|y| y * -0.375).collect());
-    let program = super::recorded(Passes::None, &Machine::THIS, &both, x)?;
-    same(&super::execute(&program, x)?, &whole(&scaled, x)?, || "times -0.375".into())
+/// Whether nothing makes an op fail, by its own word.
+pub(super) fn infallible(op: &Op, x: &[Tensor]) -> Result<bool> {
+    let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
+    let Some(kernel) = op.kernel() else { return Ok(false) };
+    Ok(Code::new(op, &types, &kernel.infer(&types)?, Level::best())?.infallible())
 }
 
 /// Whatever the parameters are, zeros become zeros.
@@ -101,7 +82,7 @@ fn zeros(op: &Op, f: &dyn Linear, x: &[Tensor]) -> Result<()> {
     }
     let x: Vec<Tensor> = x.iter().enumerate().map(parameter).collect::<Result<_>>()?;
     let found = match whole(op, &x) {
-        Err(e) if !f.infallible() && matches!(e.kind(), ErrorKind::Fault(_)) => return Ok(()),
+        Err(e) if matches!(e.kind(), ErrorKind::Fault(_)) && !infallible(op, &x)? => return Ok(()),
         found => found?,
     };
     match found.iter().find(|y| y.to_f64().iter().any(|&y| y != 0.0)) {
@@ -123,19 +104,59 @@ fn at(x: &Tensor, index: &[usize]) -> f64 {
     x.data().f64_at(flat).unwrap_or(f64::NAN)
 }
 
+/// The element that a map reads for each index of a result of this shape.
+fn places(map: IndexMap, out: Shape) -> impl Iterator<Item = usize> {
+    let places: Vec<usize> = indices(&out)
+        .map(|i| i.iter().zip(map.strides).fold(map.offset, |at, (&i, s)| at + i as isize * s) as usize)
+        .collect();
+    places.into_iter()
+}
+
 fn mapped(map: IndexMap, x: &Tensor, out: Shape) -> Vec<f64> {
-    let number = |i: Vec<usize>| match map {
-        IndexMap::Strided { offset, strides } => {
-            let flat = i.iter().zip(strides).fold(offset, |o, (&i, s)| o + i as isize * s);
-            usize::try_from(flat).ok().and_then(|flat| x.data().f64_at(flat)).unwrap_or(f64::NAN)
-        }
-        IndexMap::Scale(factor) => at(x, &i) * factor,
-        IndexMap::Sum { axis, count } => {
-            let shape = x.shape();
-            indices(&shape[axis..axis + count]).map(|k| at(x, &[&i[..axis], &k, &i[axis..]].concat())).sum()
+    places(map, out).map(|at| x.data().f64_at(at).unwrap_or(f64::NAN)).collect()
+}
+
+fn reduced(Reduction { monoid, axis, count }: Reduction, x: &Tensor, out: Shape) -> Vec<f64> {
+    let shape = x.shape();
+    let all = |i: Vec<usize>| {
+        let numbers =
+            indices(&shape[axis..axis + count]).map(|k| at(x, &[&i[..axis], &k, &i[axis..]].concat()));
+        match monoid {
+            Monoid::Sum => numbers.sum(),
+            Monoid::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
         }
     };
-    indices(&out).map(number).collect()
+    indices(&out).map(all).collect()
+}
+
+/// Rows one by one, and parts element by element.
+fn parts(indexed: Indexed, x: &[Tensor], out: Shape) -> Vec<f64> {
+    // Where row `p` of an index lies in an array, and its length.
+    let row = |batch: usize, of: &Tensor, index: &Tensor, p: usize| {
+        let (shape, picks) = (of.shape(), index.shape()[batch..].iter().product::<usize>());
+        let width: usize = shape[batch + 1..].iter().product();
+        let number = index.data().f64_at(p).map_or(0, |n| n as usize);
+        ((p / picks * shape[batch] + number) * width, width)
+    };
+    let mut y = if let Indexed::Gather { .. } = indexed { vec![0.0; out.elements()] } else { x[0].to_f64() };
+    match indexed {
+        Indexed::Gather { batch } => {
+            for p in 0..x[1].shape().elements() {
+                let (from, width) = row(batch, &x[0], &x[1], p);
+                y[p * width..][..width].copy_from_slice(&x[0].to_f64()[from..][..width]);
+            }
+        }
+        Indexed::ScatterAdd { batch } => {
+            for p in 0..x[2].shape().elements() {
+                let (to, width) = row(batch, &x[0], &x[2], p);
+                y[to..][..width].iter_mut().zip(&x[1].to_f64()[p * width..]).for_each(|(y, x)| *y += x);
+            }
+        }
+        Indexed::AddPart(map) => {
+            places(map, x[1].shape()).zip(x[1].to_f64()).for_each(|(at, x)| y[at] += x);
+        }
+    }
+    y
 }
 
 fn contracted(c: Contraction<'_>, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec<f64> {
@@ -160,8 +181,8 @@ fn contracted(c: Contraction<'_>, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec
 }
 
 /// A kernel on operands of some types, and how often it is tried in pieces.
-struct Tried<'a> {
-    kernel: &'a dyn Kernel,
+struct Tried {
+    code: std::sync::Arc<Code>,
     types: Vec<TensorType>,
     results: Vec<TensorType>,
     blocks: usize,
@@ -174,17 +195,16 @@ struct Tried<'a> {
 pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
-    let results = kernel.infer(&types)?.into_vec();
-    let blocks = kernel.blocks(&types, &results);
-    if results.iter().any(|r| blocks > 0 && r.shape.elements() % blocks != 0) {
-        return Err(broken(format!("{blocks} blocks do not divide {results:?}")));
-    }
-    let tried = Tried { kernel, types, results, blocks, level };
+    let results: Vec<TensorType> = kernel.infer(&types)?.into_iter().collect();
+    let code = Code::new(op, &types, &results, level)?;
+    let blocks = code.blocks(&types, &results);
+    let tried = Tried { code, types, results, blocks, level };
     let whole = tried.whole(&tried.operands(x))?;
     let all: Vec<Range<usize>> = (0..blocks).map(|block| block..block + 1).collect();
     let mut ranges = || cut(blocks, sampler);
     for ranges in [all, ranges(), ranges()] {
-        let split = tried.split(&tried.operands(x), &ranges, (1.0, 0.0), &tried.filled(f64::NAN)?, None)?;
+        let split =
+            tried.split((&tried.operands(x), None), &ranges, (1.0, 0.0), &tried.filled(f64::NAN)?, None)?;
         same(&whole, &split, || format!("in the blocks {ranges:?}"))?;
     }
     tried.adds(x, &whole, &ranges())?;
@@ -211,9 +231,9 @@ fn same(expected: &[Tensor], found: &[Tensor], what: impl Fn() -> String) -> Res
     }
 }
 
-impl Tried<'_> {
+impl Tried {
     fn operands<'a>(&'a self, x: &'a [Tensor]) -> Vec<Operand<'a>> {
-        self.types.iter().zip(x).map(|(ty, x)| Operand { ty, data: x.data(), strides: None }).collect()
+        self.types.iter().zip(x).map(|(ty, x)| Operand { ty, data: x.data() }).collect()
     }
 
     fn filled(&self, number: f64) -> Result<Vec<Tensor>> {
@@ -224,7 +244,7 @@ impl Tried<'_> {
         let mut out = self.filled(1.0)?;
         let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
         let mut results: Vec<ResultMut<'_>> = self.results.iter().zip(&mut out).map(all).collect();
-        eval_whole(self.kernel, operands, &mut results, self.level)?;
+        self.code.run_whole(operands, &mut results, self.level)?;
         drop(results);
         Ok(out)
     }
@@ -232,21 +252,21 @@ impl Tried<'_> {
     /// These ranges of blocks, each by a call of its own with scratch of any content.
     fn split(
         &self,
-        operands: &[Operand<'_>],
+        (operands, strides): (&[Operand<'_>], Laid<'_>),
         ranges: &[Range<usize>],
         (alpha, beta): (f64, f64),
         out: &[Tensor],
         onto: Option<usize>,
     ) -> Result<Vec<Tensor>> {
-        let Self { kernel, types, results, blocks, level } = self;
+        let Self { code, types, results, blocks, level } = self;
         let mut out = out.to_vec();
         let mut prepared = Vec::new();
-        if let Some(Prepared { bytes, pieces, .. }) = kernel.prepared(types) {
+        if let Some(Prepared { bytes, pieces, .. }) = code.prepared(types) {
             prepared = vec![u64::MAX; bytes / 8];
             let each = prepared.len() / pieces.max(1);
             for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {
-                let call = Preparation { operands, pieces: piece..piece + 1, out, level: *level };
-                kernel.prepare(call).map_err(ErrorKind::Fault)?;
+                let call = Preparation { operands, strides, pieces: piece..piece + 1, out, level: *level };
+                code.prepare(call).map_err(ErrorKind::Fault)?;
             }
         }
         for range in ranges {
@@ -255,16 +275,22 @@ impl Tried<'_> {
                 range.start * size..range.end * size
             };
             let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
-                .map(|(i, &o)| match kernel.cut(i, types) && o.strides.is_none() && onto != Some(i) {
-                    true => Operand { data: o.data.get(part(o.ty)), ..o },
-                    false => o,
+                .map(|(i, &o)| {
+                    match code.cut(i, types, results)
+                        && strides.is_none_or(|s| s[i].is_none())
+                        && onto != Some(i)
+                    {
+                        true => Operand { data: o.data.get(part(o.ty)), ..o },
+                        false => o,
+                    }
                 })
                 .collect();
-            let mut scratch = vec![u64::MAX; kernel.scratch(types).div_ceil(8)];
+            let mut scratch = vec![u64::MAX; code.scratch(types).div_ceil(8)];
             let piece = |(ty, t)| ResultMut { ty, data: piece(Tensor::data_mut(t), part(ty)) };
             let mut pieces: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(piece).collect();
             let call = Call {
                 operands: &cut,
+                strides,
                 results: &mut pieces,
                 scratch: &mut scratch,
                 prepared: &prepared,
@@ -273,34 +299,35 @@ impl Tried<'_> {
                 beta,
                 alpha,
             };
-            kernel.eval(call).map_err(ErrorKind::Fault)?;
+            code.run(call).map_err(ErrorKind::Fault)?;
         }
         Ok(out)
     }
 
     /// `onto`, `accumulates` and `scales`.
     fn adds(&self, x: &[Tensor], whole: &[Tensor], ranges: &[Range<usize>]) -> Result<()> {
-        let Self { kernel, types, results, .. } = self;
-        if let Some(o) = kernel.onto() {
-            let fits = results.first() == types.get(o) && (self.blocks <= 1 || kernel.cut(o, types));
+        let Self { code, types, results, .. } = self;
+        if let Some(o) = code.onto() {
+            let fits = results.first() == types.get(o) && (self.blocks <= 1 || code.cut(o, types, results));
             let wrong = || broken(format!("it cannot work onto its operand {o}"));
             let mut operands = self.operands(x);
             operands.get_mut(o).filter(|_| fits).ok_or_else(wrong)?.data = Slice::U8(&[]);
             let mut begin = self.filled(1.0)?;
             begin[0] = x[o].clone();
-            let found = self.split(&operands, ranges, (1.0, 1.0), &begin, Some(o))?;
+            let found = self.split((&operands, None), ranges, (1.0, 1.0), &begin, Some(o))?;
             same(whole, &found, || format!("onto its operand {o}"))?;
         }
-        if !kernel.accumulates() {
+        if !code.accumulates() {
             return Ok(());
         }
-        let factors = if kernel.scales() {
+        let factors = if code.scales() {
             [(1.0, 1.0), (-0.25, 1.0), (3.0, -0.5)]
         } else {
             [(1.0, 1.0), (1.0, 2.0), (1.0, -0.5)]
         };
         for (alpha, beta) in factors {
-            let added = self.split(&self.operands(x), ranges, (alpha, beta), &self.filled(3.0)?, None)?;
+            let added =
+                self.split((&self.operands(x), None), ranges, (alpha, beta), &self.filled(3.0)?, None)?;
             for (whole, added) in whole.iter().zip(&added) {
                 let due = whole.to_f64().iter().map(|x| alpha * x + beta * 3.0).collect::<Vec<f64>>();
                 if let Some(where_) = differ(added, &Tensor::new(whole.shape(), due)?, 1e-12) {
@@ -316,22 +343,18 @@ impl Tried<'_> {
     /// `strided`: operands with their axes in another order in memory, and further apart.
     fn reads_where_it_lies(&self, x: &[Tensor], whole: &[Tensor], sampler: &mut Sampler) -> Result<()> {
         for _ in 0..3 {
-            let laid: Vec<(Tensor, Option<Strides>)> = x
+            let laid: Vec<(Tensor, Option<Box<Strides>>)> = x
                 .iter()
                 .map(|x| if sampler.below(2) == 0 { Ok((x.clone(), None)) } else { spread(x, sampler) })
                 .collect::<Result<_>>()?;
-            let strides: Vec<Option<Strides>> = laid.iter().map(|(_, strides)| *strides).collect();
-            if !self.kernel.strided(&self.types, &strides) {
+            let (laid, strides): (Vec<Tensor>, Vec<Option<Box<Strides>>>) = laid.into_iter().unzip();
+            if !self.code.strided(&self.types, &strides) {
                 continue;
             }
-            let operands: Vec<Operand<'_>> = self
-                .types
-                .iter()
-                .zip(&laid)
-                .map(|(ty, (x, strides))| Operand { ty, data: x.data(), strides: strides.as_ref() })
-                .collect();
             let ranges = cut(self.blocks, sampler);
-            let found = self.split(&operands, &ranges, (1.0, 0.0), &self.filled(f64::NAN)?, None)?;
+            let operands = (self.operands(&laid), Some(strides.as_slice()));
+            let found =
+                self.split((&operands.0, operands.1), &ranges, (1.0, 0.0), &self.filled(f64::NAN)?, None)?;
             same(whole, &found, || format!("of operands with the strides {strides:?}"))?;
         }
         Ok(())
@@ -339,7 +362,7 @@ impl Tried<'_> {
 
     /// `infallible`: on NaNs, infinities and the ends of the integers.
     fn never_fails(&self, x: &[Tensor]) -> Result<()> {
-        if !self.kernel.infallible() {
+        if !self.code.infallible() {
             return Ok(());
         }
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0, 1e300] {
@@ -353,7 +376,7 @@ impl Tried<'_> {
 }
 
 /// The same array with its axes in another order in memory, and twice as far apart; and where its elements lie.
-fn spread(x: &Tensor, sampler: &mut Sampler) -> Result<(Tensor, Option<Strides>)> {
+fn spread(x: &Tensor, sampler: &mut Sampler) -> Result<(Tensor, Option<Box<Strides>>)> {
     let (shape, order) = (x.shape(), sampler.permutation(x.shape().rank()));
     let mut strides = [0usize; MAX_RANK];
     let mut step = 1 + sampler.below(2);
@@ -366,7 +389,7 @@ fn spread(x: &Tensor, sampler: &mut Sampler) -> Result<(Tensor, Option<Strides>)
         let to = index.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>();
         piece(laid.data_mut(), to..to + 1).copy_from(x.data().get(i..i + 1));
     }
-    Ok((laid, Some(strides)))
+    Ok((laid, Some(Box::new(strides))))
 }
 
 fn piece(slice: SliceMut<'_>, range: Range<usize>) -> SliceMut<'_> {

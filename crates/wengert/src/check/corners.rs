@@ -126,8 +126,9 @@ mod tests {
                 let mut sampler = Sampler::new(seed);
                 let sample = entry.sample(&mut sampler);
                 let x = entry.draw(&sample.operands, DType::F64, &mut sampler);
-                let f =
-                    function(|t, x| closed(t, t.emit(sample.op.clone(), &closed(t, x.to_vec())).into_vec()));
+                let f = function(|t, x| {
+                    closed(t, t.emit(sample.op.clone(), &closed(t, x.to_vec())).into_iter().collect())
+                });
                 let (first, pushes) = (pullback(&f), function(|t, x| pushed(t, &f, x)));
                 let second = pullback(&first);
                 for derivative in [&first as &dyn Function, &second, &pushes] {

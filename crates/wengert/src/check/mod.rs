@@ -1,6 +1,7 @@
 //! Checks of derivatives, for users and for this crate's own ops: [`gradcheck`] for one function,
 //! the [laws] that hold for every op, [`check_registry`] to run them over a registry.
 
+mod bodies;
 mod claims;
 mod corners;
 mod gradcheck;

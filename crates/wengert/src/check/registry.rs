@@ -1,12 +1,12 @@
 //! The laws over every op of a registry.
 
-use super::claims::{carried, pieces};
+use super::claims::{carried, infallible, pieces};
 use super::corners::{gates, ties};
 use super::laws;
 use super::{Function, broken, function};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::ir::{Kernel, Op, ZeroReason};
+use crate::ir::{Op, ZeroReason};
 use crate::kernels::Level;
 use crate::ops::{Entry, Registry, Sample, Sampler};
 use crate::tensor::Tensor;
@@ -64,7 +64,7 @@ pub fn check_entry(entry: &Entry, seed: u64) -> Result<()> {
 /// The function that an op is.
 fn emitted(op: &Op) -> impl Function {
     let op = op.clone();
-    function(move |t, x| t.emit(op.clone(), x).into_vec())
+    function(move |t, x| t.emit(op.clone(), x).into_iter().collect())
 }
 
 pub(super) fn whole(op: &Op, x: &[Tensor]) -> Result<Vec<Tensor>> {
@@ -98,7 +98,7 @@ fn all(sample: &Sample, seed: u64, (together, draw): (bool, Draw<'_>)) -> Result
     carried(&sample.op, &x)?;
     laws::adjoint(&f, &x, seed)?;
     let second = laws::pullback(&f);
-    let infallible = sample.op.kernel().is_some_and(Kernel::infallible);
+    let infallible = infallible(&sample.op, &x)?;
     gates(&f, &x, infallible)?;
     // The identity that stops derivatives has, for once, not those of its numbers.
     let stops = matches!(&sample.op, Op::Discrete(op) if op.reason() == ZeroReason::StopGradient);

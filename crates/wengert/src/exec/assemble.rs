@@ -13,7 +13,7 @@ use super::schedule::{Rounds, schedule};
 use super::store::{accumulate, store};
 use super::verify::{Slots, slots, verify};
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Op, Tape};
+use crate::ir::Tape;
 use crate::kernels::Level;
 
 impl Plan {
@@ -37,7 +37,7 @@ impl Plan {
         rounding: bool,
         machine: &Machine,
     ) -> Result<(Self, Vec<Slots>)> {
-        let mut graph = Graph::new(tape, rounding)?;
+        let mut graph = Graph::new(tape, rounding, level)?;
         if rounding {
             accumulate(&mut graph);
         }
@@ -237,7 +237,7 @@ impl Uses {
                 let (begin, tile, folds) = (plan.passes.len(), cut.units(), cut.chunk.is_some() && units > 1);
                 for at in cut.steps.clone() {
                     let Some(node) = nodes[self.steps[at].node as usize].take() else { continue };
-                    let step = step(node, &arrays, (units, tile), last[at], plan, functions);
+                    let step = step(node, &arrays, (units, tile), last[at], plan);
                     match if alone { brief(&step, plan, functions) } else { None } {
                         Some(line) => {
                             plan.line(begin, line);
@@ -265,14 +265,7 @@ fn root(arrays: &[Array], array: u32) -> usize {
 }
 
 /// The step of a node in a stage of so many units and panels, and a pass with tiles of so many units.
-fn step(
-    node: Node,
-    arrays: &[Array],
-    (units, tile): (usize, usize),
-    last: bool,
-    plan: &mut Plan,
-    functions: &mut Functions,
-) -> Step {
+fn step(node: Node, arrays: &[Array], (units, tile): (usize, usize), last: bool, plan: &mut Plan) -> Step {
     let view = |array: u32, cut: bool| {
         let elements = arrays[array as usize].ty.shape.elements();
         View { slot: array, unit: NonZeroUsize::new(elements / units).filter(|_| cut && units > 1) }
@@ -296,19 +289,7 @@ fn step(
     };
     plan.scratch = plan.scratch.max(scratch);
     let place = |array: u32| plan.slots[array as usize].place;
-    let action = match (node.action, node.results.as_slice()) {
-        // A next value that is computed where the old one lies.
-        (Action::Compute(Op::Elementwise(f)), &[out])
-            if node.operands.iter().any(|s| place(s.array) == place(out)) =>
-        {
-            let function = functions.of(&f, arrays[out as usize].ty.dtype, plan.level);
-            function.map_or_else(
-                || Action::Compute(Op::Elementwise(f.clone())),
-                |at| Action::InPlace(Op::Elementwise(f.clone()), at),
-            )
-        }
-        (action, _) => action,
-    };
+    let action = node.action;
     Step {
         row: node.row,
         operands,

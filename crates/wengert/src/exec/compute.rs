@@ -8,12 +8,14 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::arena::Block;
+use super::cpu::{Call, Code, Preparation};
 use super::folds::{segment_end, slab};
 use super::plan::{Action, Body, Function, Line, Place, Plan, Slot, Stage, Step, View};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Call, Operand, Preparation, ResultMut, eval_within};
+use crate::ir::{Operand, ResultMut};
+use crate::kernels::Compiled;
 use crate::shape::TensorType;
 
 /// All places of one run.
@@ -143,17 +145,12 @@ impl Memory<'_> {
         let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
         let memory = self.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
         for line in lines {
-            let Function { applied, double, .. } = &self.plan.functions[line.function as usize];
+            let Function { single, .. } = &self.plan.functions[line.function as usize];
             // SAFETY: no line leaves the reach of them all, and the stage is the first thread's alone (V3, V4 of
             // `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan keeps
-            // the ops that the functions belong to.
+            // the code that the functions belong to.
             unsafe {
-                let len = line.len as usize;
-                if *double {
-                    applied.run::<f64>(line.x.map(|x| memory.word(x)), memory.word_mut(line.out), len);
-                } else {
-                    applied.run::<f32>(line.x.map(|x| memory.word(x)), memory.word_mut(line.out), len);
-                }
+                single.apply(line.x.map(|x| memory.word(x)), memory.word_mut(line.out), line.len as usize);
             }
         }
         Ok(())
@@ -247,55 +244,56 @@ impl Memory<'_> {
         unsafe { self.blocks[0].words(arena + tile.thread * (local + scratch) + local, step.scratch) }
     }
 
-    /// Applies a function whose result lies where one of its operands does; `None` where not all of them fit.
-    fn in_place(&self, function: &Function, step: &Step, tile: &Tile) -> Option<()> {
-        let (Function { applied, double, .. }, bytes) = (function, function.bytes());
-        let (block, offset, len) = self.locate(*step.results.first()?, tile);
-        let out = block.pointer(offset, len, bytes)?;
-        let mut x = [out; 3];
-        for (x, view) in x.iter_mut().zip(&step.operands) {
-            let (block, offset, there) = self.locate(*view, tile);
-            *x = block.pointer(offset, len, bytes).filter(|_| there == len)?;
-        }
-        // SAFETY: the parts are of the function's type and length (V4 of `verify`), and the plan keeps the op that it
-        // belongs to. Nobody else uses the result's part, nor writes the others (V3, V6); and a register of operands is
-        // read before its result is written in the same place (V5).
+    /// Computes a map of a tile. Its result may lie where one of its operands does. `None` where not all of them fit.
+    fn map(&self, map: &Compiled, step: &Step, tile: &Tile) -> Option<()> {
+        let elements = |view: &View| self.locate(*view, tile).2;
+        let len = step.results.first().map_or(0, elements);
+        let pointer = |view: &View| {
+            let (block, offset, found) = self.locate(*view, tile);
+            let bytes = self.plan.slots[view.slot as usize].ty.dtype.bytes();
+            block.pointer(offset, len, bytes).filter(|_| found == len)
+        };
+        let x = step.operands.iter().map(|view| Some(pointer(view)?.cast_const()));
+        let x: SmallVec<[*const u8; INLINE]> = x.collect::<Option<_>>()?;
+        let y: SmallVec<[*mut u8; INLINE]> = step.results.iter().map(pointer).collect::<Option<_>>()?;
+        // SAFETY: the parts are of the body's types and length (V4 of `verify`). Nobody else uses those of results, nor writes
+        // the others (V3, V6); and where a result lies where an operand does the body allows it (V5). The thread's scratch is
+        // free, and as large as the body asks for (V4).
         unsafe {
-            if *double {
-                applied.run::<f64>(x.map(|x| x.cast_const().cast()), out.cast(), len);
-            } else {
-                applied.run::<f32>(x.map(|x| x.cast_const().cast()), out.cast(), len);
-            }
+            let scratch = self.scratch(step, tile);
+            map.apply(&x, &y, scratch.as_mut_ptr().cast(), len);
         }
         Some(())
     }
 
     fn step(&self, step: &Step, tile: &Tile) -> Result<(), ErrorKind> {
+        if let Action::Compute(code, _) = &step.action
+            && let Code::Map(map) = &**code
+        {
+            let leaves = || ErrorKind::Malformed("a plan that leaves its arrays".into());
+            return self.map(map, step, tile).ok_or_else(leaves);
+        }
         // SAFETY, for all parts below, by the invariants of `verify`: they lie inside their arrays and memory (V4, V8);
         // what is alive at the same time shares no byte (V1), other panels neither read nor write what is written here
         // (V3), and it is no operand that comes with elements (V5).
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &step.action {
-            Action::Prepare(_, operand) => o == *operand,
+            Action::Prepare(.., operand) => o == *operand,
             _ => step.onto.map(usize::from) != Some(o),
         };
         let operand = |(o, view): (usize, &View)| Operand {
             ty: &self.plan.slots[view.slot as usize].ty,
             // SAFETY: see above.
             data: if there(o) { unsafe { self.read(*view, tile) } } else { Slice::U8(&[]) },
-            strides: step.strides.as_ref().and_then(|s| s[o].as_deref()),
         };
-        let operands: SmallVec<[Operand<'_>; INLINE]> = match step.action {
-            // Its result lies where one of them does.
-            Action::InPlace(..) => SmallVec::new(),
-            _ => step.operands.iter().enumerate().map(operand).collect(),
-        };
+        let strides = step.strides.as_deref();
+        let operands: SmallVec<[Operand<'_>; INLINE]> =
+            step.operands.iter().enumerate().map(operand).collect();
         // SAFETY: see above.
         let write = |view: &View| unsafe { self.write(*view, tile) };
         let level = self.plan.level;
         match &step.action {
-            Action::Compute(op) => {
-                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+            Action::Compute(code, _) => {
                 let result = |view: &View| ResultMut {
                     ty: &self.plan.slots[view.slot as usize].ty,
                     data: write(view),
@@ -312,6 +310,7 @@ impl Memory<'_> {
                 let blocks = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let call = Call {
                     operands: &operands,
+                    strides,
                     results: &mut results,
                     scratch,
                     prepared,
@@ -320,25 +319,17 @@ impl Memory<'_> {
                     beta,
                     alpha,
                 };
-                kernel.eval(call).map_err(ErrorKind::Fault)
+                code.run(call).map_err(ErrorKind::Fault)
             }
-            Action::InPlace(_, function) => {
-                let function = &self.plan.functions[*function as usize];
-                self.in_place(function, step, tile)
-                    .ok_or_else(|| ErrorKind::Malformed("a plan that leaves its arrays".into()))
-            }
-            Action::Prepare(op, _) => {
-                let kernel = op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
+            Action::Prepare(code, ..) => {
                 let mut out = step.results.first().map(write);
                 let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;
                 let pieces = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let out = bytemuck::cast_slice_mut(out);
-                kernel
-                    .prepare(Preparation { operands: &operands, pieces, out, level })
+                code.prepare(Preparation { operands: &operands, strides, pieces, out, level })
                     .map_err(ErrorKind::Fault)
             }
             Action::Fold(fold) => {
-                let kernel = fold.op.kernel().ok_or(ErrorKind::Fault(Fault::Type))?;
                 let all = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 for chunk in fold.chunks(all.clone()) {
                     let types: SmallVec<[TensorType; INLINE]> =
@@ -352,7 +343,9 @@ impl Memory<'_> {
                     // SAFETY: see above.
                     let memory = unsafe { self.scratch(step, tile) };
                     let beta = if chunk.first { 0.0 } else { 1.0 };
-                    eval_within(kernel, &slabs, &mut parts, memory, level, beta).map_err(ErrorKind::Fault)?;
+                    fold.code
+                        .run_within(&slabs, &mut parts, memory, level, beta)
+                        .map_err(ErrorKind::Fault)?;
                 }
                 Ok(())
             }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::cpu::Code;
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value, eval_whole};
+use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
 use crate::kernels::Level;
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
@@ -63,8 +64,8 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
     let operands: Vec<Arc<Tensor>> = row.operands.iter().filter_map(|&v| t.known(v)).collect();
     let types: Vec<TensorType> = operands.iter().map(|o| o.ty()).collect();
     let operands: Vec<Operand<'_>> =
-        types.iter().zip(&operands).map(|(ty, o)| Operand { ty, data: o.data(), strides: None }).collect();
-    let Some(kernel) = row.op.kernel() else {
+        types.iter().zip(&operands).map(|(ty, o)| Operand { ty, data: o.data() }).collect();
+    if row.op.kernel().is_none() {
         let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
         return match row.op {
             Op::Control(Control::Guard { recorded }) if recorded != found => {
@@ -72,7 +73,7 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
             }
             _ => Ok(SmallVec::new()),
         };
-    };
+    }
     let mut tensors: SmallVec<[Tensor; 1]> =
         row.results.iter().map(|&ty| Tensor::filled(ty, 0.0)).collect::<Result<_>>()?;
     let mut results: SmallVec<[ResultMut<'_>; 1]> = row
@@ -81,7 +82,9 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
         .zip(&mut tensors)
         .map(|(ty, tensor)| ResultMut { ty, data: tensor.data_mut() })
         .collect();
-    let outcome = eval_whole(kernel, &operands, &mut results, Level::best());
+    let level = Level::best();
+    let code = Code::new(&row.op, &types, &row.results, level);
+    let outcome = code.and_then(|code| code.run_whole(&operands, &mut results, level));
     drop(results);
     if let Err(kind) = outcome {
         return fail(kind);

@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::cpu::Code;
 use super::nodes::{Array, Source};
-use crate::ir::{IndexMap, Op, Operand, memory_of};
+use crate::ir::{Kernel, Operand, Reduction};
 use crate::shape::TensorType;
 
 /// Bytes of the operands of a fold, at least: less is read twice as fast as it is shared.
@@ -29,7 +30,8 @@ const CHUNK: usize = 16 << 10;
 /// A row that is computed on slabs of its operands.
 #[derive(Clone)]
 pub(super) struct Fold {
-    pub(super) op: Op,
+    pub(super) code: Arc<Code>,
+    pub(super) name: &'static str,
     /// The type of the result, and of each part.
     pub(super) ty: Arc<TensorType>,
     pub(super) slabs: usize,
@@ -50,24 +52,25 @@ impl Chunk {
     pub(super) fn of<'a>(&self, x: &Operand<'a>, ty: &'a TensorType, all: &Range<usize>) -> Operand<'a> {
         let slab = x.data.len() / all.len().max(1);
         let [from, to] = [self.slabs.start, self.slabs.end].map(|at| (at - all.start) * slab);
-        Operand { ty, data: x.data.get(from..to), strides: None }
+        Operand { ty, data: x.data.get(from..to) }
     }
 }
 
 impl Fold {
     /// How a row could be folded, if it pays: parts take little against the operands, which need not be kept.
-    pub(super) fn of(op: &Op, operands: &[TensorType], results: &[TensorType]) -> Option<Self> {
+    pub(super) fn of(
+        kernel: &dyn Kernel,
+        code: &Arc<Code>,
+        operands: &[TensorType],
+        results: &[TensorType],
+    ) -> Option<Self> {
         let [result] = results else { return None };
-        let kernel = op.kernel().filter(|k| k.accumulates() && k.onto().is_none() && k.infallible())?;
-        let (summed, product) = match op {
-            Op::Linear(op) => {
-                let map = operands.first().and_then(|x| op.index_map(x));
-                (operands.len() == 1 && matches!(map, Some(IndexMap::Sum { axis: 0, .. })), false)
-            }
-            Op::Bilinear(op) => {
-                let first = op.contraction().is_some_and(|c| {
-                    c.lhs.first() == c.rhs.first() && c.lhs.first().is_some_and(|l| !c.out.contains(l))
-                });
+        let (summed, product) = match &**code {
+            Code::Reduce(Reduction { axis: 0, .. }) => (code.accumulates(), false),
+            Code::Contract(names) => {
+                let c = names.names();
+                let first =
+                    c.lhs.first() == c.rhs.first() && c.lhs.first().is_some_and(|l| !c.out.contains(l));
                 (first, true)
             }
             _ => (false, false),
@@ -83,8 +86,9 @@ impl Fold {
         let widest = one.iter().map(TensorType::bytes).max().unwrap_or(1).max(1);
         let chunk =
             if product { slabs.div_ceil(segments(slabs)) } else { 1 << (CHUNK / widest).max(1).ilog2() };
-        kernel.infer(&one).is_ok_and(|found| found.as_slice() == results).then(|| Self {
-            op: op.clone(),
+        kernel.infer(&one).is_ok_and(|found| *found == *results).then(|| Self {
+            code: code.clone(),
+            name: kernel.name(),
             ty: Arc::new(*result),
             slabs,
             chunk,
@@ -112,13 +116,12 @@ impl Fold {
 
     /// Bytes that any of its chunks needs.
     pub(super) fn memory(&self, operands: &[Source], arrays: &[Array]) -> usize {
-        let Some(kernel) = self.op.kernel() else { return 0 };
         let (short, long) = (self.slabs / segments(self.slabs), self.slabs.div_ceil(segments(self.slabs)));
         let sizes = [self.chunk.min(long), self.chunk.min(short), short % self.chunk, long % self.chunk];
         let bytes = |size: usize| {
             let types: SmallVec<[TensorType; 3]> =
                 operands.iter().map(|s| slab(&arrays[s.array as usize].ty, size)).collect();
-            memory_of(kernel, &types)
+            self.code.memory(&types)
         };
         sizes.into_iter().filter(|&size| size > 0).map(bytes).max().unwrap_or(0)
     }
@@ -153,7 +156,7 @@ pub(super) fn slab(ty: &TensorType, rows: usize) -> TensorType {
 mod tests {
     use super::*;
     use crate::dtype::DType;
-    use crate::ir::Leaf;
+    use crate::ir::IndexMap;
     use crate::shape::Shape;
 
     #[test]
@@ -161,7 +164,8 @@ mod tests {
         for slabs in [1, 7, 47, 96, 97, 100, 383, 384, 1000, 1013] {
             for chunk in [1, 4, 32, 2000] {
                 let fold = Fold {
-                    op: Op::Leaf(Leaf::Fill(0.0)),
+                    code: Arc::new(Code::View(IndexMap::row_major(Shape::SCALAR))),
+                    name: "sum",
                     ty: Arc::new(TensorType::new(DType::F64, Shape::SCALAR)),
                     slabs,
                     chunk,

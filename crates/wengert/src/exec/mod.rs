@@ -4,6 +4,7 @@ mod arena;
 mod assemble;
 mod brief;
 mod compute;
+mod cpu;
 mod eager;
 mod folds;
 mod layout;
@@ -19,6 +20,7 @@ mod schedule;
 mod store;
 mod verify;
 
+pub(crate) use cpu::{Call, Code, Laid, Preparation, Prepared, Strides};
 pub(crate) use eager::evaluate;
 pub(crate) use machine::Machine;
 pub(crate) use plan::Plan;

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::cpu::{Code, Codes, Strides};
 use super::folds::{Fold, segments};
 use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Control, IndexMap, Kernel, Leaf, Op, Strides, Tape, Value, blocks_of, prepared_of};
+use crate::ir::{Control, Form, IndexMap, Leaf, Op, Tape, Value};
+use crate::kernels::Level;
 use crate::shape::{Shape, TensorType};
 
 /// An array, or another name and shape of one.
@@ -90,16 +92,15 @@ impl Node {
 
     /// Whether this node, done in `units` pieces, makes each of them the same of all of its operand.
     pub(super) fn repeats(&self, units: usize, arrays: &[Array]) -> bool {
-        let (Action::Compute(Op::Linear(op)), [from], [to]) =
-            (&self.action, self.operands.as_slice(), self.results.as_slice())
+        let (Some(Code::View(IndexMap { strides, .. })), [to]) =
+            (self.action.code(), self.results.as_slice())
         else {
             return false;
         };
-        let (from, to) = (&arrays[from.array as usize].ty, arrays[*to as usize].ty.shape);
-        let Some(IndexMap::Strided { strides, .. }) = op.index_map(from) else { return false };
+        let to = arrays[*to as usize].ty.shape;
         // The first axes, as many as make up the units.
         let mut left = units;
-        for (&size, stride) in to.iter().zip(strides) {
+        for (&size, &stride) in to.iter().zip(strides) {
             if left == 1 || size == 0 || !left.is_multiple_of(size) || (size > 1 && stride != 0) {
                 break;
             }
@@ -117,7 +118,7 @@ impl Node {
 
     /// The operands that the node reads: all, but for those of which a layout is not made.
     pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
-        let only = if let Action::Prepare(_, operand) = self.action { Some(operand) } else { None };
+        let only = if let Action::Prepare(.., operand) = self.action { Some(operand) } else { None };
         self.operands.iter().enumerate().filter(move |(o, _)| only.is_none_or(|only| only == *o))
     }
 }
@@ -162,10 +163,12 @@ impl Graph {
         root
     }
 
-    pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
+    pub(super) fn new(tape: &Tape, rounding: bool, level: Level) -> Result<Self> {
         let mut b = Builder {
             tape,
             rounding,
+            level,
+            codes: Codes::default(),
             first: vec![NONE; tape.rows().len()],
             uses: Vec::new(),
             types: Shared::default(),
@@ -180,7 +183,7 @@ impl Graph {
                 updates: Vec::new(),
             },
         };
-        let views = views(tape);
+        let views = b.views();
         let live = live(tape, &views);
         b.uses = uses(tape, &views, &live);
         for (index, _) in live.iter().enumerate().filter(|(_, live)| **live) {
@@ -200,34 +203,12 @@ const NONE: u32 = u32::MAX;
 /// array and its strides.
 type Views = HashMap<(u32, u32), (Value, Strides)>;
 
-/// Finds the operands of strided kernels that are rearranged arrays.
-fn views(tape: &Tape) -> Views {
-    let mut views = Views::new();
-    for (i, row) in tape.rows().iter().enumerate() {
-        let Op::Bilinear(op) = &row.op else { continue };
-        let found: SmallVec<[Option<(Value, Strides)>; 3]> =
-            row.operands.iter().map(|&v| rearranged(tape, v)).collect();
-        let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
-        let mut taken: SmallVec<[Option<Strides>; 3]> = SmallVec::from_elem(None, found.len());
-        for (o, found) in found.iter().enumerate() {
-            let Some((value, strides)) = found else { continue };
-            taken[o] = Some(*strides);
-            if op.strided(&types, &taken) {
-                views.insert((i as u32, o as u32), (*value, *strides));
-            } else {
-                taken[o] = None;
-            }
-        }
-    }
-    views
-}
-
 /// What a value rearranges, and where its neighbours lie there.
 fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
     let row = &tape.rows()[value.row as usize];
-    let (Op::Linear(op), &[from]) = (&row.op, row.operands.as_slice()) else { return None };
+    let &[from] = row.operands.as_slice() else { return None };
     let before = tape.ty(from)?;
-    let Some(IndexMap::Strided { offset: 0, strides }) = op.index_map(&before) else { return None };
+    let Form::View(IndexMap { offset: 0, strides }) = row.op.kernel()?.form(&[before]) else { return None };
     // Another shape of the same elements needs no strides, and can be cut.
     let renamed = renames(tape, value.row as usize).is_some();
     if renamed || row.results.len() != 1 || before.dtype != row.results[0].dtype {
@@ -245,12 +226,14 @@ fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
 /// Whether a row only gives an array another shape.
 fn renames(tape: &Tape, index: usize) -> Option<Value> {
     let row = &tape.rows()[index];
-    let (Op::Linear(op), &[from]) = (&row.op, row.operands.as_slice()) else { return None };
+    let &[from] = row.operands.as_slice() else { return None };
     let ty = row.results.first()?;
     let before = tape.ty(from)?;
     let same =
         row.results.len() == 1 && before.dtype == ty.dtype && before.shape.elements() == ty.shape.elements();
-    (same && op.index_map(&before)?.keeps_order(ty.shape)).then_some(from)
+    // Of most rows neither is asked.
+    let Form::View(map) = row.op.kernel().filter(|_| same)?.form(&[before]) else { return None };
+    map.keeps_order(ty.shape).then_some(from)
 }
 
 /// The rows that are needed when some operands are read through others.
@@ -306,6 +289,8 @@ struct Builder<'a> {
     tape: &'a Tape,
     /// Whether sums may be added in another order.
     rounding: bool,
+    level: Level,
+    codes: Codes,
     /// The array of each row's first result; those of the others follow it.
     first: Vec<u32>,
     /// How often the results of each row are read or kept.
@@ -329,6 +314,32 @@ impl Builder<'_> {
         let ty = self.types.of(ty);
         self.graph.arrays.push(Array { ty, root: id, leaf, maker });
         Ok(id)
+    }
+
+    /// Finds the operands of products that are rearranged arrays.
+    fn views(&mut self) -> Views {
+        let mut views = Views::new();
+        for (i, row) in self.tape.rows().iter().enumerate() {
+            // Products alone honour strides.
+            if row.operands.len() != 2 || !matches!(row.op, Op::Bilinear(_)) {
+                continue;
+            }
+            let types: SmallVec<[TensorType; 3]> =
+                row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
+            // What has no code is told when its node is made.
+            let Ok(code) = self.codes.of(&row.op, &types, &row.results, self.level) else { continue };
+            let mut taken: SmallVec<[Option<Box<Strides>>; 3]> = SmallVec::from_elem(None, types.len());
+            for (o, &v) in row.operands.iter().enumerate() {
+                let Some((value, strides)) = rearranged(self.tape, v) else { continue };
+                taken[o] = Some(Box::new(strides));
+                if code.strided(&types, &taken) {
+                    views.insert((i as u32, o as u32), (value, strides));
+                } else {
+                    taken[o] = None;
+                }
+            }
+        }
+        views
     }
 
     fn state(&self, index: usize) -> usize {
@@ -376,34 +387,33 @@ impl Builder<'_> {
         let blame = |kind| self.tape.blame(row, kind);
         // The types as the row sees them, whatever way the operands are read.
         let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
-        let kernel = row.op.kernel();
-        let blocks = kernel.map_or(Ok(1), |k| blocks_of(k, &types, &row.results)).map_err(blame)?;
-        if kernel.is_some_and(Kernel::pointwise) {
-            let elements = row.results.first().map_or(0, |ty| ty.shape.elements());
-            if blocks != elements
-                || types.iter().chain(&*row.results).any(|ty| ty.shape.elements() != elements)
-            {
-                return Err(blame(ErrorKind::Malformed("pointwise, but not element by element".into())));
-            }
-        }
+        let code = match &row.op {
+            Op::Control(_) => None,
+            op => Some(self.codes.of(op, &types, &row.results, self.level).map_err(blame)?),
+        };
+        let (code, name) = (code.as_ref(), row.op.name());
+        let blocks = code.map_or(1, |c| c.blocks(&types, &row.results));
+        let work = code.map_or(0, |c| c.work(&types, &row.results));
         let plain = operands.iter().all(|s| s.strides.is_none());
         if self.rounding
             && plain
-            && let Some(fold) = Fold::of(&row.op, &types, &row.results)
+            && let Some((kernel, code)) = row.op.kernel().zip(code)
+            && let Some(fold) = Fold::of(kernel, code, &types, &row.results)
         {
-            return self.fold(index, operands, fold, kernel.map_or(0, |k| k.work(&types, &row.results)));
+            return self.fold(index, operands, fold, work);
         }
-        let scratch = kernel.map_or(0, |k| k.scratch(&types));
+        let scratch = code.map_or(0, |c| c.scratch(&types));
         if scratch > isize::MAX as usize / 2 {
             return Err(blame(ErrorKind::Memory { bytes: scratch }));
         }
+        let infallible = code.is_some_and(|c| c.infallible());
         let mut prepared = None;
-        if let Some(layout) = kernel.map_or(Ok(None), |k| prepared_of(k, &types)).map_err(blame)? {
+        if let Some((code, layout)) = code.and_then(|c| Some((c, c.prepared(&types)?))) {
             let words = Shape::new(&[layout.bytes / 8])?;
             let maker = Some(self.graph.nodes.len() as u32);
             let array = self.array(TensorType::new(DType::I64, words), None, maker)?;
             self.graph.nodes.push(Node {
-                action: Action::Prepare(row.op.clone(), layout.operand),
+                action: Action::Prepare(code.clone(), name, layout.operand),
                 row: index as u32,
                 operands: operands.clone(),
                 results: [array].into_iter().collect(),
@@ -411,18 +421,18 @@ impl Builder<'_> {
                 blocks: layout.pieces,
                 work: layout.bytes,
                 scratch: 0,
-                infallible: kernel.is_some_and(Kernel::infallible),
+                infallible,
                 onto: None,
                 adds: None,
             });
             prepared = Some(array);
         }
         for (o, source) in operands.iter_mut().enumerate() {
-            source.cut = source.strides.is_none() && kernel.is_some_and(|k| k.cut(o, &types));
+            source.cut = source.strides.is_none() && code.is_some_and(|c| c.cut(o, &types, &row.results));
         }
         let maker = Some(self.graph.nodes.len() as u32);
-        let onto = kernel
-            .and_then(Kernel::onto)
+        let onto = code
+            .and_then(|c| c.onto())
             .filter(|&o| blocks <= 1 || operands.get(o).is_some_and(|s| s.cut))
             .and_then(|o| Some((o, self.given_up(row.operands.get(o)?, row.results.first()?)?)));
         let mut results = SmallVec::new();
@@ -433,12 +443,11 @@ impl Builder<'_> {
         if let Some((_, acc)) = onto {
             self.graph.arrays[self.first[index] as usize].root = acc;
         }
-        let action = match &row.op {
-            Op::Control(Control::Guard { recorded }) => Action::Guard { recorded: *recorded },
-            op => Action::Compute(op.clone()),
+        let action = match (&row.op, code) {
+            (Op::Control(Control::Guard { recorded }), _) => Action::Guard { recorded: *recorded },
+            (_, Some(code)) => Action::Compute(code.clone(), name),
+            (op, None) => return Err(blame(ErrorKind::Malformed(format!("{op:?} has no numbers")))),
         };
-        let work = kernel.map_or(0, |k| k.work(&types, &row.results));
-        let infallible = kernel.is_some_and(Kernel::infallible);
         let row = index as u32;
         self.graph.nodes.push(Node {
             action,
@@ -461,10 +470,8 @@ impl Builder<'_> {
     fn given_up(&self, value: &Value, ty: &TensorType) -> Option<u32> {
         let id = self.of(value);
         let array = &self.graph.arrays[id as usize];
-        let Node { action, operands, results, .. } = &self.graph.nodes[array.maker? as usize];
-        let from = operands.first().map(|s| &self.graph.arrays[s.array as usize].ty);
-        let repeats = matches!((action, from), (Action::Compute(Op::Linear(op)), Some(from))
-            if matches!(op.index_map(from), Some(IndexMap::Strided { .. })));
+        let Node { action, results, .. } = &self.graph.nodes[array.maker? as usize];
+        let repeats = matches!(action.code(), Some(Code::View(_)));
         // Another name of an array is none of the results of the node that made it.
         let alone = results.contains(&id) && self.uses[value.row as usize] == 1 && *array.ty == *ty;
         (alone && !repeats).then_some(array.root)

@@ -7,12 +7,13 @@ use std::sync::{Arc, OnceLock};
 
 use smallvec::SmallVec;
 
+use super::cpu::{Code, Strides};
 use super::folds::Fold;
 use super::rows::Rows;
 use crate::dtype::DType;
 use crate::error::Result;
-use crate::ir::{ElementwiseOp, Op, Strides, UsedState};
-use crate::kernels::{Applied, Level};
+use crate::ir::UsedState;
+use crate::kernels::{Level, Single};
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -62,12 +63,10 @@ pub(super) struct View {
 /// What a step does.
 #[derive(Clone)]
 pub(super) enum Action {
-    /// Computes blocks of a row.
-    Compute(Op),
-    /// Applies a function of the plan, whose result lies where one of its operands does, to all of them.
-    InPlace(Op, u32),
-    /// Makes pieces of the layout of an operand that a row's kernel announced.
-    Prepare(Op, usize),
+    /// Computes blocks of a row, of an op of this name.
+    Compute(Arc<Code>, &'static str),
+    /// Makes pieces of the layout of an operand that a row's code announced.
+    Prepare(Arc<Code>, &'static str, usize),
     /// Compares a predicate with the recorded outcome.
     Guard { recorded: bool },
     /// Computes a row on slabs of its operands, and adds up parts of the result.
@@ -79,11 +78,20 @@ pub(super) enum Action {
 }
 
 impl Action {
+    /// The code that it runs, if that is a row's.
+    pub(super) fn code(&self) -> Option<&Code> {
+        match self {
+            Self::Compute(code, _) | Self::Prepare(code, ..) => Some(code),
+            Self::Fold(fold) => Some(&fold.code),
+            Self::Guard { .. } | Self::Join | Self::Copy => None,
+        }
+    }
+
     /// Whether it is a product of matrices.
     pub(super) fn multiplies(&self) -> bool {
         match self {
-            Self::Compute(op) => matches!(op, Op::Bilinear(_)),
-            Self::Fold(fold) => matches!(fold.op, Op::Bilinear(_)),
+            Self::Compute(code, _) => matches!(**code, Code::Contract(_)),
+            Self::Fold(fold) => matches!(*fold.code, Code::Contract(_)),
             _ => false,
         }
     }
@@ -91,10 +99,10 @@ impl Action {
     /// What it does, for people.
     pub(super) fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Compute(op) | Self::InPlace(op, _) => op.name().into(),
-            Self::Prepare(op, _) => format!("pack for {}", op.name()).into(),
+            Self::Compute(_, name) => (*name).into(),
+            Self::Prepare(_, name, _) => format!("pack for {name}").into(),
             Self::Guard { .. } => "guard".into(),
-            Self::Fold(fold) => format!("{} by parts", fold.op.name()).into(),
+            Self::Fold(fold) => format!("{} by parts", fold.name).into(),
             Self::Join => "sum of parts".into(),
             Self::Copy => "copy".into(),
         }
@@ -138,11 +146,11 @@ pub(super) struct Pass {
 /// What a pass runs.
 pub(super) enum Body {
     Steps(Range<usize>),
-    /// Steps in brief, where all of them are elementwise functions of small arrays.
+    /// Steps in brief, where all of them are maps of small arrays by one primitive.
     Lines(Range<usize>),
 }
 
-/// An elementwise step on arrays that lie in the arena, or in the memory of the first thread, in few bytes:
+/// A step of one primitive on arrays that lie in the arena, or in the memory of the first thread, in few bytes:
 /// a program of small arrays is as fast as its steps can be read.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
@@ -152,12 +160,13 @@ pub(super) struct Line {
     pub(super) function: u32,
     /// Elements.
     pub(super) len: u32,
-    /// Where the result and the operands lie, in units of eight bytes.
+    /// Where the result and the operands of the primitive lie, but for constants, in units of eight bytes.
     pub(super) out: u32,
     pub(super) x: [u32; 3],
 }
 
 impl Line {
+    /// Bytes that it reads and writes, and the function.
     pub(super) fn bytes<'a>(&self, plan: &'a Plan) -> (usize, &'a Function) {
         let function = &plan.functions[self.function as usize];
         (self.len as usize * function.bytes(), function)
@@ -173,19 +182,18 @@ pub(super) enum Said<'a> {
 /// What places of lines are counted in: everything in the arena is aligned to it.
 pub(super) const WORD: usize = 8;
 
-/// A function that lines and steps in place apply.
+/// A function that lines apply: the only primitive of a body.
 pub(super) struct Function {
-    pub(super) applied: Applied,
-    /// Of f64; otherwise of f32.
-    pub(super) double: bool,
-    /// What the function belongs to.
-    pub(super) op: Arc<dyn ElementwiseOp>,
+    pub(super) single: Single,
+    /// What it belongs to: its constants lie there.
+    pub(super) _code: Arc<Code>,
+    pub(super) name: &'static str,
 }
 
 impl Function {
-    /// Bytes of one element.
+    /// Bytes of the elements that it reads and writes at a time.
     pub(super) fn bytes(&self) -> usize {
-        if self.double { 8 } else { 4 }
+        self.single.bytes.into_iter().chain([self.single.result]).map(usize::from).sum()
     }
 }
 

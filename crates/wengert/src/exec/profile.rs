@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::compute::Spent;
+use super::cpu::Code;
 use super::plan::{Action, Function, Plan, Said, View};
 use super::run::{Inputs, Store, Workspace, run};
 use crate::error::{ErrorKind, Result, Site};
-use crate::ir::{Op, States, Tape};
+use crate::ir::{States, Tape};
 
 /// What one step of a plan took in a run.
 #[derive(Clone, Debug)]
@@ -83,16 +84,16 @@ pub(crate) fn profile(
             Said::Step(at, step) => {
                 let bytes = |view: &View| plan.slots[view.slot as usize].ty.bytes();
                 let flops = match &step.action {
-                    Action::Compute(op) => flops(op, tape, step.row as usize),
-                    Action::Fold(fold) => flops(&fold.op, tape, step.row as usize),
+                    Action::Compute(code, _) => flops(code, tape, step.row as usize),
+                    Action::Fold(fold) => flops(&fold.code, tape, step.row as usize),
                     _ => 0,
                 };
                 let bytes = step.operands.iter().chain(&step.results).map(bytes).sum();
                 (&clock[at], step.row, step.action.name().into_owned(), bytes, flops)
             }
             Said::Line(at, line) => {
-                let (bytes, Function { op, .. }) = line.bytes(plan);
-                (&clock[plan.steps.len() + at], line.row, op.name().into(), bytes * (op.arity() + 1), 0)
+                let (bytes, Function { name, .. }) = line.bytes(plan);
+                (&clock[plan.steps.len() + at], line.row, (*name).into(), bytes, 0)
             }
         };
         StepProfile {
@@ -109,9 +110,9 @@ pub(crate) fn profile(
 }
 
 /// Two operations for each product of a contraction.
-fn flops(op: &Op, tape: &Tape, row: usize) -> u64 {
-    let Op::Bilinear(op) = op else { return 0 };
-    let (Some(c), row) = (op.contraction(), &tape.rows()[row]) else { return 0 };
+fn flops(code: &Code, tape: &Tape, row: usize) -> u64 {
+    let Code::Contract(names) = code else { return 0 };
+    let (c, row) = (names.names(), &tape.rows()[row]);
     let result = row.results.first().map_or(0, |r| r.shape.elements());
     let Some(lhs) = row.operands.first().and_then(|&v| tape.ty(v)) else { return 0 };
     let summed = c.lhs.iter().zip(lhs.shape.iter()).filter(|(l, _)| !c.out.contains(l));

@@ -78,9 +78,10 @@ impl Plan {
             let step = match said {
                 Said::Step(_, step) => step,
                 Said::Line(_, line) => {
-                    let (bytes, Function { op, .. }) = line.bytes(self);
+                    let (_, Function { name, single, .. }) = line.bytes(self);
+                    let bytes = line.len as usize * usize::from(single.result);
                     let by_thread = line.out as usize * WORD >= self.arena;
-                    rows.push(of(line.row as usize, op.name().into(), bytes, by_thread));
+                    rows.push(of(line.row as usize, (*name).into(), bytes, by_thread));
                     continue;
                 }
             };
@@ -127,7 +128,7 @@ impl PlanListing {
     }
 
     fn line(&self, f: &mut fmt::Formatter<'_>, line: &Line) -> fmt::Result {
-        let (_, Function { op, .. }) = line.bytes(&self.plan);
+        let (_, Function { name, single, .. }) = line.bytes(&self.plan);
         let ty = |f: &mut fmt::Formatter<'_>, word: u32| {
             let at = word as usize * WORD;
             let ty = self.tape.rows()[line.row as usize].results.first();
@@ -137,8 +138,9 @@ impl PlanListing {
                 Some(offset) => write!(f, "panel+{offset}"),
             }
         };
-        write!(f, "      %{} {}(", line.row, op.name())?;
-        for (i, &x) in line.x.iter().take(op.arity()).enumerate() {
+        write!(f, "      %{} {}(", line.row, name)?;
+        let read = line.x.iter().zip(single.bytes).filter(|(_, bytes)| *bytes > 0);
+        for (i, (&x, _)) in read.enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
             ty(f, x)?;
         }

@@ -3,18 +3,17 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::compute::Memory;
+use super::cpu::{Call, Code, Codes, Preparation, Prepared};
 use super::layout::{Span, arrange};
 use super::plan::{Constant, Place, Plan, Slot, WORD};
 use crate::dtype::{DType, Slice};
 use crate::error::{ErrorKind, Result};
-use crate::ir::{
-    Call, Control, Kernel, Leaf, Op, Operand, Preparation, Prepared, ResultMut, Row, Tape, Value, blocks_of,
-    prepared_of,
-};
+use crate::ir::{Control, Leaf, Op, Operand, ResultMut, Row, Tape, Value};
 use crate::kernels::Level;
 use crate::shape::TensorType;
 
@@ -25,7 +24,9 @@ pub(super) struct Rows {
     first: Vec<u32>,
     /// Values that are copied into the arena at the end: outputs and next values that live elsewhere.
     staged: Vec<(Value, Place)>,
-    /// Bytes for the layouts that kernels announce, in front of their scratch.
+    /// The code of each row that has numbers.
+    codes: Vec<Option<Arc<Code>>>,
+    /// Bytes for the layouts that codes announce, in front of their scratch.
     prepared: usize,
     /// Rows that add to a part of an array where it lies: their first result has the place of that operand.
     onto: HashMap<u32, usize>,
@@ -41,11 +42,13 @@ impl Plan {
         let mut rows = Rows {
             places: Vec::with_capacity(count),
             first: Vec::with_capacity(count),
+            codes: Vec::with_capacity(count),
             staged: Vec::new(),
             prepared: 0,
             onto: HashMap::new(),
         };
         let uses = uses(tape);
+        let mut codes = Codes::default();
         let mut fills: HashMap<(u64, DType), usize> = HashMap::new();
         let mut top = 0usize;
         let mut take = |ty: &TensorType| -> Result<Place> {
@@ -61,8 +64,13 @@ impl Plan {
                 .push(u32::try_from(rows.places.len()).map_err(|_| ErrorKind::Memory { bytes: usize::MAX })?);
             let constant = plan.constants.len();
             let (Op::Leaf(leaf), Some(ty)) = (&row.op, row.results.first()) else {
-                let given_up = row.op.kernel().and_then(|kernel| {
-                    let (o, place) = given_up(tape, &rows, &uses, row, kernel)?;
+                let types: SmallVec<[TensorType; 3]> =
+                    row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
+                let blame = |kind| tape.blame(row, kind);
+                let code = row.op.kernel().map(|_| codes.of(&row.op, &types, &row.results, level));
+                let code = code.transpose().map_err(blame)?;
+                let given_up = code.as_ref().and_then(|code| {
+                    let (o, place) = given_up(tape, &rows, &uses, row, code)?;
                     rows.onto.insert(index as u32, o);
                     Some(place)
                 });
@@ -70,15 +78,14 @@ impl Plan {
                     let place = given_up.filter(|_| i == 0).map_or_else(|| take(ty), Ok)?;
                     rows.places.push(place);
                 }
-                let Some(kernel) = row.op.kernel() else { continue };
-                let types: SmallVec<[TensorType; 3]> =
-                    row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
-                plan.scratch = plan.scratch.max(kernel.scratch(&types));
-                let layout = prepared_of(kernel, &types).map_err(|kind| tape.blame(row, kind))?;
-                rows.prepared = rows.prepared.max(layout.map_or(0, |p| p.bytes));
-                blocks_of(kernel, &types, &row.results).map_err(|kind| tape.blame(row, kind))?;
+                if let Some(code) = &code {
+                    plan.scratch = plan.scratch.max(code.scratch(&types));
+                    rows.prepared = rows.prepared.max(code.prepared(&types).map_or(0, |p| p.bytes));
+                }
+                rows.codes.push(code);
                 continue;
             };
+            rows.codes.push(None);
             rows.places.push(match leaf {
                 Leaf::Input(i) => Place::Input(*i),
                 Leaf::State(s) => Place::State(state(s)),
@@ -185,14 +192,8 @@ fn uses(tape: &Tape) -> Vec<u32> {
 }
 
 /// The operand that a row may add to where it lies, because nothing else reads it, and its place.
-fn given_up(
-    tape: &Tape,
-    rows: &Rows,
-    uses: &[u32],
-    row: &Row,
-    kernel: &dyn Kernel,
-) -> Option<(usize, Place)> {
-    let o = kernel.onto()?;
+fn given_up(tape: &Tape, rows: &Rows, uses: &[u32], row: &Row, code: &Code) -> Option<(usize, Place)> {
+    let o = code.onto()?;
     let value = row.operands.get(o)?;
     let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
     let alone = uses[value.row as usize] == 1 && tape.rows()[value.row as usize].results.len() == 1;
@@ -230,7 +231,7 @@ impl Memory<'_> {
         let place = rows.places[(rows.first[value.row as usize] + value.result) as usize];
         // SAFETY: every value has a place of its own inside the arena, and only that of the row at hand is written
         // (V1, V4 of `Rows::verify`).
-        Some(Operand { ty, data: unsafe { self.place(place, ty) }, strides: None })
+        Some(Operand { ty, data: unsafe { self.place(place, ty) } })
     }
 
     fn row(&self, rows: &Rows, tape: &Tape, row: &Row, index: usize) -> Result<(), ErrorKind> {
@@ -241,7 +242,7 @@ impl Memory<'_> {
             // It lies where the result does.
             operand.data = Slice::U8(&[]);
         }
-        let Some(kernel) = row.op.kernel() else {
+        let Some(code) = &rows.codes[index] else {
             let Op::Control(Control::Guard { recorded }) = row.op else { return Ok(()) };
             let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
             return if found == recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded, found }) };
@@ -254,11 +255,12 @@ impl Memory<'_> {
         };
         let level = self.plan.level;
         let mut prepared: &[u64] = &[];
-        if let Some(Prepared { bytes, pieces, .. }) = prepared_of(kernel, &types)? {
+        if let Some(Prepared { bytes, pieces, .. }) = code.prepared(&types) {
             let changed = || ErrorKind::Malformed("a layout other than the one that was planned".into());
             let out = out.get_mut(..bytes / WORD).ok_or_else(changed)?;
-            let call = Preparation { operands: &operands, pieces: 0..pieces, out: &mut *out, level };
-            kernel.prepare(call).map_err(ErrorKind::Fault)?;
+            let call =
+                Preparation { operands: &operands, strides: None, pieces: 0..pieces, out: &mut *out, level };
+            code.prepare(call).map_err(ErrorKind::Fault)?;
             prepared = out;
         }
         let mut results: SmallVec<[ResultMut<'_>; 4]> = SmallVec::new();
@@ -266,9 +268,10 @@ impl Memory<'_> {
             // SAFETY: a place of its own, which no operand that comes with elements lies in (V1, V5).
             results.push(ResultMut { ty, data: unsafe { self.place_mut(rows.places[first + i], ty) } });
         }
-        let count = blocks_of(kernel, &types, &row.results)?;
+        let count = code.blocks(&types, &row.results);
         let call = Call {
             operands: &operands,
+            strides: None,
             results: &mut results,
             scratch,
             prepared,
@@ -277,6 +280,6 @@ impl Memory<'_> {
             beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
         };
-        kernel.eval(call).map_err(ErrorKind::Fault)
+        code.run(call).map_err(ErrorKind::Fault)
     }
 }

@@ -6,7 +6,6 @@ use super::folds::segments;
 use super::machine::Machine;
 use super::nodes::{Graph, Node};
 use super::plan::Action;
-use crate::ir::Op;
 
 /// Nodes whose results are cut into the same number of units, so that each unit can be computed from
 /// beginning to end before the next: a stage of the plan.
@@ -77,8 +76,8 @@ pub(super) fn schedule(graph: &mut Graph, machine: &Machine) -> Rounds {
     rounds
 }
 
-/// Copies the small arrays from elsewhere that elementwise functions of a group read again and again, so that
-/// all that these functions touch lies in the arena.
+/// Copies the small arrays from elsewhere that maps of a group read again and again, so that all that these touch lies in
+/// the arena.
 fn fetch(graph: &mut Graph, group: &mut Group, most: usize) {
     let mut uses: HashMap<u32, Vec<(usize, usize)>> = HashMap::new();
     for &n in &group.nodes {
@@ -86,7 +85,7 @@ fn fetch(graph: &mut Graph, group: &mut Group, most: usize) {
         for (o, source) in node.operands.iter().enumerate() {
             let array = &graph.arrays[source.array as usize];
             let small = array.leaf.is_some() && array.ty.bytes() <= most;
-            if small && matches!(node.action, Action::Compute(Op::Elementwise(_))) {
+            if small && node.action.code().is_some_and(|code| code.body().is_some()) {
                 uses.entry(source.array).or_default().push((n, o));
             }
         }
@@ -171,7 +170,7 @@ fn panels(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
         // A batch of products shares no matrix.
-        Action::Compute(_) if n.operands.iter().all(|s| s.cut) => 1,
+        Action::Compute(..) if n.operands.iter().all(|s| s.cut) => 1,
         action if action.multiplies() => {
             let other = n.prepared.and_then(|p| graph.arrays[p as usize].maker).map_or(0, |packs| {
                 let read = graph.nodes[packs as usize].reads();

@@ -3,8 +3,7 @@
 use super::nodes::{Adds, Array, Graph, Node, Source};
 use super::plan::{Action, Place};
 use super::schedule::Rounds;
-use crate::ir::{Algebra, IndexMap, Kernel, Op};
-use crate::kernels::{Level, Own};
+use crate::ir::Primitive;
 
 /// Has products added to states by the kernel that computes them: `β w + α a·b` is one node, which begins with the old
 /// value of the state. A pass over the graph, since it rounds: where the sum is then made does not matter to its bits.
@@ -148,7 +147,7 @@ pub(super) fn store(graph: &mut Graph, rounds: &mut Rounds, stored: &mut Vec<usi
 
 /// Whether a node may write its result where one of its operands lies.
 fn in_place(action: &Action) -> bool {
-    matches!(action, Action::Compute(Op::Elementwise(f)) if f.applied(Level::Portable, Own).is_some())
+    matches!(action, Action::Compute(code, _) if code.in_place())
 }
 
 /// What a node adds to a state, which the product can do itself.
@@ -172,12 +171,9 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
     };
     // The number that a node multiplies an array by, and the array.
     let scale = |by: usize| {
-        let Action::Compute(Op::Linear(op)) = &graph.nodes[by].action else { return None };
+        let factor = graph.nodes[by].action.code()?.body()?.factor()?;
         let from = graph.nodes[by].operands.first()?;
-        match op.index_map(&graph.arrays[from.array as usize].ty)? {
-            IndexMap::Scale(factor) if factor.abs() >= f64::from(f32::MIN_POSITIVE) => Some((factor, from)),
-            _ => None,
-        }
+        (factor.abs() >= f64::from(f32::MIN_POSITIVE)).then_some((factor, from))
     };
     let scaled = |s: &Source| {
         let by = maker(s)?;
@@ -185,19 +181,19 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
         let (beta, _) = scale(by).filter(|(beta, from)| old(from) && beta.abs() <= 1.0)?;
         Some((beta, Some(by)))
     };
-    let Action::Compute(Op::Elementwise(f)) = &graph.nodes[sum].action else { return None };
+    let adds = graph.nodes[sum].action.code()?.body()?.single() == Some(Primitive::Add);
     let [a, b] = graph.nodes[sum].operands.as_slice() else { return None };
     let times = |s: &Source| if old(s) { Some((1.0, None)) } else { scaled(s) };
     let ((beta, scale_of_state), other) = times(a).map(|t| (t, b)).or_else(|| times(b).map(|t| (t, a)))?;
-    let product = maker(other).filter(|_| f.algebra() == Algebra::Sum)?;
+    let product = maker(other).filter(|_| adds)?;
     // A product of arrays times a number multiplies by it while it adds.
     let within = scale(product).and_then(|(alpha, from)| {
         let inner = maker(from)?;
-        let Node { action: Action::Compute(op), .. } = &graph.nodes[inner] else { return None };
-        op.kernel().is_some_and(Kernel::scales).then_some((inner, alpha, from, Some(product)))
+        let scales = graph.nodes[inner].action.code()?.scales();
+        scales.then_some((inner, alpha, from, Some(product)))
     });
     let (product, alpha, other, by) = within.unwrap_or((product, 1.0, other, None));
-    let Node { action: Action::Compute(op), operands, infallible, results, .. } = &graph.nodes[product]
+    let Node { action: Action::Compute(code, _), operands, infallible, results, .. } = &graph.nodes[product]
     else {
         return None;
     };
@@ -207,6 +203,5 @@ fn addend(graph: &Graph, uses: &[u32], sum: usize, state: usize) -> Option<Adden
         matches!(leaf, Some(Place::State(_))) && maker.is_none()
     };
     let alone = *infallible && results.as_slice() == [other.array] && !operands.iter().any(reads_old);
-    let adds = op.kernel().is_some_and(|k| k.accumulates() && k.onto().is_none());
-    (alone && adds).then_some(Addend { product, alpha, beta, scales: [scale_of_state, by] })
+    (alone && code.accumulates()).then_some(Addend { product, alpha, beta, scales: [scale_of_state, by] })
 }

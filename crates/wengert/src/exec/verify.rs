@@ -16,10 +16,9 @@
 
 use std::collections::HashMap;
 
-use super::plan::{Action, Body, Line, Pass, Place, Plan, Slot, Stage, Step, View, WORD};
-use crate::dtype::DType;
+use super::cpu::Strides;
+use super::plan::{Action, Body, Function, Line, Pass, Place, Plan, Slot, Stage, Step, View, WORD};
 use crate::error::ErrorKind;
-use crate::ir::Strides;
 
 /// An invariant that a plan breaks, at the step of this row.
 #[derive(Debug)]
@@ -196,20 +195,22 @@ impl Verifier<'_> {
 
     fn line(&mut self, at: At, home: (&Stage, &Pass), line: &Line, slots: &Slots) -> Check {
         let plan = self.plan;
-        let (bytes, function) = line.bytes(plan);
-        let arity = function.op.arity();
-        let dtype = if function.double { DType::F64 } else { DType::F32 };
-        if line.x.len() < arity {
-            return Err(broken("V4", at.row, "a line of too many operands"));
-        }
-        for (&slot, word) in slots.iter().zip([line.out].into_iter().chain(line.x)).take(arity + 1) {
+        let Some(Function { single, .. }) = plan.functions.get(line.function as usize) else {
+            return Err(broken("V4", at.row, "a line without a function"));
+        };
+        let read = || line.x.into_iter().zip(single.bytes).filter(|(_, bytes)| *bytes > 0);
+        let arity = read().count();
+        for (&slot, (word, each)) in slots.iter().zip([(line.out, single.result)].into_iter().chain(read())) {
             let Slot { place, ty, len, .. } = self.slot(slot, at)?;
             let byte = match *place {
                 Place::Arena(offset) => offset,
                 Place::Local { offset, .. } => plan.arena + offset,
                 _ => return Err(broken("V4", at.row, "a line that leaves its arena")),
             };
-            let fits = *len == line.len as usize && ty.dtype == dtype && byte + bytes <= plan.reach;
+            let bytes = line.len as usize * usize::from(each);
+            let fits = *len == line.len as usize
+                && ty.dtype.bytes() == usize::from(each)
+                && byte + bytes <= plan.reach;
             if byte != word as usize * WORD || !fits || plan.reach > plan.arena + plan.local {
                 return Err(broken("V4", at.row, "a line that leaves its arrays"));
             }
@@ -229,15 +230,11 @@ impl Verifier<'_> {
         if step.scratch > plan.scratch {
             return Err(broken("V4", at.row, "scratch that is not there"));
         }
-        let kernel = match &step.action {
-            Action::Compute(op) | Action::InPlace(op, _) | Action::Prepare(op, _) => op.kernel(),
-            Action::Fold(fold) => fold.op.kernel(),
-            Action::Guard { .. } | Action::Join | Action::Copy => None,
-        };
-        let may_fail = kernel.is_some_and(|k| !k.infallible()) || matches!(step.action, Action::Guard { .. });
+        let code = step.action.code();
+        let may_fail = code.is_some_and(|c| !c.infallible()) || matches!(step.action, Action::Guard { .. });
         for (o, view) in step.operands.iter().enumerate() {
             let onto = step.onto.is_some_and(|onto| usize::from(onto) == o);
-            if matches!(step.action, Action::Prepare(_, operand) if operand != o) {
+            if matches!(step.action, Action::Prepare(.., operand) if operand != o) {
                 continue;
             }
             let strides = step.strides.as_ref().and_then(|s| s.get(o)?.as_deref());
@@ -245,7 +242,9 @@ impl Verifier<'_> {
             let (from, result) = (self.slot(view.slot, at)?, step.results.first());
             for to in &step.results {
                 let same = same_bytes(from, self.slot(to.slot, at)?);
-                let element_by_element = matches!(step.action, Action::InPlace(..)) && view.unit == to.unit;
+                let element_by_element = code.is_some_and(|c| c.in_place())
+                    && view.unit == to.unit
+                    && from.ty.dtype.bytes() == self.slot(to.slot, at)?.ty.dtype.bytes();
                 if same && !onto && !element_by_element {
                     return Err(broken("V5", at.row, "a step that writes what it reads"));
                 }
@@ -270,15 +269,9 @@ impl Verifier<'_> {
             }
             self.read(at, home, View { slot, unit: None }, None)?;
         }
-        let adds = step.beta == 0.0 || step.onto.is_some() || kernel.is_some_and(|k| k.accumulates());
-        if !adds || (step.alpha != 1.0 && !kernel.is_some_and(|k| k.scales())) {
+        let adds = step.beta == 0.0 || step.onto.is_some() || code.is_some_and(|c| c.accumulates());
+        if !adds || (step.alpha != 1.0 && !code.is_some_and(|c| c.scales())) {
             return Err(broken("V5", at.row, "it adds to what is there, which its kernel cannot"));
-        }
-        if let (Action::InPlace(_, function), Some(to)) = (&step.action, step.results.first()) {
-            let double = self.slot(to.slot, at)?.ty.dtype == DType::F64;
-            if plan.functions.get(*function as usize).is_none_or(|f| f.double != double) {
-                return Err(broken("V4", at.row, "a function of another type"));
-            }
         }
         match &step.action {
             Action::Fold(fold) => self.fold(at, home, step, fold)?,

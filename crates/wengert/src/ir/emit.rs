@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use super::intern::Operation;
 use super::kernel::{ResultTypes, arity};
-use super::op::{Algebra, Control, Leaf, Op, Vars};
+use super::kinds::{Algebra, Vars};
+use super::op::{Control, Leaf, Op};
 use super::recorder::Recorder;
 use super::tape::{CallSite, Origin, Phase, Row, Value};
 use super::var::{Name, Var};
@@ -87,7 +88,7 @@ impl Recorder {
         // Zeros that a rule puts in the place of a (co)tangent that is not there.
         let derived = self.origin.get().is_some_and(|origin| origin.phase != Phase::Forward);
         let touched = derived && matches!(leaf, Leaf::Fill(0.0));
-        self.push(Op::Leaf(leaf), SmallVec::new(), smallvec::smallvec![ty], touched)[0]
+        self.push(Op::Leaf(leaf), SmallVec::new(), ty.into(), touched)[0]
     }
 
     #[track_caller]

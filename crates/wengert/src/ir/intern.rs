@@ -102,6 +102,6 @@ impl Known {
         if let Some(same) = near.find(|other| ***other == *types) {
             return same.clone();
         }
-        self.known.borrow_mut().entry(types).or_insert_with_key(|types| Arc::from(types.as_slice())).clone()
+        self.known.borrow_mut().entry(types).or_insert_with_key(|types| Arc::from(&**types)).clone()
     }
 }

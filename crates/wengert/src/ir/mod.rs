@@ -2,8 +2,11 @@
 
 mod attrs;
 mod emit;
+mod form;
 mod intern;
 mod kernel;
+mod kinds;
+mod list;
 mod op;
 mod print;
 mod recorder;
@@ -12,13 +15,17 @@ mod tape;
 mod var;
 mod verify;
 
+pub use crate::kernels::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
 pub use attrs::{Attr, Attrs};
-pub use kernel::{Call, Kernel, Operand, Preparation, Prepared, ResultMut, ResultTypes, Strides};
-pub(crate) use kernel::{blocks_of, eval_whole, eval_within, memory_of, one, operands, prepared_of};
-pub use op::{
-    Algebra, Bilinear, Contraction, Contribution, Control, Custom, Discrete, Domain, Elementwise,
-    ElementwiseOp, IndexMap, Leaf, Linear, Op, Partial, Vars, ZeroReason,
+pub use form::{Contraction, Form, IndexMap, Indexed, Monoid, Opaque, Reduction};
+pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
+pub(crate) use kernel::{float, one, operands};
+pub use kinds::{
+    Algebra, Bilinear, Contribution, Custom, Discrete, Domain, Elementwise, ElementwiseOp, Linear, Partial,
+    Tangents, Vars, ZeroReason,
 };
+pub use list::List;
+pub use op::{Control, Leaf, Op};
 pub use print::Listing;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};

@@ -3,9 +3,9 @@
 use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
-use super::map::rescale;
 use super::narrow::{Narrow, SHORT};
 use super::pack::{self, pack};
+use super::reduce::rescale;
 use super::simd::{Level, Real, Simd, Vector};
 use super::tile::{is_nan, term};
 use crate::error::Fault;

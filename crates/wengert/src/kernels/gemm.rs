@@ -6,9 +6,9 @@
 //! blocks, and whatever is computed beside it: a part of `C` has the bits of the whole, and registers of any width give
 //! the same. A few columns are sums of a fixed number of such chains; see [`narrow`].
 
-use super::map::rescale;
 use super::narrow::{self, Narrow};
 use super::pack::{self, Pack, pack_left};
+use super::reduce::rescale;
 use super::simd::{Level, Real, Simd, Vector};
 use super::tile::{COLUMNS, LINE, ROWS, Tile, tile_rows};
 use crate::error::Fault;

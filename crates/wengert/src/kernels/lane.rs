@@ -1,13 +1,13 @@
-//! The arithmetic that elementwise ops are written in.
+//! The arithmetic that elementwise functions are written in.
 
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::math::Functions;
+use super::functions;
 use super::simd::Vector;
 
-/// One lane of floating-point numbers. Elementwise ops write their function once over this
-/// trait, without `if`: a choice is a comparison followed by [`select`](Lane::select), so that
-/// the same text serves a scalar and a whole vector register.
+/// A lane of floating-point numbers. Elementwise functions are written once over this trait, without `if`: a choice is a
+/// comparison followed by [`select`](Lane::select). The same text then serves a number, a register of numbers, and a
+/// recorder that turns it into a [`Body`](crate::ir::Body).
 ///
 /// ```
 /// use wengert::Lane;
@@ -16,11 +16,19 @@ use super::simd::Vector;
 /// }
 /// assert_eq!((relu(2.0f32), relu(-2.0f64)), (2.0, 0.0));
 /// ```
+///
+/// It is sealed: what an elementwise function can do is what every lane can do.
 pub trait Lane:
-    Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+    Whole
+    + Copy
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
 {
     /// The outcome of a comparison, lane by lane.
-    type Mask: Copy;
+    type Mask: Copy + BitAnd<Output = Self::Mask> + BitOr<Output = Self::Mask> + Not<Output = Self::Mask>;
     /// The same number in every lane, rounded to the lane's precision.
     fn splat(value: f64) -> Self;
     /// Where `mask` holds, `a`; elsewhere `b`. Neither is multiplied by the mask.
@@ -28,13 +36,46 @@ pub trait Lane:
     /// `self < other`; false where either is NaN.
     fn lt(self, other: Self) -> Self::Mask;
     /// `self > other`; false where either is NaN.
-    fn gt(self, other: Self) -> Self::Mask;
+    #[inline(always)]
+    fn gt(self, other: Self) -> Self::Mask {
+        other.lt(self)
+    }
+    /// `self ≤ other`; false where either is NaN.
+    fn le(self, other: Self) -> Self::Mask;
+    /// `self ≥ other`; false where either is NaN.
+    #[inline(always)]
+    fn ge(self, other: Self) -> Self::Mask {
+        other.le(self)
+    }
+    /// `self = other`; false where either is NaN.
+    fn eq(self, other: Self) -> Self::Mask;
     /// Whether this is a NaN.
-    fn is_nan(self) -> Self::Mask;
+    #[inline(always)]
+    fn is_nan(self) -> Self::Mask {
+        !self.eq(self)
+    }
     /// `|x|`.
     fn abs(self) -> Self;
     /// `√x`, NaN below zero.
     fn sqrt(self) -> Self;
+    /// The nearest whole number, ties to even.
+    fn round(self) -> Self;
+    /// The largest whole number not above this one.
+    fn floor(self) -> Self;
+    /// The magnitude of this with the sign of `sign`.
+    fn copysign(self, sign: Self) -> Self;
+    /// `self · b + c`, rounded once on levels that have such an instruction, and twice on others.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The larger number; NaN where either is. Of equal ones the other.
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        Self::select(self.is_nan() | self.gt(other), self, other)
+    }
+    /// The smaller number; NaN where either is. Of equal ones the other.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        Self::select(self.is_nan() | self.lt(other), self, other)
+    }
     /// `eˣ`.
     fn exp(self) -> Self;
     /// The natural logarithm.
@@ -47,10 +88,54 @@ pub trait Lane:
     fn tanh(self) -> Self;
     /// The error function, `2/√π ∫ e^{−t²} dt` from 0 to `x`.
     fn erf(self) -> Self;
+    /// A function of one number, lane by lane: for what there is no other way to write. It costs a call for each number.
+    fn each(self, f: fn(f64) -> f64) -> Self;
+}
+
+/// Functions of this crate that a [`Body`](super::body::Body) has as one primitive each, because that measured faster than
+/// their parts. What seals [`Lane`].
+pub trait Whole: Sized {
+    /// `1 / (1 + e⁻ˣ)`.
+    #[inline(always)]
+    fn sigmoid(self) -> Self
+    where
+        Self: Lane,
+    {
+        functions::sigmoid(self)
+    }
+    /// `1 / cosh²`.
+    #[inline(always)]
+    fn sech_squared(self) -> Self
+    where
+        Self: Lane,
+    {
+        functions::sech_squared(self)
+    }
+    /// `self · other`, but where an operand in `gates` (bit 0 for this one) is zero, that zero.
+    #[inline(always)]
+    fn gated_mul(self, other: Self, gates: u8) -> Self
+    where
+        Self: Lane,
+    {
+        // Zero is not larger than zero; nor is a NaN, which gives one whichever way, unless the other operand's zero closes
+        // the gate.
+        let own = |x: Self, product: Self| Self::select(x.abs().gt(Self::splat(0.0)), product, x);
+        let product = self * other;
+        match gates {
+            0 => product,
+            1 => own(self, product),
+            2 => own(other, product),
+            _ => {
+                let closed = Self::select(other.is_nan(), product, own(other, product));
+                Self::select(self.is_nan(), closed, own(self, closed))
+            }
+        }
+    }
 }
 
 macro_rules! scalar_lane {
     ($T:ident) => {
+        impl Whole for $T {}
         impl Lane for $T {
             type Mask = bool;
             #[inline(always)]
@@ -66,12 +151,12 @@ macro_rules! scalar_lane {
                 self < other
             }
             #[inline(always)]
-            fn gt(self, other: Self) -> bool {
-                self > other
+            fn le(self, other: Self) -> bool {
+                self <= other
             }
             #[inline(always)]
-            fn is_nan(self) -> bool {
-                <$T>::is_nan(self)
+            fn eq(self, other: Self) -> bool {
+                self == other
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -80,6 +165,23 @@ macro_rules! scalar_lane {
             #[inline(always)]
             fn sqrt(self) -> Self {
                 <$T>::sqrt(self)
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                <$T>::round_ties_even(self)
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                <$T>::floor(self)
+            }
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                <$T>::copysign(self, sign)
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // Without such an instruction a fused one would be a slow call.
+                self * b + c
             }
             #[inline(always)]
             fn exp(self) -> Self {
@@ -104,12 +206,17 @@ macro_rules! scalar_lane {
             #[inline(always)]
             fn erf(self) -> Self {
                 // The standard library has none.
-                <$T as Functions>::erf(self)
+                functions::erf(self)
+            }
+            #[inline(always)]
+            fn each(self, f: fn(f64) -> f64) -> Self {
+                f(f64::from(self)) as $T
             }
         }
         impl Vector for $T {
             type Scalar = Self;
             const LANES: usize = 1;
+            const GROUPS: usize = 1;
             const ROWS: usize = 6;
             const VECTORS: usize = 2;
             #[inline(always)]
@@ -127,11 +234,22 @@ macro_rules! scalar_lane {
                 unsafe { *to = self }
             }
             #[inline(always)]
-            unsafe fn load_part(_: *const Self, _: usize) -> Self {
-                0.0
+            unsafe fn load_part(from: *const Self, count: usize) -> Self {
+                // SAFETY: passed on from the caller.
+                if count > 0 { unsafe { *from } } else { 0.0 }
             }
             #[inline(always)]
             unsafe fn store_part(self, _: *mut Self, _: usize) {}
+            #[inline(always)]
+            unsafe fn load_rows(from: *const Self, _: usize) -> Self {
+                // SAFETY: passed on from the caller.
+                unsafe { *from }
+            }
+            #[inline(always)]
+            unsafe fn load_rows_part(from: *const Self, _: usize, count: usize) -> Self {
+                // SAFETY: passed on from the caller.
+                unsafe { Self::load_part(from, count) }
+            }
             #[inline(always)]
             fn zip(self, other: Self) -> (Self, Self) {
                 (self, other)
@@ -144,25 +262,9 @@ macro_rules! scalar_lane {
             fn sum(self) -> Self {
                 self
             }
-            const GROUPS: usize = 1;
-            #[inline(always)]
-            unsafe fn load_rows(from: *const Self, _: usize) -> Self {
-                // SAFETY: passed on from the caller.
-                unsafe { *from }
-            }
-            #[inline(always)]
-            unsafe fn load_rows_part(from: *const Self, _: usize, count: usize) -> Self {
-                // SAFETY: passed on from the caller.
-                if count > 0 { unsafe { *from } } else { 0.0 }
-            }
             #[inline(always)]
             fn row_sums(self) -> [Self; 2] {
                 [self, 0.0]
-            }
-            #[inline(always)]
-            fn mul_add(self, b: Self, c: Self) -> Self {
-                // Without such an instruction a fused one would be a slow call.
-                self * b + c
             }
             #[inline(always)]
             fn fused(a: Self, b: Self, c: Self) -> Self {

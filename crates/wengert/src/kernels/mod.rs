@@ -1,27 +1,36 @@
 //! Numbers: slices in, slices out.
 //!
-//! Every kernel keeps one contract. It gets contiguous row-major operands (those that declare
-//! [`strided`](crate::ir::Kernel::strided) may get strides), results owned by the caller, scratch
-//! whose size it declared from shapes, and a range of independent output blocks. It never
+//! Every kernel keeps one contract. It gets contiguous row-major operands (some may get strides), results owned by the
+//! caller, scratch whose size it declared from shapes, and a range of independent output blocks. It never
 //! allocates, never spawns, and returns a typed [`Fault`](crate::Fault).
 
+mod body;
 pub(crate) mod contract;
 pub(crate) mod copy;
+mod functions;
+mod fused;
 pub(crate) mod gemm;
+mod interpret;
 mod lane;
-mod map;
-mod math;
 mod narrow;
 mod pack;
 mod philox;
+mod primitives;
 pub(crate) mod reduce;
 mod simd;
 mod tile;
+mod trace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use body::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
+pub(crate) use fused::Fused;
+pub(crate) use interpret::{CHUNK, Compiled, Single};
 pub use lane::Lane;
-pub(crate) use map::{Applied, Map, Own, map, rescale};
+pub(crate) use lane::Whole;
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};
+pub(crate) use primitives::map1;
+pub(crate) use reduce::rescale;
 pub use simd::Level;
 pub(crate) use simd::Real;
+pub(crate) use trace::trace;

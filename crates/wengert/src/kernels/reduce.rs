@@ -2,7 +2,7 @@
 
 use std::ops::Add;
 
-use super::simd::{Simd, Vector};
+use super::simd::{Real, Simd, Vector};
 
 /// Rows that are added one after the other before sums are paired.
 const LEAF: usize = 16;
@@ -168,6 +168,15 @@ fn leaf<T: Copy + Default + Add<Output = T>>(out: &mut [T], x: &[T]) {
 #[inline(always)]
 fn add<T: Copy + Add<Output = T>>(sums: &mut [T], x: &[T]) {
     sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
+}
+
+/// Multiplies numbers by β; at 0 they may have been anything.
+pub(crate) fn rescale<T: Real>(c: &mut [T], beta: f64) {
+    if beta == 0.0 {
+        c.fill(T::default());
+    } else if beta != 1.0 {
+        c.iter_mut().for_each(|c| *c = *c * T::from_f64(beta));
+    }
 }
 
 /// The largest number over the middle axis (which is not empty); NaN where any is NaN.

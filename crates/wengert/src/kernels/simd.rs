@@ -5,6 +5,7 @@
 
 use std::sync::OnceLock;
 
+use super::functions;
 use super::lane::Lane;
 use crate::dtype::Native;
 
@@ -161,15 +162,25 @@ pub(crate) trait Vector: Lane {
     unsafe fn load_rows_part(from: *const Self::Scalar, step: usize, count: usize) -> Self;
     /// The [sum](Self::sum) of each group.
     fn row_sums(self) -> [Self::Scalar; 2];
-    /// `self · b + c`, rounded once where the level has such an instruction.
-    fn mul_add(self, b: Self, c: Self) -> Self;
-    /// The same of single numbers.
+    /// [`mul_add`](Lane::mul_add) of single numbers.
     fn fused(a: Self::Scalar, b: Self::Scalar, c: Self::Scalar) -> Self::Scalar;
+}
+
+/// What functions need of a register beyond arithmetic.
+pub(super) trait Bits: Vector {
+    /// `2ⁿ` of whole numbers `n` that are exponents of normal numbers.
+    fn pow2(n: Self) -> Self;
+    /// Splits positive normal numbers into a whole exponent and a mantissa in [½√2, √2).
+    fn split(self) -> (Self, Self);
+    /// Whether the whole number in each lane is odd, in bit `bit` (0: odd, 1: the twos, …).
+    fn bit(self, bit: u32) -> Self::Mask;
+    /// Whether `mask` holds in any lane.
+    fn any(mask: Self::Mask) -> bool;
 }
 
 /// `f32` and `f64`: the numbers that vectors hold.
 pub(crate) trait Real:
-    Native + Vector<Scalar = Self> + PartialOrd + bytemuck::Pod + Registers
+    Native + Vector<Scalar = Self> + PartialOrd + bytemuck::Pod + Registers + functions::Coefficients
 {
 }
 impl Real for f32 {}
@@ -177,6 +188,8 @@ impl Real for f64 {}
 
 /// The vector type that holds a number at each level.
 pub(crate) trait Registers: Sized {
+    /// `a · b + c`, rounded once; a slow call where the processor has no such instruction.
+    fn fuse(a: Self, b: Self, c: Self) -> Self;
     /// 32-byte registers.
     #[cfg(target_arch = "x86_64")]
     type Avx2: Vector<Scalar = Self>;
@@ -186,15 +199,29 @@ pub(crate) trait Registers: Sized {
 }
 #[cfg(target_arch = "x86_64")]
 impl Registers for f32 {
+    fn fuse(a: Self, b: Self, c: Self) -> Self {
+        a.mul_add(b, c)
+    }
     type Avx2 = super::x86::F32x8;
     type Avx512 = super::x86::F32x16;
 }
 #[cfg(target_arch = "x86_64")]
 impl Registers for f64 {
+    fn fuse(a: Self, b: Self, c: Self) -> Self {
+        a.mul_add(b, c)
+    }
     type Avx2 = super::x86::F64x4;
     type Avx512 = super::x86::F64x8;
 }
 #[cfg(not(target_arch = "x86_64"))]
-impl Registers for f32 {}
+impl Registers for f32 {
+    fn fuse(a: Self, b: Self, c: Self) -> Self {
+        a.mul_add(b, c)
+    }
+}
 #[cfg(not(target_arch = "x86_64"))]
-impl Registers for f64 {}
+impl Registers for f64 {
+    fn fuse(a: Self, b: Self, c: Self) -> Self {
+        a.mul_add(b, c)
+    }
+}

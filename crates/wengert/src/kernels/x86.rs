@@ -1,12 +1,12 @@
 //! The registers of x86-64.
 
 use std::arch::x86_64::*;
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::lane::Lane;
-use super::map::{self, Map};
-use super::math::{Bits, Functions};
-use super::simd::{Real, Simd, Vector};
+use super::functions;
+use super::lane::{Lane, Whole};
+use super::primitives::{self, Chosen, Loop, Map};
+use super::simd::{Bits, Real, Simd, Vector, WIDEST};
 
 /// Runs a kernel compiled for AVX2.
 ///
@@ -26,48 +26,110 @@ pub(super) unsafe fn avx512<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
     kernel.run::<T::Avx512>()
 }
 
-/// A function behind a pointer, compiled for AVX2.
+/// A primitive behind a pointer, compiled for AVX2.
 ///
 /// # Safety
-/// The processor has AVX2 and FMA; and as for [`map::Applied::run`].
+/// The processor has AVX2 and FMA; and as for [`primitives::Pointer`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn applied_avx2<T: Real, F: Map<N>, const N: usize>(
-    f: *const (),
-    x0: *const T,
-    x1: *const T,
-    x2: *const T,
-    out: *mut T,
+pub(super) unsafe fn map_avx2<T: Real, F: Map<N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
     len: usize,
 ) {
     // SAFETY: passed on from the caller.
-    unsafe { map::applied_by::<T::Avx2, F, N>(f, [x0, x1, x2], out, len) }
+    unsafe { primitives::map::<T::Avx2, F, N>([x0, x1, x2], out, len) }
 }
 
-/// A function behind a pointer, compiled for AVX-512.
+/// The same for AVX-512.
 ///
 /// # Safety
-/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA; and as for [`map::Applied::run`].
+/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA; and as for [`primitives::Pointer`].
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-pub(super) unsafe fn applied_avx512<T: Real, F: Map<N>, const N: usize>(
-    f: *const (),
-    x0: *const T,
-    x1: *const T,
-    x2: *const T,
-    out: *mut T,
+pub(super) unsafe fn map_avx512<T: Real, F: Map<N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
     len: usize,
 ) {
     // SAFETY: passed on from the caller.
-    unsafe { map::applied_by::<T::Avx512, F, N>(f, [x0, x1, x2], out, len) }
+    unsafe { primitives::map::<T::Avx512, F, N>([x0, x1, x2], out, len) }
+}
+
+/// A loop behind a pointer, compiled for AVX2.
+///
+/// # Safety
+/// As for [`map_avx2`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn each_avx2<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { primitives::each::<A, U, F, N>([x0, x1, x2], out, len) }
+}
+
+/// A choice behind a pointer, compiled for AVX2.
+///
+/// # Safety
+/// As for [`map_avx2`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn select_avx2<T: Chosen>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { primitives::select::<T>([x0, x1, x2], out, len) }
+}
+
+/// A loop behind a pointer, compiled for AVX-512.
+///
+/// # Safety
+/// As for [`map_avx512`].
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+pub(super) unsafe fn each_avx512<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { primitives::each::<A, U, F, N>([x0, x1, x2], out, len) }
+}
+
+/// A choice behind a pointer, compiled for AVX-512.
+///
+/// # Safety
+/// As for [`map_avx512`].
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+pub(super) unsafe fn select_avx512<T: Chosen>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { primitives::select::<T>([x0, x1, x2], out, len) }
 }
 
 /// What differs between registers: the type, its lanes, its masks and the names of its instructions.
 macro_rules! register {
     (
-        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident;
+        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident by $wrap:path;
         $set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $fma:ident $sqrt:ident
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
-        round $round:expr; less $less:expr; unordered $unordered:expr; select $select:expr; any |$m:ident| $any:expr;
+        round $round:expr; floor $floor:expr; compare $compare:ident; select $select:expr; any |$m:ident| $any:expr;
         nonzero $nonzero:expr; zip |$a:ident, $b:ident| $zip:expr; lane $lane:ident; sum |$x:ident| $sum:expr;
         first |$n:ident| $first:expr; $load_part:expr; $store_part:expr;
         groups $groups:literal; lines |$from:ident, $step:ident| $lines:expr;
@@ -124,6 +186,7 @@ macro_rules! register {
                 Self(unsafe { $from_int($int_add($to_int(self.0), $int1(Self::SIGN))) })
             }
         }
+        impl Whole for $V {}
         impl Lane for $V {
             type Mask = $Mask;
             #[inline(always)]
@@ -138,16 +201,22 @@ macro_rules! register {
             #[inline(always)]
             fn lt(self, other: Self) -> $Mask {
                 // SAFETY: see above.
-                unsafe { $less(self.0, other.0) }
+                $wrap(unsafe { $compare::<_CMP_LT_OQ>(self.0, other.0) })
             }
             #[inline(always)]
-            fn gt(self, other: Self) -> $Mask {
-                other.lt(self)
+            fn le(self, other: Self) -> $Mask {
+                // SAFETY: see above.
+                $wrap(unsafe { $compare::<_CMP_LE_OQ>(self.0, other.0) })
+            }
+            #[inline(always)]
+            fn eq(self, other: Self) -> $Mask {
+                // SAFETY: see above.
+                $wrap(unsafe { $compare::<_CMP_EQ_OQ>(self.0, other.0) })
             }
             #[inline(always)]
             fn is_nan(self) -> $Mask {
                 // SAFETY: see above.
-                unsafe { $unordered(self.0, self.0) }
+                $wrap(unsafe { $compare::<_CMP_UNORD_Q>(self.0, self.0) })
             }
             #[inline(always)]
             fn abs(self) -> Self {
@@ -160,28 +229,65 @@ macro_rules! register {
                 Self(unsafe { $sqrt(self.0) })
             }
             #[inline(always)]
+            fn round(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $round(self.0) })
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $floor(self.0) })
+            }
+            #[inline(always)]
+            fn copysign(self, sign: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe {
+                    let sign = $int_and($to_int(sign.0), $int1(Self::SIGN));
+                    $from_int($int_or($int_and($to_int(self.0), $int1($I::MAX)), sign))
+                })
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $fma(self.0, b.0, c.0) })
+            }
+            #[inline(always)]
             fn exp(self) -> Self {
-                <$T as Functions>::exp(self)
+                functions::exp(self)
             }
             #[inline(always)]
             fn ln(self) -> Self {
-                <$T as Functions>::ln(self)
+                functions::ln(self)
             }
             #[inline(always)]
             fn sin(self) -> Self {
-                <$T as Functions>::sin(self)
+                functions::sin(self)
             }
             #[inline(always)]
             fn cos(self) -> Self {
-                <$T as Functions>::cos(self)
+                functions::cos(self)
             }
             #[inline(always)]
             fn tanh(self) -> Self {
-                <$T as Functions>::tanh(self)
+                functions::tanh(self)
             }
             #[inline(always)]
             fn erf(self) -> Self {
-                <$T as Functions>::erf(self)
+                functions::erf(self)
+            }
+            #[inline(always)]
+            fn each(self, f: fn(f64) -> f64) -> Self {
+                #[cold]
+                #[inline(never)]
+                fn all(lanes: &mut [$T], f: fn(f64) -> f64) {
+                    lanes.iter_mut().for_each(|x| *x = f(f64::from(*x)) as $T);
+                }
+                let mut lanes = [0.0; WIDEST];
+                // SAFETY: no register has more lanes.
+                unsafe { self.store(lanes.as_mut_ptr()) };
+                all(&mut lanes[..Self::LANES], f);
+                // SAFETY: as above.
+                unsafe { Self::load(lanes.as_ptr()) }
             }
         }
         impl Vector for $V {
@@ -256,22 +362,12 @@ macro_rules! register {
                 }
             }
             #[inline(always)]
-            fn mul_add(self, b: Self, c: Self) -> Self {
-                // SAFETY: see above.
-                Self(unsafe { $fma(self.0, b.0, c.0) })
-            }
-            #[inline(always)]
             fn fused(a: $T, b: $T, c: $T) -> $T {
                 // An instruction, as the features of the caller have one.
                 a.mul_add(b, c)
             }
         }
         impl Bits for $V {
-            #[inline(always)]
-            fn round(self) -> Self {
-                // SAFETY: see above.
-                Self(unsafe { $round(self.0) })
-            }
             #[inline(always)]
             fn pow2(n: Self) -> Self {
                 // Added to 1½·2ᵐ a whole number stands in the low bits; the bias makes it an exponent.
@@ -296,14 +392,6 @@ macro_rules! register {
                     let m = $int_add($int_sub(bits, $int_and(t, $int1(EXPONENT))), $int1(ONE));
                     (Self(e) - Self::all(WHOLE + ($T::MAX_EXP - 1) as $T), Self($from_int(m)))
                 }
-            }
-            #[inline(always)]
-            fn copysign(self, sign: Self) -> Self {
-                // SAFETY: see above.
-                Self(unsafe {
-                    let sign = $int_and($to_int(sign.0), $int1(Self::SIGN));
-                    $from_int($int_or($int_and($to_int(self.0), $int1($I::MAX)), sign))
-                })
             }
             #[inline(always)]
             fn bit(self, bit: u32) -> $Mask {
@@ -347,18 +435,54 @@ unsafe fn sum_f64x4(x: __m256d) -> f64 {
 }
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+const DOWN: i32 = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC;
+
+/// The outcomes of comparisons in registers of AVX2: all bits of a lane, or none.
+macro_rules! mask {
+    ($Mask:ident($Raw:ident): $and:ident $or:ident $xor:ident $from_int:ident) => {
+        #[derive(Clone, Copy)]
+        #[allow(missing_docs)]
+        pub(crate) struct $Mask($Raw);
+        // SAFETY of every block below: as for registers.
+        impl BitAnd for $Mask {
+            type Output = Self;
+            #[inline(always)]
+            fn bitand(self, other: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $and(self.0, other.0) })
+            }
+        }
+        impl BitOr for $Mask {
+            type Output = Self;
+            #[inline(always)]
+            fn bitor(self, other: Self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $or(self.0, other.0) })
+            }
+        }
+        impl Not for $Mask {
+            type Output = Self;
+            #[inline(always)]
+            fn not(self) -> Self {
+                // SAFETY: see above.
+                Self(unsafe { $xor(self.0, $from_int(_mm256_set1_epi32(-1))) })
+            }
+        }
+    };
+}
+mask!(Mask8(__m256): _mm256_and_ps _mm256_or_ps _mm256_xor_ps _mm256_castsi256_ps);
+mask!(Mask4(__m256d): _mm256_and_pd _mm256_or_pd _mm256_xor_pd _mm256_castsi256_pd);
 
 register! {
-    F32x8(__m256) of f32 x 8, tile 6 x 2, bits i32, mantissa 23, mask __m256;
+    F32x8(__m256) of f32 x 8, tile 6 x 2, bits i32, mantissa 23, mask Mask8 by Mask8;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_set1_epi32
     _mm256_add_epi32 _mm256_sub_epi32 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi32 _mm256_srli_epi32;
-    round _mm256_round_ps::<NEAREST>;
-    less _mm256_cmp_ps::<_CMP_LT_OQ>; unordered _mm256_cmp_ps::<_CMP_UNORD_Q>;
-    select |m, a, b| _mm256_blendv_ps(b, a, m);
+    round _mm256_round_ps::<NEAREST>; floor _mm256_round_ps::<DOWN>; compare _mm256_cmp_ps;
+    select |m: Mask8, a, b| _mm256_blendv_ps(b, a, m.0);
     any |m| { // SAFETY: see above.
-        unsafe { _mm256_movemask_ps(m) != 0 } };
-    nonzero |i| _mm256_castsi256_ps(_mm256_xor_si256(_mm256_cmpeq_epi32(i, _mm256_setzero_si256()), _mm256_set1_epi32(-1)));
+        unsafe { _mm256_movemask_ps(m.0) != 0 } };
+    nonzero |i| !Mask8(_mm256_castsi256_ps(_mm256_cmpeq_epi32(i, _mm256_setzero_si256())));
     zip |a, b| {
         let (low, high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
         (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
@@ -370,16 +494,15 @@ register! {
     parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0]
 }
 register! {
-    F64x4(__m256d) of f64 x 4, tile 6 x 2, bits i64, mantissa 52, mask __m256d;
+    F64x4(__m256d) of f64 x 4, tile 6 x 2, bits i64, mantissa 52, mask Mask4 by Mask4;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_set1_epi64x
     _mm256_add_epi64 _mm256_sub_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi64 _mm256_srli_epi64;
-    round _mm256_round_pd::<NEAREST>;
-    less _mm256_cmp_pd::<_CMP_LT_OQ>; unordered _mm256_cmp_pd::<_CMP_UNORD_Q>;
-    select |m, a, b| _mm256_blendv_pd(b, a, m);
+    round _mm256_round_pd::<NEAREST>; floor _mm256_round_pd::<DOWN>; compare _mm256_cmp_pd;
+    select |m: Mask4, a, b| _mm256_blendv_pd(b, a, m.0);
     any |m| { // SAFETY: see above.
-        unsafe { _mm256_movemask_pd(m) != 0 } };
-    nonzero |i| _mm256_castsi256_pd(_mm256_xor_si256(_mm256_cmpeq_epi64(i, _mm256_setzero_si256()), _mm256_set1_epi64x(-1)));
+        unsafe { _mm256_movemask_pd(m.0) != 0 } };
+    nonzero |i| !Mask4(_mm256_castsi256_pd(_mm256_cmpeq_epi64(i, _mm256_setzero_si256())));
     zip |a, b| {
         let (low, high) = (_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
         (_mm256_permute2f128_pd::<0x20>(low, high), _mm256_permute2f128_pd::<0x31>(low, high))
@@ -391,12 +514,11 @@ register! {
     parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0]
 }
 register! {
-    F32x16(__m512) of f32 x 16, tile 8 x 3, bits i32, mantissa 23, mask __mmask16;
+    F32x16(__m512) of f32 x 16, tile 8 x 3, bits i32, mantissa 23, mask __mmask16 by std::convert::identity;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32
     _mm512_add_epi32 _mm512_sub_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi32 _mm512_srli_epi32;
-    round _mm512_roundscale_ps::<NEAREST>;
-    less _mm512_cmp_ps_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_ps_mask::<_CMP_UNORD_Q>;
+    round _mm512_roundscale_ps::<NEAREST>; floor _mm512_roundscale_ps::<DOWN>; compare _mm512_cmp_ps_mask;
     select |m, a, b| _mm512_mask_blend_ps(m, b, a);
     any |m| m != 0;
     nonzero |i| _mm512_test_epi32_mask(i, i);
@@ -419,12 +541,11 @@ register! {
     sums |x| [sum_f32x8(_mm512_castps512_ps256(x)), sum_f32x8(_mm512_extractf32x8_ps::<1>(x))]
 }
 register! {
-    F64x8(__m512d) of f64 x 8, tile 8 x 3, bits i64, mantissa 52, mask __mmask8;
+    F64x8(__m512d) of f64 x 8, tile 8 x 3, bits i64, mantissa 52, mask __mmask8 by std::convert::identity;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64
     _mm512_add_epi64 _mm512_sub_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi64 _mm512_srli_epi64;
-    round _mm512_roundscale_pd::<NEAREST>;
-    less _mm512_cmp_pd_mask::<_CMP_LT_OQ>; unordered _mm512_cmp_pd_mask::<_CMP_UNORD_Q>;
+    round _mm512_roundscale_pd::<NEAREST>; floor _mm512_roundscale_pd::<DOWN>; compare _mm512_cmp_pd_mask;
     select |m, a, b| _mm512_mask_blend_pd(m, b, a);
     any |m| m != 0;
     nonzero |i| _mm512_test_epi64_mask(i, i);

@@ -1,11 +1,12 @@
 //! Arithmetic: `+ - * /` and negation as operators, with broadcasting; maximum and minimum.
 
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::error::ErrorKind;
 use crate::ir::{
-    Algebra, Attr, Attrs, Call, Contribution, Domain, Elementwise, IndexMap, IntoVar, Kernel, Linear, Op,
-    Partial, ResultTypes, Var, Vars, one, operands,
+    Algebra, Attr, Attrs, Body, Contribution, Domain, Elementwise, Form, IntoVar, Kernel, Linear, Op,
+    Partial, Primitive, ResultTypes, Var, Vars, float,
 };
-use crate::kernels::{Lane, Map, map};
+use crate::kernels::Lane;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
@@ -18,7 +19,6 @@ impl Elementwise<2> for Add {
     fn algebra(&self) -> Algebra {
         Algebra::Sum
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a + b
     }
@@ -36,7 +36,6 @@ impl Elementwise<2> for Sub {
     fn algebra(&self) -> Algebra {
         Algebra::Difference
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a - b
     }
@@ -54,7 +53,6 @@ impl Elementwise<2> for Mul {
     fn algebra(&self) -> Algebra {
         Algebra::Product
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a * b
     }
@@ -83,20 +81,8 @@ impl Elementwise<2> for GatedMul {
     fn algebra(&self) -> Algebra {
         Algebra::Odd
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
-        // Zero is not larger than zero; nor is a NaN, which gives one whichever way, unless the other operand's zero closes
-        // the gate.
-        let own = |x: L, product: L| L::select(x.abs().gt(L::splat(0.0)), product, x);
-        match self.gates {
-            0 => a * b,
-            1 => own(a, a * b),
-            2 => own(b, a * b),
-            _ => {
-                let b_closed = L::select(b.is_nan(), a * b, own(b, a * b));
-                L::select(a.is_nan(), b_closed, own(a, b_closed))
-            }
-        }
+        a.gated_mul(b, self.gates as u8)
     }
     fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
         let other = x[1 - i];
@@ -107,7 +93,6 @@ impl Elementwise<2> for GatedMul {
     }
 }
 impl Registered for GatedMul {
-    const NAME: &'static str = "gated_mul";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         match attrs.usize("gates")? {
             gates @ 0..4 => Ok(Self { gates: gates as u64 }),
@@ -129,7 +114,6 @@ impl Elementwise<2> for Div {
     fn domain(&self, i: usize) -> Domain {
         if i == 0 { Domain::All } else { Domain::NonZero }
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
         a / b
     }
@@ -151,10 +135,8 @@ impl<const LARGEST: bool> Elementwise<2> for Extremum<LARGEST> {
     fn domain(&self, i: usize) -> Domain {
         Domain::Apart(i as u8)
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
-        let first = if LARGEST { a.gt(b) } else { a.lt(b) };
-        L::select(a.is_nan(), a, L::select(first, a, b))
+        if LARGEST { a.max(b) } else { a.min(b) }
     }
     fn partial<'t>(&self, i: usize, x: [Var<'t>; 2], _: Var<'t>) -> Partial<'t> {
         let (this, other) = (x[i], x[1 - i]);
@@ -175,53 +157,28 @@ impl Kernel for Scale {
         Attrs::new().with("factor", Attr::Float(self.factor))
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        if !x.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
-        }
-        one(x.dtype, x.shape)
+        float(types).map(ResultTypes::from)
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn accumulates(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (level, beta) = (call.level, call.beta);
-        crate::dtype::with_float!(call.operands[0].ty.dtype, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            if beta == 0.0 {
-                return map(level, self, [x], out);
-            }
-            let (factor, beta) = (T::splat(self.factor), T::splat(beta));
-            level.loops(|| out.iter_mut().zip(x).for_each(|(o, &x)| *o = *o * beta + x * factor));
-            Ok(())
-        })
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(scaled(x[0].dtype, self.factor))
     }
 }
-impl Map<1> for Scale {
-    #[inline(always)]
-    fn apply<L: Lane>(&self, [x]: [L; 1]) -> L {
-        x * L::splat(self.factor)
-    }
+/// A number times another.
+fn scaled(dtype: DType, factor: f64) -> Result<Body, ErrorKind> {
+    let mut b = Body::builder(&[dtype]);
+    let (x, factor) = (b.operand(0)?, b.constant(dtype, factor)?);
+    let y = b.apply(Primitive::Mul, &[x, factor])?;
+    b.finish(&[y])
 }
 impl Linear for Scale {
-    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
-        Some(IndexMap::Scale(self.factor))
-    }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct * self.factor))
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(ct * self.factor)
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0] * self.factor].into_iter().collect()
+        (x[0] * self.factor).into()
     }
 }
 impl Registered for Scale {
-    const NAME: &'static str = "scale";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { factor: attrs.f64("factor")? })
     }

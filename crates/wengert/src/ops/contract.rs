@@ -5,13 +5,10 @@
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Native, with_float};
-use crate::error::{ErrorKind, Fault};
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attr, Attrs, Bilinear, Call, Contraction, Domain, Kernel, Op, Operand, Preparation, Prepared,
-    ResultTypes, Strides, Var, Vars, one, operands,
+    Attr, Attrs, Bilinear, Contraction, Domain, Form, Kernel, Op, ResultTypes, Var, Vars, operands,
 };
-use crate::kernels::contract::{Axis, Loops, MAX_LABELS};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -42,38 +39,8 @@ impl Contract {
         Ok(Self { lhs: labels(lhs)?, rhs: labels(rhs)?, out: labels(out)?, gates: 0 })
     }
 
-    fn text(&self) -> String {
-        let text = |l: &Labels| String::from_utf8_lossy(l).into_owned();
-        format!("{},{}->{}", text(&self.lhs), text(&self.rhs), text(&self.out))
-    }
-
-    /// All labels, each once.
-    fn labels(&self) -> SmallVec<[u8; 2 * MAX_LABELS]> {
-        let mut all: SmallVec<[u8; 2 * MAX_LABELS]> = self.out.iter().copied().collect();
-        for &label in self.lhs.iter().chain(&self.rhs) {
-            if !all.contains(&label) {
-                all.push(label);
-            }
-        }
-        all
-    }
-
-    /// The size of each label, where the operands agree.
-    fn size(&self, label: u8, lhs: Shape, rhs: Shape) -> Result<usize, ErrorKind> {
-        let of = |labels: &Labels, shape: Shape| {
-            labels.iter().position(|&l| l == label).and_then(|i| shape.get(i).copied())
-        };
-        match (of(&self.lhs, lhs), of(&self.rhs, rhs)) {
-            (Some(a), Some(b)) if a != b => Err(ErrorKind::Shape(format!(
-                "{lhs} and {rhs}: the sizes {a} and {b} of `{}` in `{}` differ",
-                label as char,
-                self.text()
-            ))),
-            (Some(a), _) | (None, Some(a)) => Ok(a),
-            (None, None) => {
-                Err(ErrorKind::Argument(format!("`{}` invents `{}`", self.text(), label as char)))
-            }
-        }
+    fn names(&self) -> Contraction<'_> {
+        Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out, gates: self.gates }
     }
 }
 impl Kernel for Contract {
@@ -81,161 +48,18 @@ impl Kernel for Contract {
         "contract"
     }
     fn attrs(&self) -> Attrs {
-        let attrs = Attrs::new().with("labels", Attr::Text(self.text()));
+        let attrs = Attrs::new().with("labels", Attr::Text(self.names().text()));
         if self.gates == 0 { attrs } else { attrs.with("gates", Attr::Int(self.gates as i64)) }
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [lhs, rhs] = operands(types)?;
-        if !lhs.dtype.is_float() || lhs.dtype != rhs.dtype {
-            return Err(ErrorKind::DType(format!(
-                "{lhs} and {rhs} are not of one float type; cast one of them"
-            )));
-        }
-        if lhs.shape.rank() != self.lhs.len() || rhs.shape.rank() != self.rhs.len() {
-            return Err(ErrorKind::Shape(format!(
-                "{} and {} have not the axes of `{}`",
-                lhs.shape,
-                rhs.shape,
-                self.text()
-            )));
-        }
-        for label in self.labels() {
-            self.size(label, lhs.shape, rhs.shape)?;
-            let times = [&self.lhs, &self.rhs, &self.out].iter().filter(|l| l.contains(&label)).count();
-            if times < 2 {
-                return Err(ErrorKind::Argument(format!(
-                    "`{}` sums `{}` over one operand alone; sum that first",
-                    self.text(),
-                    label as char
-                )));
-            }
-        }
-        let dims: Result<Vec<usize>, _> =
-            self.out.iter().map(|&l| self.size(l, lhs.shape, rhs.shape)).collect();
-        one(lhs.dtype, Shape::new(&dims?)?)
+        self.names().infer(lhs, rhs).map(ResultTypes::from)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().and_then(|r| r.shape.first().copied()).unwrap_or(1)
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::Contract(self.names())
     }
-    fn work(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        /// Multiplications that a matrix product does in the time of one unit.
-        const PRODUCTS: usize = 32;
-        let [lhs, rhs] = operands else { return 0 };
-        let size = |&l: &u8| self.size(l, lhs.shape, rhs.shape).unwrap_or(1);
-        self.labels().iter().map(size).fold(1, usize::saturating_mul) / PRODUCTS
-    }
-    fn cut(&self, i: usize, _: &[TensorType]) -> bool {
-        let own = if i == 0 { &self.lhs } else { &self.rhs };
-        self.out.first().is_some_and(|first| own.first() == Some(first))
-    }
-    fn accumulates(&self) -> bool {
-        true
-    }
-    fn scales(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn scratch(&self, operands: &[TensorType]) -> usize {
-        self.sized(
-            operands,
-            |loops, dtype| with_float!(dtype, T => Ok(loops.scratch_len::<T>() * size_of::<T>())),
-        )
-    }
-    fn prepared(&self, operands: &[TensorType]) -> Option<Prepared> {
-        let [lhs, rhs] = operands else { return None };
-        let loops = self.loops([lhs, rhs], [None; 2], None);
-        let (bytes, pieces) = with_float!(lhs.dtype, T => {
-            Ok((loops.packed_len::<T>() * size_of::<T>(), loops.pieces::<T>()))
-        })
-        .ok()?;
-        (bytes > 0).then_some(Prepared { operand: loops.right(), bytes, pieces })
-    }
-    fn prepare(&self, call: Preparation<'_, '_>) -> Result<(), Fault> {
-        let [lhs, rhs] = call.operands else { return Err(Fault::Type) };
-        let loops = self.loops([lhs.ty, rhs.ty], [lhs.strides, rhs.strides], None);
-        with_float!(lhs.ty.dtype, T => {
-            let right = call.operands[loops.right()].elements::<T>()?;
-            loops.pack(call.level, call.pieces, right, bytemuck::cast_slice_mut(call.out))
-        })
-    }
-    fn strided(&self, operands: &[TensorType], strides: &[Option<Strides>]) -> bool {
-        let ([lhs, rhs], [l, r]) = (operands, strides) else { return false };
-        let plain = self.loops([lhs, rhs], [None; 2], None);
-        plain.same_bits(&self.loops([lhs, rhs], [l.as_ref(), r.as_ref()], None))
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let [lhs, rhs] = call.operands else { return Err(Fault::Type) };
-        let loops = self.loops([lhs.ty, rhs.ty], [lhs.strides, rhs.strides], Some(call.blocks.len()));
-        // The blocks are slabs of the result's first axis; an operand that is whole begins further on.
-        let start = |labels: &Labels, operand: &Operand<'_>| {
-            let cut = operand.strides.is_none() && labels.first() == self.out.first();
-            let axis = labels.iter().position(|l| Some(l) == self.out.first()).filter(|_| !cut);
-            axis.map_or(0, |i| strides_of(operand.ty, operand.strides)[i] * call.blocks.start)
-        };
-        let (from_l, from_r) = (start(&self.lhs, lhs), start(&self.rhs, rhs));
-        with_float!(lhs.ty.dtype, T => {
-            let l = lhs.elements::<T>()?.get(from_l..).unwrap_or(&[]);
-            let r = rhs.elements::<T>()?.get(from_r..).unwrap_or(&[]);
-            let packed = bytemuck::cast_slice(call.prepared);
-            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
-            let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            loops.run(call.level, (l, r), packed, (call.alpha, call.beta), out, scratch)
-        })
-    }
-}
-impl Contract {
-    /// The loops over operands of these types and strides, or over some slabs of their result.
-    fn loops(&self, types: [&TensorType; 2], strides: [Option<&Strides>; 2], slabs: Option<usize>) -> Loops {
-        let of = |i: usize| strides_of(types[i], strides[i]);
-        let (ls, rs) = (of(0), of(1));
-        let size = |label| self.size(label, types[0].shape, types[1].shape).unwrap_or(0);
-        let at = |labels: &Labels, label: u8| labels.iter().position(|&l| l == label);
-        let mut axes: SmallVec<[Axis; MAX_LABELS]> = SmallVec::new();
-        // Labels of the result come first, so from the last of them on its strides are products of sizes.
-        let mut step = 1;
-        for &label in self.out.iter().rev() {
-            let full = size(label);
-            let cut = slabs.filter(|_| Some(&label) == self.out.first());
-            let (lhs, rhs) = (at(&self.lhs, label).map(|i| ls[i]), at(&self.rhs, label).map(|i| rs[i]));
-            let labels = u128::from(label);
-            axes.push(Axis { labels, size: cut.unwrap_or(full), full, lhs, rhs, out: Some(step) });
-            step *= full;
-        }
-        axes.reverse();
-        for (i, &label) in self.lhs.iter().enumerate().filter(|(_, l)| !self.out.contains(l)) {
-            let full = size(label);
-            axes.push(Axis {
-                labels: u128::from(label),
-                size: full,
-                full,
-                lhs: Some(ls[i]),
-                rhs: at(&self.rhs, label).map(|i| rs[i]),
-                out: None,
-            });
-        }
-        Loops::new(&axes, self.gates)
-    }
-
-    fn sized(
-        &self,
-        operands: &[TensorType],
-        measure: impl Fn(&Loops, DType) -> Result<usize, Fault>,
-    ) -> usize {
-        let [lhs, rhs] = operands else { return 0 };
-        measure(&self.loops([lhs, rhs], [None; 2], None), lhs.dtype).unwrap_or(0)
-    }
-}
-
-/// The strides of an operand, row-major ones if none are given.
-fn strides_of(ty: &TensorType, strides: Option<&Strides>) -> Strides {
-    strides.copied().unwrap_or_else(|| ty.shape.strides().map(|s| s as usize))
 }
 impl Bilinear for Contract {
-    fn contraction(&self) -> Option<Contraction<'_>> {
-        Some(Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out })
-    }
     fn gates(&self) -> u64 {
         self.gates
     }
@@ -256,7 +80,7 @@ impl Bilinear for Contract {
         }
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let used = self.labels();
+        let used: Labels = self.names().names().collect();
         let free = (b'a'..=b'z').chain(b'A'..=b'Z').find(|l| !used.contains(l)).unwrap_or(b'?');
         let mut op = self.clone();
         op.out.insert(0, free);
@@ -270,7 +94,6 @@ impl Bilinear for Contract {
     }
 }
 impl Registered for Contract {
-    const NAME: &'static str = "contract";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         let gates = if attrs.iter().any(|(name, _)| name == "gates") { attrs.usize("gates")? } else { 0 };
         if gates > 3 {
@@ -299,7 +122,7 @@ impl Registered for Contract {
         let op = Self { gates: if s.below(2) == 0 { 0 } else { s.below(4) as u64 }, ..op };
         let large = s.below(8) == 0;
         let sizes: Vec<(u8, usize)> =
-            op.labels().into_iter().map(|l| (l, if large { 7 + s.below(6) } else { s.size(0) })).collect();
+            op.names().names().map(|l| (l, if large { 7 + s.below(6) } else { s.size(0) })).collect();
         let spec = |labels: &Labels| {
             let dims: Vec<usize> =
                 labels.iter().filter_map(|l| sizes.iter().find(|(m, _)| m == l).map(|(_, d)| *d)).collect();

@@ -1,11 +1,11 @@
 //! Ops whose derivative is exactly zero: comparisons, sign, floor, and the identity that stops
 //! derivatives.
 
-use crate::dtype::{DType, Native, with_dtype, with_float};
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attr, Attrs, Call, Discrete, Domain, IntoVar, Kernel, Op, ResultTypes, Var, Vars, ZeroReason, one,
-    operands,
+    Attr, Attrs, Body, Discrete, Domain, Form, IntoVar, Kernel, Op, Primitive, ResultTypes, Var, Vars,
+    ZeroReason, float, one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
@@ -17,14 +17,18 @@ pub(crate) enum Relation {
     LessEqual,
     Equal,
 }
-const RELATIONS: [(Relation, &str); 3] =
-    [(Relation::Less, "lt"), (Relation::LessEqual, "le"), (Relation::Equal, "eq")];
+const RELATIONS: [(Relation, &str, Primitive); 3] = [
+    (Relation::Less, "lt", Primitive::Less),
+    (Relation::LessEqual, "le", Primitive::LessEqual),
+    (Relation::Equal, "eq", Primitive::Equal),
+];
 
 /// `a < b`, `a ≤ b` or `a = b`; false where either is NaN.
 pub(crate) struct Compare(Relation);
-impl Compare {
-    fn word(&self) -> &'static str {
-        RELATIONS.iter().find(|(r, _)| *r == self.0).map_or("", |(_, word)| word)
+impl Relation {
+    fn known(self) -> (&'static str, Primitive) {
+        let (_, word, primitive) = RELATIONS[self as usize];
+        (word, primitive)
     }
 }
 impl Kernel for Compare {
@@ -32,7 +36,7 @@ impl Kernel for Compare {
         "compare"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new().with("relation", Attr::Text(self.word().into()))
+        Attrs::new().with("relation", Attr::Text(self.0.known().0.into()))
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [a, b] = operands(types)?;
@@ -44,46 +48,21 @@ impl Kernel for Compare {
         }
         one(DType::Bool, a.shape)
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        fn run<T: Native + PartialOrd>(relation: Relation, call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let a = call.operands[0].elements::<T>()?;
-            let b = call.operands[1].elements::<T>()?;
-            let (level, out) = (call.level, call.result::<u8>(0)?);
-            level.loops(|| match relation {
-                Relation::Less => each(out, a, b, |a, b| a < b),
-                Relation::LessEqual => each(out, a, b, |a, b| a <= b),
-                Relation::Equal => each(out, a, b, |a, b| a == b),
-            });
-            Ok(())
-        }
-        with_dtype!(call.operands[0].ty.dtype, T => run::<T>(self.0, &mut call))
-    }
-}
-/// Writes whether a relation holds between each two numbers.
-#[inline(always)]
-fn each<T: Copy>(out: &mut [u8], a: &[T], b: &[T], holds: impl Fn(T, T) -> bool) {
-    for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
-        *o = u8::from(holds(a, b));
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(Body::of(self.0.known().1, &[x[0].dtype; 2]))
     }
 }
 impl Discrete for Compare {
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         let x = super::movement::batch_all(x, batched);
-        [x[0].binary(Op::discrete(Self(self.0)), x[1])].into_iter().collect()
+        x[0].binary(Op::discrete(Self(self.0)), x[1]).into()
     }
 }
 impl Registered for Compare {
-    const NAME: &'static str = "compare";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         let word = attrs.text("relation")?;
-        let known = RELATIONS.iter().find(|(_, w)| *w == word);
-        known.map(|(r, _)| Self(*r)).ok_or_else(|| ErrorKind::Malformed(format!("no relation {word}")))
+        let known = RELATIONS.iter().find(|(_, w, _)| *w == word);
+        known.map(|(r, ..)| Self(*r)).ok_or_else(|| ErrorKind::Malformed(format!("no relation {word}")))
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let shape = s.shape(3);
@@ -100,6 +79,21 @@ pub(crate) enum Step {
     Sign,
     Floor,
 }
+impl Step {
+    fn body(self, dtype: DType) -> Result<Body, ErrorKind> {
+        if self == Self::Floor {
+            return Body::of(Primitive::Floor, &[dtype]);
+        }
+        let mut b = Body::builder(&[dtype]);
+        let (x, zero, one) = (b.operand(0)?, b.constant(dtype, 0.0)?, b.constant(dtype, 1.0)?);
+        let size = b.apply(Primitive::Abs, &[x])?;
+        let sign = b.apply(Primitive::CopySign, &[one, x])?;
+        // Zero and NaN stay what they are.
+        let signed = b.apply(Primitive::Less, &[zero, size])?;
+        let y = b.apply(Primitive::Select, &[signed, sign, x])?;
+        b.finish(&[y])
+    }
+}
 impl Kernel for Step {
     fn name(&self) -> &'static str {
         "step"
@@ -108,39 +102,18 @@ impl Kernel for Step {
         Attrs::new().with("function", Attr::Text(if *self == Self::Sign { "sign" } else { "floor" }.into()))
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        if !x.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
-        }
-        one(x.dtype, x.shape)
+        float(types).map(ResultTypes::from)
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        with_float!(call.operands[0].ty.dtype, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            for (o, &x) in out.iter_mut().zip(x) {
-                *o = match self {
-                    // Zero and NaN stay what they are.
-                    Self::Sign => if x > 0.0 { 1.0 } else if x < 0.0 { -1.0 } else { x },
-                    Self::Floor => x.floor(),
-                };
-            }
-            Ok(())
-        })
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(self.body(x[0].dtype))
     }
 }
 impl Discrete for Step {
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::discrete(*self))].into_iter().collect()
+        x[0].apply(Op::discrete(*self)).into()
     }
 }
 impl Registered for Step {
-    const NAME: &'static str = "step";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         match attrs.text("function")?.as_str() {
             "sign" => Ok(Self::Sign),
@@ -165,30 +138,19 @@ impl Kernel for StopGradient {
         let [x] = operands(types)?;
         one(x.dtype, x.shape)
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        with_dtype!(call.operands[0].ty.dtype, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(x);
-            Ok(())
-        })
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(Body::of(Primitive::Copy, &[x[0].dtype]))
     }
 }
 impl Discrete for StopGradient {
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].stop_gradient()].into_iter().collect()
+        x[0].stop_gradient().into()
     }
     fn reason(&self) -> ZeroReason {
         ZeroReason::StopGradient
     }
 }
 impl Registered for StopGradient {
-    const NAME: &'static str = "stop_gradient";
     fn load(_: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self)
     }

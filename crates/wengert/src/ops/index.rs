@@ -1,12 +1,10 @@
 //! Picking rows by number, and adding rows in their places.
 
-use crate::dtype::{self, Native, with_dtype, with_float};
-use crate::error::{ErrorKind, Fault};
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, Kernel, Linear, Op, Operand, ResultTypes, Var, Vars, one,
+    Attr, Attrs, Contribution, Domain, Form, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
     operands,
 };
-use crate::kernels::copy::prefetch;
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
@@ -24,44 +22,6 @@ impl Rows {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { batch: attrs.usize("batch")? })
     }
-    fn picked(self, x: TensorType, index: TensorType) -> Result<Shape, ErrorKind> {
-        if !index.dtype.is_integer() {
-            return Err(ErrorKind::DType(format!("an index must be integers, found {index}")));
-        }
-        let b = self.batch;
-        if x.shape.rank() <= b || index.shape.rank() < b || x.shape[..b] != index.shape[..b] {
-            return Err(ErrorKind::Shape(format!(
-                "an index {} does not pick rows of {} with {b} leading axes in common",
-                index.shape, x.shape
-            )));
-        }
-        let dims: Vec<usize> = index.shape.iter().chain(&x.shape[b + 1..]).copied().collect();
-        Shape::new(&dims)
-    }
-    /// How many independent blocks there are: the batches, or without any the picks. Everything but the
-    /// rows of no batch is cut into them.
-    fn blocks(self, x: &TensorType, index: &TensorType) -> usize {
-        if self.batch > 0 { x.shape[..self.batch].iter().product() } else { index.shape.elements() }
-    }
-    /// For position `i` of an index, or of the blocks of a call: which row of `x`, or of the same batches
-    /// of it, it picks. `before` blocks were left out.
-    fn row(self, x: Shape, index: &Operand<'_>, i: usize, before: usize) -> Result<usize, Fault> {
-        let found = match index.data {
-            dtype::Slice::U8(v) => i64::from(v[i]),
-            dtype::Slice::U32(v) => i64::from(v[i]),
-            dtype::Slice::I64(v) => v[i],
-            _ => return Err(Fault::Type),
-        };
-        let below = x[self.batch];
-        let picks: usize = index.ty.shape[self.batch..].iter().product();
-        match usize::try_from(found).ok().filter(|&r| r < below) {
-            Some(row) => Ok(i / picks * below + row),
-            None => {
-                let block = if self.batch > 0 { picks } else { 1 };
-                Err(Fault::Index { position: before * block + i, found, below })
-            }
-        }
-    }
     fn sample(s: &mut Sampler) -> (Self, Shape, Shape) {
         let batch = s.below(2);
         let common = s.shape_of(batch, 1);
@@ -71,9 +31,6 @@ impl Rows {
         (Self { batch }, join(&join(&common, &[rows]), &rest), join(&common, &picks))
     }
 }
-
-/// How many rows ahead of its copies `gather` fetches.
-const AHEAD: usize = 8;
 
 /// Rows of an array, picked by an index.
 pub(crate) struct Gather(Rows);
@@ -86,47 +43,18 @@ impl Kernel for Gather {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x, index] = operands(types)?;
-        one(x.dtype, self.0.picked(x, index)?)
+        one(x.dtype, Indexed::picked(self.0.batch, x, index)?)
     }
-    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        if let [x, index] = operands { self.0.blocks(x, index) } else { 1 }
-    }
-    fn cut(&self, i: usize, _: &[TensorType]) -> bool {
-        i == 1 || self.0.batch > 0
-    }
-    fn work(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(0, |r| r.shape.elements())
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (x, index) = (call.operands[0], call.operands[1]);
-        let width: usize = x.ty.shape[self.0.batch + 1..].iter().product();
-        with_dtype!(x.ty.dtype, T => {
-            let from = x.elements::<T>()?;
-            let (before, picks) = (call.blocks.start, index.data.len());
-            let rows = |i| self.0.row(x.ty.shape, &index, i, before);
-            let out = call.result::<T>(0)?;
-            for i in 0..picks {
-                if i + AHEAD < picks && let Ok(row) = rows(i + AHEAD) {
-                    prefetch(&from[row * width..(row + 1) * width]);
-                }
-                let row = rows(i)?;
-                out[i * width..(i + 1) * width].copy_from_slice(&from[row * width..(row + 1) * width]);
-            }
-            Ok(())
-        })
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::Indexed(Indexed::Gather { batch: self.0.batch })
     }
 }
 impl Linear for Gather {
     fn linear_in(&self, i: usize) -> bool {
         i == 0
     }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        match cts[0] {
-            Some(part) => {
-                Contribution::Placed { op: Op::linear(ScatterAdd(self.0)), part, place: Some(x[1]) }
-            }
-            None => Contribution::Whole(x[0].fill(0.0)),
-        }
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Placed { op: Op::linear(ScatterAdd(self.0)), part: ct, place: Some(x[1]) }
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         if !batched[0] && self.0.batch == 0 {
@@ -138,7 +66,6 @@ impl Linear for Gather {
     }
 }
 impl Registered for Gather {
-    const NAME: &'static str = "gather";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Rows::load(attrs).map(Self)
     }
@@ -162,59 +89,26 @@ impl Kernel for ScatterAdd {
         if !acc.dtype.is_float() || acc.dtype != part.dtype {
             return Err(ErrorKind::DType(format!("{acc} and {part} are not of one float type")));
         }
-        let shape = self.0.picked(acc, index)?;
+        let shape = Indexed::picked(self.0.batch, acc, index)?;
         if part.shape != shape {
             return Err(ErrorKind::Shape(format!("the index names {shape}, the rows are {}", part.shape)));
         }
         one(acc.dtype, acc.shape)
     }
-    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        // Without batches any row may be named by any pick.
-        if let [acc, _, index] = operands
-            && self.0.batch > 0
-        {
-            self.0.blocks(acc, index)
-        } else {
-            1
-        }
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        self.0.batch > 0
-    }
-    fn onto(&self) -> Option<usize> {
-        Some(0)
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        fn run<T: Native + std::ops::AddAssign>(rows: Rows, call: &mut Call<'_, '_>) -> Result<(), Fault> {
-            let (acc, part, index) = (call.operands[0], call.operands[1], call.operands[2]);
-            let width: usize = acc.ty.shape[rows.batch + 1..].iter().product();
-            let (part, before, copy) = (part.elements::<T>()?, call.blocks.start, call.beta == 0.0);
-            let out = call.result::<T>(0)?;
-            if copy {
-                out.copy_from_slice(acc.elements::<T>()?);
-            }
-            for i in 0..index.data.len() {
-                let row = rows.row(acc.ty.shape, &index, i, before)?;
-                let into = &mut out[row * width..(row + 1) * width];
-                for (o, &x) in into.iter_mut().zip(&part[i * width..(i + 1) * width]) {
-                    *o += x;
-                }
-            }
-            Ok(())
-        }
-        with_float!(call.operands[0].ty.dtype, T => run::<T>(self.0, &mut call))
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::Indexed(Indexed::ScatterAdd { batch: self.0.batch })
     }
 }
 impl Linear for ScatterAdd {
     fn linear_in(&self, i: usize) -> bool {
         i < 2
     }
-    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(match cts[0] {
-            None => x[i].fill(0.0),
-            Some(ct) if i == 0 => ct,
-            Some(ct) => ct.recorder().emit_one(Op::linear(Gather(self.0)), &[ct, x[2]]),
-        })
+    fn onto(&self) -> Option<usize> {
+        Some(0)
+    }
+    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
+        let rows = || ct.recorder().emit_one(Op::linear(Gather(self.0)), &[ct, x[2]]);
+        Contribution::Whole(if i == 0 { ct } else { rows() })
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         let x = batch_all(x, batched);
@@ -222,7 +116,6 @@ impl Linear for ScatterAdd {
     }
 }
 impl Registered for ScatterAdd {
-    const NAME: &'static str = "scatter_add";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Rows::load(attrs).map(Self)
     }

@@ -2,14 +2,13 @@
 
 use std::f64::consts::FRAC_2_SQRT_PI;
 
-use smallvec::{SmallVec, smallvec};
-
-use crate::dtype::with_float;
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attrs, Call, Custom, Domain, Elementwise, Kernel, Op, Partial, ResultTypes, Var, Vars, operands,
+    Attrs, Body, Custom, Domain, Elementwise, Form, Kernel, Op, Partial, Primitive, ResultTypes, Tangents,
+    Var, Vars, float,
 };
-use crate::kernels::{Lane, map};
+use crate::kernels::Lane;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
 
@@ -25,7 +24,6 @@ macro_rules! unary {
             fn domain(&self, _: usize) -> Domain {
                 $domain
             }
-            #[inline(always)]
             fn eval<L: Lane>(&self, [$v]: [L; 1]) -> L {
                 $eval
             }
@@ -126,12 +124,7 @@ unary! {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     Sigmoid, sigmoid, Domain::All,
-    |x| {
-        // e⁻|x| never overflows: 1 / (1 + e) above zero, e / (1 + e) below.
-        let one = L::splat(1.0);
-        let e = (-x.abs()).exp();
-        L::select(x.lt(L::splat(0.0)), e, one) / (one + e)
-    },
+    |x| x.sigmoid(),
     // Not y · (1 − y), of which nothing is left where y is nearly 1.
     |x, y| Partial::Factor(y * (-x).sigmoid())
 }
@@ -144,7 +137,7 @@ unary! {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     Relu, relu, Domain::NonZero,
-    |x| L::select(x.lt(L::splat(0.0)), L::splat(0.0), x),
+    |x| x.max(L::splat(0.0)),
     |x, _y| Partial::Masked { mask: x.gt(0.0), factor: None }
 }
 unary! {
@@ -169,12 +162,8 @@ impl Elementwise<1> for SechSquared {
     fn name(&self) -> &'static str {
         "sech_squared"
     }
-    #[inline(always)]
     fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
-        // 4e / (1 + e)² with e = e^{−2|x|}.
-        let (one, e) = (L::splat(1.0), (-(x.abs() + x.abs())).exp());
-        let root = one + e;
-        L::splat(4.0) * e / (root * root)
+        x.sech_squared()
     }
     fn partial<'t>(&self, _: usize, [x]: [Var<'t>; 1], y: Var<'t>) -> Partial<'t> {
         Partial::Factor(y * x.tanh() * -2.0)
@@ -183,29 +172,21 @@ impl Elementwise<1> for SechSquared {
 
 /// Sine and cosine in one row of two results.
 pub(crate) struct SinCos;
+fn sin_cos(dtype: DType) -> Result<Body, ErrorKind> {
+    let mut b = Body::builder(&[dtype]);
+    let x = b.operand(0)?;
+    let both = [b.apply(Primitive::Sin, &[x])?, b.apply(Primitive::Cos, &[x])?];
+    b.finish(&both)
+}
 impl Kernel for SinCos {
     fn name(&self) -> &'static str {
         "sin_cos"
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        if !x.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
-        }
-        Ok(smallvec![x, x])
+        float(types).map(|x| [x, x].into())
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let (level, x) = (call.level, call.operands[0]);
-        with_float!(x.ty.dtype, T => {
-            map(level, &Sin, [x.elements::<T>()?], call.result::<T>(0)?)?;
-            map(level, &Cos, [x.elements::<T>()?], call.result::<T>(1)?)
-        })
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(sin_cos(x[0].dtype))
     }
 }
 impl Custom for SinCos {
@@ -214,16 +195,15 @@ impl Custom for SinCos {
         _: &[Var<'t>],
         y: &[Var<'t>],
         t: &[Option<Var<'t>>],
-    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
-        Ok(smallvec![t[0].map(|t| t * y[1]), t[0].map(|t| -(t * y[0]))])
+    ) -> Result<Tangents<'t>, ErrorKind> {
+        Ok([t[0].map(|t| t * y[1]), t[0].map(|t| -(t * y[0]))].into())
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         let (sin, cos) = x[0].sin_cos();
-        [sin, cos].into_iter().collect()
+        [sin, cos].into()
     }
 }
 impl Registered for SinCos {
-    const NAME: &'static str = "sin_cos";
     fn load(_: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self)
     }

@@ -1,62 +1,11 @@
 //! Moving elements without changing them: reshape, permute, broadcast.
 
-use crate::dtype::{Native, with_dtype};
-use crate::error::{ErrorKind, Fault};
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+    Attrs, Contribution, Domain, Form, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
 };
-use crate::kernels::copy::{Gather, Walk};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
-
-/// Copies the blocks of a call (slabs of the result's first axis) from operand 0.
-pub(super) fn copy_blocks(mut call: Call<'_, '_>, map: Option<IndexMap>) -> Result<(), Fault> {
-    fn run<T: Native>(call: &mut Call<'_, '_>, offset: isize, strides: &[isize]) -> Result<(), Fault> {
-        let (mut dims, mut offset) = (call.results[0].ty.shape, offset);
-        if dims.rank() > 0 {
-            if !slab_by_slab(offset, strides, dims, call.operands[0].ty.shape) {
-                offset += call.blocks.start as isize * strides[0];
-            }
-            dims = dims.with(0, call.blocks.len());
-        }
-        let level = call.level;
-        let (x, out) = call.unary::<T, T>(0)?;
-        level.run(Gather { out, input: x, walk: Walk { dims: &dims, offset, strides } });
-        Ok(())
-    }
-    let Some(IndexMap::Strided { offset, strides }) = map else { return Err(Fault::Type) };
-    with_dtype!(call.operands[0].ty.dtype, T => run::<T>(&mut call, offset, &strides))
-}
-
-/// Whether each slab of the result (along its first axis) reads the slab of the operand in the same
-/// place, and no other.
-fn slab_by_slab(offset: isize, strides: &[isize], dims: Shape, from: Shape) -> bool {
-    let (Some(&count), Some(&slab)) = (dims.first(), strides.first()) else { return false };
-    if slab <= 0 || dims.contains(&0) || count.checked_mul(slab as usize) != Some(from.elements()) {
-        return false;
-    }
-    let reach = |sign: isize| -> isize {
-        let inner = dims.iter().zip(strides).skip(1);
-        inner.map(|(&d, &s)| (d as isize - 1) * s).filter(|r| r * sign > 0).sum()
-    };
-    offset + reach(-1) >= 0 && offset + reach(1) < slab
-}
-
-/// The same for an op that copies along strides.
-pub(super) fn cut_by_slabs(op: &dyn Linear, operands: &[TensorType]) -> bool {
-    let Some(x) = operands.first() else { return false };
-    match (op.index_map(x), op.infer(operands).ok().and_then(|r| r.first().copied())) {
-        (Some(IndexMap::Strided { offset, strides }), Some(y)) => {
-            slab_by_slab(offset, &strides, y.shape, x.shape)
-        }
-        _ => false,
-    }
-}
-
-/// As many blocks as the first result has slabs.
-pub(super) fn slabs(results: &[TensorType]) -> usize {
-    results.first().and_then(|r| r.shape.first().copied()).unwrap_or(1)
-}
 
 /// The same elements in the same row-major order, under another shape.
 pub(crate) struct Reshape {
@@ -82,36 +31,19 @@ impl Kernel for Reshape {
         }
         one(x.dtype, self.shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        with_dtype!(call.operands[0].ty.dtype, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            out.copy_from_slice(x);
-            Ok(())
-        })
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::View(IndexMap::row_major(self.shape))
     }
 }
 impl Linear for Reshape {
-    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
-        Some(IndexMap::Strided { offset: 0, strides: self.shape.strides() })
-    }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.reshape(x[0].shape())))
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(ct.reshape(x[0].shape()))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].reshape_to(self.shape.insert(0, x[0].dim(0)))].into_iter().collect()
+        x[0].reshape_to(self.shape.insert(0, x[0].dim(0))).into()
     }
 }
 impl Registered for Reshape {
-    const NAME: &'static str = "reshape";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { shape: Shape::new(&attrs.sizes("shape")?)? })
     }
@@ -148,43 +80,29 @@ impl Kernel for Permute {
         }
         one(x.dtype, shape)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        slabs(results)
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        cut_by_slabs(self, operands)
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let map = self.index_map(call.operands[0].ty);
-        copy_blocks(call, map)
-    }
-}
-impl Linear for Permute {
-    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
-        let from = x.shape.strides();
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        let from = x[0].shape.strides();
         let mut strides = [0; MAX_RANK];
         for (s, &a) in strides.iter_mut().zip(self.order.iter()) {
             *s = from[a];
         }
-        Some(IndexMap::Strided { offset: 0, strides })
+        Form::View(IndexMap { offset: 0, strides })
     }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+}
+impl Linear for Permute {
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
         let mut back = self.order;
         for (i, &a) in self.order.iter().enumerate() {
             back = back.with(a, i);
         }
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.permute(&back)))
+        Contribution::Whole(ct.permute(&back))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         let order: Vec<usize> = std::iter::once(0).chain(self.order.iter().map(|a| a + 1)).collect();
-        [x[0].permute(&order)].into_iter().collect()
+        x[0].permute(&order).into()
     }
 }
 impl Registered for Permute {
-    const NAME: &'static str = "permute";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { order: Shape::new(&attrs.sizes("order")?)? })
     }
@@ -213,37 +131,25 @@ impl Kernel for Broadcast {
             _ => Err(ErrorKind::Shape(format!("{} does not broadcast to {}", x.shape, self.shape))),
         }
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        slabs(results)
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        cut_by_slabs(self, operands)
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let map = self.index_map(call.operands[0].ty);
-        copy_blocks(call, map)
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        let from = x[0].shape;
+        let lead = self.shape.rank().saturating_sub(from.rank());
+        let mut strides = [0; MAX_RANK];
+        for (axis, &stride) in from.strides()[..from.rank()].iter().enumerate() {
+            strides[lead + axis] = if from[axis] == 1 { 0 } else { stride };
+        }
+        Form::View(IndexMap { offset: 0, strides })
     }
 }
 impl Linear for Broadcast {
-    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
-        let lead = self.shape.rank().checked_sub(x.shape.rank())?;
-        let mut strides = [0; MAX_RANK];
-        for (axis, &stride) in x.shape.strides()[..x.shape.rank()].iter().enumerate() {
-            strides[lead + axis] = if x.shape[axis] == 1 { 0 } else { stride };
-        }
-        Some(IndexMap::Strided { offset: 0, strides })
-    }
     /// Sums a cotangent over the axes that were repeated: the only place that un-broadcasts.
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
         let to = x[0].shape();
         let lead = self.shape.rank() - to.rank();
         let repeated: Vec<usize> = (0..self.shape.rank())
             .filter(|&a| a < lead || (to[a - lead] == 1 && self.shape[a] != 1))
             .collect();
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| ct.sum(repeated.as_slice()).reshape(to)))
+        Contribution::Whole(ct.sum(repeated.as_slice()).reshape(to))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         // The operand's own axes move to the end, behind as many ones as the result has more.
@@ -254,11 +160,10 @@ impl Linear for Broadcast {
         }
         let size = x[0].dim(0);
         let aligned = x[0].reshape_to(shape.and_then(|s| s.insert(0, size)));
-        [aligned.broadcast_into(self.shape.insert(0, size))].into_iter().collect()
+        aligned.broadcast_into(self.shape.insert(0, size)).into()
     }
 }
 impl Registered for Broadcast {
-    const NAME: &'static str = "broadcast";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { shape: Shape::new(&attrs.sizes("shape")?)? })
     }

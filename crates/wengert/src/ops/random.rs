@@ -2,7 +2,9 @@
 
 use crate::dtype::{DType, with_float};
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Attr, Attrs, Call, Discrete, Kernel, Op, ResultTypes, Var, Vars, one, operands};
+use crate::ir::{
+    Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, one, operands,
+};
 use crate::kernels::{uniform_f32, uniform_f64};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{IntoShape, Shape, TensorType};
@@ -26,11 +28,9 @@ impl Kernel for Uniform {
         }
         one(self.dtype, Shape::new(&[&key.shape[..], &self.shape[..]].concat())?)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        results.first().map_or(1, |r| r.shape.elements())
-    }
-    fn infallible(&self) -> bool {
-        true
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        let elements = x[0].shape.elements().saturating_mul(self.shape.elements());
+        Form::Opaque(Opaque::default().in_blocks(elements).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         trait Draw: Copy {
@@ -59,11 +59,10 @@ impl Kernel for Uniform {
 }
 impl Discrete for Uniform {
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].uniform(self.dtype, self.shape)].into_iter().collect()
+        x[0].uniform(self.dtype, self.shape).into()
     }
 }
 impl Registered for Uniform {
-    const NAME: &'static str = "uniform";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { dtype: attrs.dtype("dtype")?, shape: Shape::new(&attrs.sizes("shape")?)? })
     }

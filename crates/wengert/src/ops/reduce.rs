@@ -1,14 +1,14 @@
 //! Reductions: sum and mean, maximum, position of the maximum.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
-use crate::dtype::{DType, Native, with_dtype, with_float};
+use crate::dtype::{DType, with_dtype};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, IndexMap, Kernel, Linear, Op, ResultTypes,
-    Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Form, Kernel, Linear, Monoid, Op, Opaque,
+    Reduction, ResultTypes, Tangents, Var, Vars, one, operands,
 };
-use crate::kernels::{reduce, rescale};
+use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -74,6 +74,9 @@ impl Run {
         }
         Ok(shape.remove(self.axis, self.count))
     }
+    fn form(self, monoid: Monoid) -> Form<'static> {
+        Form::Reduce(Reduction { monoid, axis: self.axis, count: self.count })
+    }
     fn shifted(self) -> Self {
         Self { axis: self.axis + 1, ..self }
     }
@@ -118,53 +121,20 @@ impl Kernel for Sum {
         }
         one(x.dtype, self.0.reduced(x.shape)?)
     }
-    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
-        x.first().map_or(1, |x| self.0.outer(x))
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn accumulates(&self) -> bool {
-        true
-    }
-    fn scratch(&self, x: &[TensorType]) -> usize {
-        let Some(x) = x.first() else { return 0 };
-        let (_, reduced, inner) = x.shape.split_at(self.0.axis, self.0.count);
-        x.dtype.bytes() * reduce::sum_scratch(reduced, inner)
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let ty = call.operands[0].ty;
-        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
-        with_float!(ty.dtype, T => {
-            let x = call.operands[0].elements::<T>()?;
-            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
-            let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            let (sizes, accumulate) = ((reduced, inner), call.beta != 0.0);
-            if accumulate {
-                rescale(out, call.beta);
-            }
-            call.level.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
-            Ok(())
-        })
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        self.0.form(Monoid::Sum)
     }
 }
 impl Linear for Sum {
-    fn index_map(&self, _: &TensorType) -> Option<IndexMap> {
-        Some(IndexMap::Sum { axis: self.0.axis, count: self.0.count })
-    }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
         let shape = x[0].shape();
-        Contribution::Whole(cts[0].map_or(x[0].fill(0.0), |ct| self.0.spread(ct, shape)))
+        Contribution::Whole(self.0.spread(ct, shape))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::linear(Self(self.0.shifted())))].into_iter().collect()
+        x[0].apply(Op::linear(Self(self.0.shifted()))).into()
     }
 }
 impl Registered for Sum {
-    const NAME: &'static str = "sum";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Run::load(attrs).map(Self)
     }
@@ -188,24 +158,8 @@ impl Kernel for Max {
         not_empty(&x, self.0)?;
         one(x.dtype, self.0.reduced(x.shape)?)
     }
-    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
-        x.first().map_or(1, |x| self.0.outer(x))
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let ty = call.operands[0].ty;
-        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
-        with_dtype!(ty.dtype, T => {
-            let level = call.level;
-            let (x, out) = call.unary::<T, T>(0)?;
-            level.loops(|| reduce::max(out, x, reduced, inner));
-            Ok(())
-        })
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        self.0.form(Monoid::Max)
     }
 }
 impl Custom for Max {
@@ -214,22 +168,21 @@ impl Custom for Max {
         x: &[Var<'t>],
         y: &[Var<'t>],
         t: &[Option<Var<'t>>],
-    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
-        let Some(t) = t[0] else { return Ok(smallvec![None]) };
+    ) -> Result<Tangents<'t>, ErrorKind> {
+        let Some(t) = t[0] else { return Ok(None.into()) };
         // Every element that attains the maximum has an equal share of the derivative. Where the
         // maximum is NaN so is every share.
         let run = |v: Var<'t>| v.apply(Op::linear(Sum(self.0)));
         let below = x[0].lt(self.0.spread(y[0], x[0].shape()));
         let ties = run(below.select(t.fill(0.0), 1.0));
         let share = y[0].eq(y[0]).select(1.0 / ties, f64::NAN);
-        Ok(smallvec![Some(run(below.select(t.fill(0.0), t)) * share)])
+        Ok(Some(run(below.select(t.fill(0.0), t)) * share).into())
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::custom(Self(self.0.shifted())))].into_iter().collect()
+        x[0].apply(Op::custom(Self(self.0.shifted()))).into()
     }
 }
 impl Registered for Max {
-    const NAME: &'static str = "max";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Run::load(attrs).map(Self)
     }
@@ -253,14 +206,8 @@ impl Kernel for ArgMax {
         not_empty(&x, self.0)?;
         one(DType::I64, self.0.reduced(x.shape)?)
     }
-    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
-        x.first().map_or(1, |x| self.0.outer(x))
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::Opaque(Opaque::default().in_blocks(self.0.outer(&x[0])).chunked(0).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let ty = call.operands[0].ty;
@@ -274,11 +221,10 @@ impl Kernel for ArgMax {
 }
 impl Discrete for ArgMax {
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::discrete(Self(self.0.shifted())))].into_iter().collect()
+        x[0].apply(Op::discrete(Self(self.0.shifted()))).into()
     }
 }
 impl Registered for ArgMax {
-    const NAME: &'static str = "argmax";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Run::load(attrs).map(Self)
     }

@@ -11,8 +11,6 @@ use crate::tensor::Tensor;
 
 /// What an op of an open kind states, besides its rules, to be registered.
 pub trait Registered: Sized {
-    /// The name, the same as [`Kernel::name`](crate::ir::Kernel::name).
-    const NAME: &'static str;
     /// The op with this plain data.
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind>;
     /// An op with random data, and operands from its own domain.
@@ -178,7 +176,9 @@ impl Registry {
             let (op, operands) = T::sample(s);
             Sample { op: wrap(op), operands }
         };
-        self.insert(Entry { draw: Arc::new(T::draw), ..Entry::new(T::NAME, load, sample) })
+        // The name is that of any of them.
+        let name = wrap(T::sample(&mut Sampler::new(0)).0).name();
+        self.insert(Entry { draw: Arc::new(T::draw), ..Entry::new(name, load, sample) })
     }
 
     /// Adds a discrete op. An error where its name is taken, as for all of these.

@@ -1,9 +1,10 @@
 //! Choosing between two arrays by a mask.
 
 use crate::dtype::DType;
-use crate::error::{ErrorKind, Fault};
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attrs, Call, Contribution, Domain, IntoVar, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+    Attrs, Body, Contribution, Domain, Form, IntoVar, Kernel, Linear, Op, Primitive, ResultTypes, Var, Vars,
+    one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
@@ -26,55 +27,24 @@ impl Kernel for Select {
         }
         one(a.dtype, a.shape)
     }
-    fn pointwise(&self) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        /// Chooses bits, so that nothing is computed with what is not chosen, and without a branch.
-        macro_rules! run {
-            ($T:ident as $Bits:ident) => {{
-                let mask = call.operands[0].elements::<u8>()?;
-                let a: &[$Bits] = bytemuck::cast_slice(call.operands[1].elements::<$T>()?);
-                let b: &[$Bits] = bytemuck::cast_slice(call.operands[2].elements::<$T>()?);
-                let level = call.level;
-                let out: &mut [$Bits] = bytemuck::cast_slice_mut(call.result::<$T>(0)?);
-                level.loops(|| {
-                    for (((o, &m), &a), &b) in out.iter_mut().zip(mask).zip(a).zip(b) {
-                        let chosen = $Bits::from(m != 0).wrapping_neg();
-                        *o = (a & chosen) | (b & !chosen);
-                    }
-                });
-                Ok(())
-            }};
-        }
-        match call.operands[1].ty.dtype {
-            DType::F32 => run!(f32 as u32),
-            DType::F64 => run!(f64 as u64),
-            DType::U8 | DType::Bool => run!(u8 as u8),
-            DType::U32 => run!(u32 as u32),
-            DType::I64 => run!(i64 as u64),
-        }
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::traced(Body::of(Primitive::Select, &[DType::Bool, x[1].dtype, x[1].dtype]))
     }
 }
 impl Linear for Select {
     fn linear_in(&self, i: usize) -> bool {
         i > 0
     }
-    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
+    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
         let zero = x[i].fill(0.0);
-        let ct = cts[0].unwrap_or(zero);
         Contribution::Whole(if i == 1 { x[0].select(ct, zero) } else { x[0].select(zero, ct) })
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         let x = super::movement::batch_all(x, batched);
-        [x[0].select(x[1], x[2])].into_iter().collect()
+        x[0].select(x[1], x[2]).into()
     }
 }
 impl Registered for Select {
-    const NAME: &'static str = "select";
     fn load(_: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self)
     }

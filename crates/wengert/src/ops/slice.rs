@@ -2,14 +2,12 @@
 
 use std::fmt;
 
-use crate::dtype::with_float;
-use crate::error::{ErrorKind, Fault};
+use crate::error::ErrorKind;
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Domain, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
-    operands,
+    Attr, Attrs, Contribution, Domain, Form, IndexMap, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars,
+    one, operands,
 };
-use crate::kernels::copy::{self, Walk};
-use crate::ops::movement::{batch_all, copy_blocks, cut_by_slabs, slabs};
+use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{MAX_RANK, Shape, TensorType};
 
@@ -72,7 +70,7 @@ impl Window {
         }
         Shape::new(&self.0.iter().map(|s| s.size).collect::<Vec<_>>())
     }
-    fn walk(&self, of: Shape) -> (isize, [isize; MAX_RANK]) {
+    fn map(&self, of: Shape) -> IndexMap {
         let from = of.strides();
         let mut strides = [0; MAX_RANK];
         let mut offset = 0;
@@ -81,12 +79,7 @@ impl Window {
             strides[axis] = if s.size > 1 { from[axis] * s.step } else { 0 };
             offset += from[axis] * s.start as isize;
         }
-        (offset, strides)
-    }
-    /// Whether all of the first axis is taken as it is.
-    fn slabs(&self, of: Shape) -> bool {
-        let whole = |s: &Stride| of.first() == Some(&s.size) && s.start == 0 && s.step == 1;
-        self.0.first().is_some_and(whole)
+        IndexMap { offset, strides }
     }
     fn batched(&self, size: usize) -> Self {
         let whole = Stride { start: 0, step: 1, size };
@@ -118,39 +111,19 @@ impl Kernel for Slice {
         let [x] = operands(types)?;
         one(x.dtype, self.0.shape(x.shape)?)
     }
-    fn blocks(&self, _: &[TensorType], results: &[TensorType]) -> usize {
-        slabs(results)
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        cut_by_slabs(self, operands)
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-        let map = self.index_map(call.operands[0].ty);
-        copy_blocks(call, map)
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::View(self.0.map(x[0].shape))
     }
 }
 impl Linear for Slice {
-    fn index_map(&self, x: &TensorType) -> Option<IndexMap> {
-        let (offset, strides) = self.0.walk(x.shape);
-        Some(IndexMap::Strided { offset, strides })
-    }
-    fn transpose<'t>(&self, _: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        match cts[0] {
-            Some(part) => {
-                Contribution::Placed { op: Op::linear(AddSlice(self.0.clone())), part, place: None }
-            }
-            None => Contribution::Whole(x[0].fill(0.0)),
-        }
+    fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Placed { op: Op::linear(AddSlice(self.0.clone())), part: ct, place: None }
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].apply(Op::linear(Self(self.0.batched(x[0].dim(0)))))].into_iter().collect()
+        x[0].apply(Op::linear(Self(self.0.batched(x[0].dim(0))))).into()
     }
 }
 impl Registered for Slice {
-    const NAME: &'static str = "slice";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Window::load(attrs).map(Self)
     }
@@ -180,44 +153,16 @@ impl Kernel for AddSlice {
         }
         one(acc.dtype, acc.shape)
     }
-    fn blocks(&self, operands: &[TensorType], _: &[TensorType]) -> usize {
-        operands.first().filter(|acc| self.0.slabs(acc.shape)).map_or(1, |acc| acc.shape[0])
-    }
-    fn cut(&self, _: usize, operands: &[TensorType]) -> bool {
-        operands.first().is_some_and(|acc| self.0.slabs(acc.shape))
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn onto(&self) -> Option<usize> {
-        Some(0)
-    }
-    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        let acc = call.operands[0].ty.shape;
-        let (offset, strides) = self.0.walk(acc);
-        let mut dims = call.operands[1].ty.shape;
-        if self.0.slabs(acc) {
-            dims = dims.with(0, call.blocks.len());
-        }
-        with_float!(call.operands[0].ty.dtype, T => {
-            let part = call.operands[1].elements::<T>()?;
-            let (acc, copy) = (call.operands[0], call.beta == 0.0);
-            let out = call.result::<T>(0)?;
-            if copy {
-                out.copy_from_slice(acc.elements::<T>()?);
-            }
-            copy::scatter_add(out, part, Walk { dims: &dims, offset, strides: &strides });
-            Ok(())
-        })
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        Form::Indexed(Indexed::AddPart(self.0.map(x[0].shape)))
     }
 }
 impl Linear for AddSlice {
-    fn transpose<'t>(&self, i: usize, cts: &[Option<Var<'t>>], x: &[Var<'t>]) -> Contribution<'t> {
-        Contribution::Whole(match cts[0] {
-            None => x[i].fill(0.0),
-            Some(ct) if i == 0 => ct,
-            Some(ct) => ct.apply(Op::linear(Slice(self.0.clone()))),
-        })
+    fn onto(&self) -> Option<usize> {
+        Some(0)
+    }
+    fn transpose<'t>(&self, i: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(if i == 0 { ct } else { ct.apply(Op::linear(Slice(self.0.clone()))) })
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         let x = batch_all(x, batched);
@@ -226,7 +171,6 @@ impl Linear for AddSlice {
     }
 }
 impl Registered for AddSlice {
-    const NAME: &'static str = "add_slice";
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Window::load(attrs).map(Self)
     }

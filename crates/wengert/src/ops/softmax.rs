@@ -1,12 +1,11 @@
 //! Softmax, its logarithm, and the cross-entropy built from them.
 
-use smallvec::{SmallVec, smallvec};
-
 use crate::dtype::with_float;
 use crate::error::{ErrorKind, Fault};
-use crate::ir::{Attrs, Call, Custom, Domain, Kernel, Op, ResultTypes, Var, Vars, one, operands};
-use crate::kernels::{Real, map, reduce};
-use crate::ops::math::{Exp, Ln};
+use crate::ir::{
+    Attrs, Call, Custom, Domain, Form, Kernel, Op, Opaque, Primitive, ResultTypes, Tangents, Var, Vars, float,
+};
+use crate::kernels::{Real, map1, reduce};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
@@ -35,13 +34,13 @@ impl LogSoftmax {
                     out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - top[0]);
                 }
             });
-            map(level, &Exp, [&*out], exps)?;
+            map1(level, Primitive::Exp, out, exps);
             level.loops(|| {
                 sums.iter_mut().zip(exps.chunks_exact(width)).for_each(|(s, e)| *s = reduce::tree(e))
             });
             // No longer needed, the exponentials make room for the logarithms.
             let logs = &mut exps[..sums.len()];
-            map(level, &Ln, [&*sums], logs)?;
+            map1(level, Primitive::Ln, sums, logs);
             level.loops(|| {
                 for (out, &log) in out.chunks_exact_mut(width).zip(&*logs) {
                     out.iter_mut().for_each(|o| *o = *o - log);
@@ -56,29 +55,21 @@ impl Kernel for LogSoftmax {
         "log_softmax"
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        if !x.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{x} is not f32 or f64")));
-        }
+        let x = float(types)?;
         if x.shape.rank() == 0 {
             return Err(ErrorKind::Shape("a scalar has no axis of classes".into()));
         }
-        one(x.dtype, x.shape)
+        Ok(x.into())
     }
-    fn blocks(&self, x: &[TensorType], _: &[TensorType]) -> usize {
-        x.first().map_or(1, |x| x.shape.split_at(x.shape.rank().saturating_sub(1), 0).0)
-    }
-    fn cut(&self, _: usize, _: &[TensorType]) -> bool {
-        true
-    }
-    fn infallible(&self) -> bool {
-        true
-    }
-    fn scratch(&self, x: &[TensorType]) -> usize {
-        let Some(x) = x.first() else { return 0 };
-        let width = x.shape.last().copied().unwrap_or(1).max(1);
-        let rows = (Self::TOGETHER / width).max(1);
-        (rows * width + rows).saturating_mul(x.dtype.bytes())
+    fn form(&self, x: &[TensorType]) -> Form<'_> {
+        let rank = x[0].shape.rank();
+        let (rows, width) = (
+            x[0].shape.split_at(rank.saturating_sub(1), 0).0,
+            x[0].shape.last().copied().unwrap_or(1).max(1),
+        );
+        let together = (Self::TOGETHER / width).max(1);
+        let scratch = (together * width + together).saturating_mul(x[0].dtype.bytes());
+        Form::Opaque(Opaque::default().in_blocks(rows).chunked(0).with_scratch(scratch).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         with_float!(call.operands[0].ty.dtype, T => Self::run::<T>(&mut call))
@@ -90,16 +81,15 @@ impl Custom for LogSoftmax {
         _: &[Var<'t>],
         y: &[Var<'t>],
         t: &[Option<Var<'t>>],
-    ) -> Result<SmallVec<[Option<Var<'t>>; 2]>, ErrorKind> {
+    ) -> Result<Tangents<'t>, ErrorKind> {
         let last = y[0].rank().saturating_sub(1);
-        Ok(smallvec![t[0].map(|t| t - (y[0].exp() * t).sum(last).insert_axis(last))])
+        Ok(t[0].map(|t| t - (y[0].exp() * t).sum(last).insert_axis(last)).into())
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
-        [x[0].log_softmax()].into_iter().collect()
+        x[0].log_softmax().into()
     }
 }
 impl Registered for LogSoftmax {
-    const NAME: &'static str = "log_softmax";
     fn load(_: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self)
     }

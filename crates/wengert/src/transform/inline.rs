@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::dtype::DType;
 use crate::error::ErrorKind;
-use crate::ir::{Leaf, Op, Recorder, Tape, Value, Var};
+use crate::ir::{Leaf, Op, Recorder, Tape, Value, Var, Vars};
 use crate::shape::{Shape, TensorType};
 
 impl Recorder {
@@ -44,8 +44,8 @@ impl Recorder {
             let guess = |v: &Value| tape.ty(*v).unwrap_or(TensorType::new(DType::F32, Shape::SCALAR));
             return tape.outputs().iter().map(|v| self.poisoned(guess(v))).collect();
         }
-        let mut results: Vec<SmallVec<[Var<'t>; 2]>> = Vec::with_capacity(tape.rows().len());
-        let find = |results: &[SmallVec<[Var<'t>; 2]>], v: &Value| {
+        let mut results: Vec<Vars<'t>> = Vec::with_capacity(tape.rows().len());
+        let find = |results: &[Vars<'t>], v: &Value| {
             let var = results.get(v.row as usize).and_then(|r| r.get(v.result as usize));
             var.copied().unwrap_or_else(|| {
                 let scalar = TensorType::new(DType::F32, Shape::SCALAR);

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{checked, dependent, derived, diagonal, differentiable, open};
 use crate::error::ErrorKind;
-use crate::ir::{Op, Phase, Recorder, Value, ValueMap, Var, Vars};
+use crate::ir::{Op, Phase, Recorder, Tangents, Value, ValueMap, Var, Vars};
 
 /// The tangents of `outputs` when each of `inputs` moves along its tangent; `None` is exactly
 /// zero. Records rows on the tape; walks it once, iteratively.
@@ -81,14 +81,14 @@ fn pushed<'t>(
     x: &[Var<'t>],
     y: &[Var<'t>],
     tangents: &[Option<Var<'t>>],
-) -> SmallVec<[Option<Var<'t>>; 2]> {
+) -> Tangents<'t> {
     let some = |vars: Vars<'t>| vars.into_iter().map(Some).collect();
     let moved = tangents.iter().enumerate().filter_map(|(o, t)| Some((o, (*t)?)));
     match op {
-        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => SmallVec::new(),
+        Op::Leaf(_) | Op::Discrete(_) | Op::Control(_) => Tangents::new(),
         Op::Elementwise(f) => {
             let terms = moved.map(|(o, tangent)| diagonal(f.partial(o, x, y[0]), tangent));
-            smallvec::smallvec![terms.reduce(|a, b| a + b)]
+            terms.reduce(|a, b| a + b).into()
         }
         Op::Linear(f) => {
             let operands: SmallVec<[Var<'t>; 3]> = (0..x.len())
@@ -109,11 +109,11 @@ fn pushed<'t>(
                 let op = if other == f.gates() { None } else { f.gated(other) };
                 t.emit_one(op.unwrap_or_else(|| Op::Bilinear(f.clone())), &operands)
             });
-            smallvec::smallvec![terms.reduce(|a, b| a + b)]
+            terms.reduce(|a, b| a + b).into()
         }
         Op::Custom(f) => f.jvp(x, y, tangents).unwrap_or_else(|kind| {
             let failed = t.fail(kind, f.name());
-            smallvec::smallvec![Some(failed); y.len()]
+            y.iter().map(|_| Some(failed)).collect()
         }),
     }
 }

@@ -106,7 +106,7 @@ fn contributions<'t>(
         Op::Elementwise(f) => {
             operands.map(|o| (o, Contribution::Whole(diagonal(f.partial(o, x, y0), ct)))).collect()
         }
-        Op::Linear(f) => operands.map(|o| (o, f.transpose(o, cts, x))).collect(),
+        Op::Linear(f) => operands.map(|o| (o, f.transpose_all(o, cts, x))).collect(),
         Op::Bilinear(f) => operands.map(|o| (o, Contribution::Whole(f.transpose(o, ct, x)))).collect(),
         Op::Custom(f) => custom(t, &**f, x, y, cts, wanted)
             .into_iter()
@@ -132,7 +132,7 @@ fn custom<'t>(
             let what = format!("a rule made {} cotangents for {} operands", own.len(), x.len());
             return vec![Some(t.fail(ErrorKind::Malformed(what), f.name())); x.len()];
         }
-        return own.into_vec();
+        return own.into_iter().collect();
     }
     let tangents: Vec<Option<Var<'t>>> =
         x.iter().zip(wanted).map(|(v, &w)| w.then(|| t.leaf(Leaf::Placeholder, v.ty()))).collect();

@@ -1,9 +1,9 @@
 //! V4, V8 and V9: parts of arrays, and parts of sums.
 
+use super::super::cpu::Strides;
 use super::super::folds::{Fold, segment_end, segments};
 use super::super::plan::{Constant, Pass, Place, Slot, Stage, Step, View, WORD};
 use super::{At, Check, Verifier, broken};
-use crate::ir::Strides;
 use crate::shape::TensorType;
 
 impl Verifier<'_> {

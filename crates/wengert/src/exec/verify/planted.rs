@@ -166,7 +166,7 @@ const PLANTS: [Plant; 25] = [
     ("V4", "another type than that of the array", |plan| {
         let slot = plan.steps[named(plan, "tanh")?].operands[0].slot;
         let (shape, root) = (plan.slots[slot as usize].ty.shape, plan.outputs[0].root);
-        plan.slots[slot as usize].ty = Arc::new(TensorType::new(DType::F32, shape));
+        plan.slots[slot as usize].ty = Arc::new(TensorType::new(crate::DType::F32, shape));
         plan.slots[slot as usize].root = root;
         Some(())
     }),
@@ -181,7 +181,9 @@ const PLANTS: [Plant; 25] = [
         Some(())
     }),
     ("V5", "a step that writes what it reads", |plan| {
-        let reads = |s: &Step| matches!(&s.action, Action::Compute(_)) && s.operands.len() > 1;
+        let reads = |s: &Step| {
+            matches!(&s.action, Action::Compute(code, _) if !code.in_place()) && s.operands.len() > 1
+        };
         let step = find(plan, |s| reads(s) && s.onto.is_none() && s.beta == 0.0)?;
         let view = plan.steps[step].results[0];
         // Something is there, so that it may be read.

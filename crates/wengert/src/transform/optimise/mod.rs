@@ -51,10 +51,9 @@ impl Pass {
 }
 
 /// All passes, in the order in which a program's tape goes through them before it is planned.
-pub const PASSES: [Pass; 6] = [
+pub const PASSES: [Pass; 5] = [
     Pass { name: "fold constants and identities", exact: true, run: constants::fold },
     Pass { name: "merge equal rows", exact: true, run: equal::merge },
-    Pass { name: "scale where types are converted", exact: true, run: scales::absorb },
     Pass { name: "merge scales and move signs", exact: false, run: scales::gather },
     Pass { name: "fold what the scales left", exact: true, run: constants::fold },
     Pass { name: "merge what became equal", exact: true, run: equal::merge },

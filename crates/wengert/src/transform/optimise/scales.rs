@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::Rewrite;
-use crate::ir::{Algebra, IndexMap, Leaf, Linear, Op, Origin, Row, Tape, Value};
+use crate::ir::{Algebra, Bilinear, Form, Leaf, Linear, Op, Origin, Row, Tape, Value};
 use crate::ops::arith::{Add, Scale, Sub};
 use crate::shape::TensorType;
 
@@ -30,37 +30,12 @@ pub(super) fn any(tape: &Tape) -> bool {
     tape.rows().iter().any(|row| factor(row, |v| tape.ty(v)).is_some())
 }
 
-/// A tape in which ops that can multiply their results by a number do so, where nothing else wants them.
-pub(super) fn absorb(tape: Tape) -> Tape {
-    let mut uses = vec![0u32; tape.rows().len()];
-    let kept = tape.outputs().iter().chain(tape.updates().iter().map(|(_, v)| v));
-    tape.rows().iter().flat_map(|row| &row.operands).chain(kept).for_each(|v| uses[v.row as usize] += 1);
-    let mut new = Rewrite::new(tape);
-    while let Some(row) = new.take() {
-        let operands: SmallVec<[Value; 3]> = row.operands.iter().map(|&v| new.of(v)).collect();
-        let whole = factor(&row, |v| Some(*new.ty(new.of(v)))).and_then(|factor| {
-            let alone = row.operands.first().is_some_and(|v| uses[v.row as usize] == 1);
-            let inner = new.row(*operands.first().filter(|_| alone)?);
-            let Op::Linear(op) = &inner.op else { return None };
-            (inner.results.len() == 1).then_some(())?;
-            Some((op.scaled(factor)?, inner.operands.clone()))
-        });
-        new.keep(match whole {
-            Some((op, operands)) => Row { op, operands, ..row },
-            None => Row { operands, ..row },
-        });
-    }
-    new.finish()
-}
-
 /// The number that a row multiplies floats by, if that is all it does.
 fn factor(row: &Row, ty_of: impl Fn(Value) -> Option<TensorType>) -> Option<f64> {
-    let (Op::Linear(op), [from], [ty]) = (&row.op, row.operands.as_slice(), &*row.results) else {
-        return None;
-    };
+    let ([from], [ty]) = (row.operands.as_slice(), &*row.results) else { return None };
     let before = ty_of(*from).filter(|before| before == ty && ty.dtype.is_float())?;
-    match op.index_map(&before)? {
-        IndexMap::Scale(factor) => Some(factor),
+    match row.op.kernel()?.form(&[before]) {
+        Form::Map(body) => body.factor(),
         _ => None,
     }
 }
@@ -71,6 +46,12 @@ fn uniform(new: &Rewrite, row: &Row) -> bool {
     let alike = |v: &Value| new.ty(new.of(*v)).dtype == dtype;
     let operands = row.operands.iter().enumerate().filter(|(o, _)| row.op.differentiable_in(*o));
     operands.map(|(_, v)| v).all(alike) && row.results.iter().all(|ty| ty.dtype == dtype)
+}
+
+/// Whether signs of both operands of a row may be taken out of it, bit for bit.
+fn contracts(op: &dyn Bilinear, new: &Rewrite, row: &Row) -> bool {
+    let types: SmallVec<[TensorType; 3]> = row.operands.iter().map(|&v| *new.ty(new.of(v))).collect();
+    matches!(op.form(&types), Form::Contract(_))
 }
 
 fn moderate(factor: f64) -> bool {
@@ -140,7 +121,7 @@ impl Sink {
         let product = row.operands.iter().map(|&v| self.sign(v)).product();
         match (&row.op, algebra, row.operands.as_slice()) {
             _ if !uniform(&self.new, &row) => {}
-            (Op::Bilinear(op), ..) if op.contraction().is_some() => {
+            (Op::Bilinear(op), ..) if contracts(&**op, &self.new, &row) => {
                 let operands = unsigned(self);
                 return self.keep(Row { operands, ..row }, product);
             }

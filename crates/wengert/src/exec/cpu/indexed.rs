@@ -1,0 +1,137 @@
+//! Parts of arrays: rows picked by number, rows added in their places, and arrays added to parts of others.
+
+use super::Call;
+use crate::dtype::{Native, Slice, with_dtype, with_float};
+use crate::error::Fault;
+use crate::ir::{IndexMap, Indexed, Operand};
+use crate::kernels::copy::{self, Walk, prefetch};
+use crate::shape::{Shape, TensorType};
+
+/// How many rows ahead of its copies a gather fetches.
+const AHEAD: usize = 8;
+
+/// The batches, or without any the picks of a gather: everything but the rows of no batch is cut into them.
+pub(super) fn blocks(indexed: &Indexed, operands: &[TensorType]) -> usize {
+    match (indexed, operands) {
+        (Indexed::Gather { batch: 0 }, [_, index]) => index.shape.elements(),
+        // Without batches any row may be named by any pick.
+        (Indexed::ScatterAdd { batch: 0 }, _) => 1,
+        (Indexed::Gather { batch } | Indexed::ScatterAdd { batch }, [x, ..]) => {
+            x.shape[..*batch].iter().product()
+        }
+        (Indexed::AddPart(map), [x, part]) if slabs(map, x.shape, part.shape) => x.shape[0],
+        _ => 1,
+    }
+}
+
+pub(super) fn cut(indexed: &Indexed, i: usize, operands: &[TensorType]) -> bool {
+    match (indexed, operands) {
+        (Indexed::Gather { batch }, _) => i == 1 || *batch > 0,
+        (Indexed::ScatterAdd { batch }, _) => *batch > 0,
+        (Indexed::AddPart(map), [x, part]) => slabs(map, x.shape, part.shape),
+        _ => false,
+    }
+}
+
+/// Whether a part takes all slabs along the first axis as they are, and stays within each.
+fn slabs(map: &IndexMap, of: Shape, part: Shape) -> bool {
+    of.rank() > 0 && part.rank() == of.rank() && part[0] == of[0] && super::view::slab_by_slab(map, part, of)
+}
+
+pub(super) fn run(indexed: &Indexed, mut call: Call<'_, '_>) -> Result<(), Fault> {
+    match (indexed, call.operands) {
+        (Indexed::Gather { batch }, &[x, index]) => {
+            with_dtype!(x.ty.dtype, T => gather::<T>(*batch, x, index, &mut call))
+        }
+        (Indexed::ScatterAdd { batch }, &[acc, part, index]) => {
+            with_float!(acc.ty.dtype, T => scatter_add::<T>(*batch, acc, part, index, &mut call))
+        }
+        (Indexed::AddPart(map), &[acc, part]) => {
+            with_float!(acc.ty.dtype, T => add_part::<T>(map, acc, part, &mut call))
+        }
+        _ => Err(Fault::Type),
+    }
+}
+
+/// For position `i` of an index, or of the blocks of a call: which row of an array, or of the same batches of it, it picks.
+/// `before` blocks were left out.
+fn row(batch: usize, x: Shape, index: &Operand<'_>, i: usize, before: usize) -> Result<usize, Fault> {
+    let found = match index.data {
+        Slice::U8(v) => v.get(i).map(|&v| i64::from(v)),
+        Slice::U32(v) => v.get(i).map(|&v| i64::from(v)),
+        Slice::I64(v) => v.get(i).copied(),
+        _ => None,
+    };
+    let (found, below) = (found.ok_or(Fault::Type)?, x[batch]);
+    let picks: usize = index.ty.shape[batch..].iter().product();
+    match usize::try_from(found).ok().filter(|&r| r < below) {
+        Some(row) => Ok(i / picks * below + row),
+        None => {
+            let block = if batch > 0 { picks } else { 1 };
+            Err(Fault::Index { position: before * block + i, found, below })
+        }
+    }
+}
+
+fn gather<T: Native>(
+    batch: usize,
+    x: Operand<'_>,
+    index: Operand<'_>,
+    call: &mut Call<'_, '_>,
+) -> Result<(), Fault> {
+    let width: usize = x.ty.shape[batch + 1..].iter().product();
+    let from = x.elements::<T>()?;
+    let (before, picks) = (call.blocks.start, index.data.len());
+    let rows = |i| row(batch, x.ty.shape, &index, i, before);
+    let out = call.result::<T>(0)?;
+    for i in 0..picks {
+        if i + AHEAD < picks
+            && let Ok(row) = rows(i + AHEAD)
+        {
+            prefetch(&from[row * width..(row + 1) * width]);
+        }
+        let row = rows(i)?;
+        out[i * width..(i + 1) * width].copy_from_slice(&from[row * width..(row + 1) * width]);
+    }
+    Ok(())
+}
+
+fn scatter_add<T: Native + std::ops::AddAssign>(
+    batch: usize,
+    acc: Operand<'_>,
+    part: Operand<'_>,
+    index: Operand<'_>,
+    call: &mut Call<'_, '_>,
+) -> Result<(), Fault> {
+    let width: usize = acc.ty.shape[batch + 1..].iter().product();
+    let (part, before, copy) = (part.elements::<T>()?, call.blocks.start, call.beta == 0.0);
+    let out = call.result::<T>(0)?;
+    if copy {
+        out.copy_from_slice(acc.elements::<T>()?);
+    }
+    for i in 0..index.data.len() {
+        let row = row(batch, acc.ty.shape, &index, i, before)?;
+        let into = &mut out[row * width..(row + 1) * width];
+        into.iter_mut().zip(&part[i * width..(i + 1) * width]).for_each(|(o, &x)| *o += x);
+    }
+    Ok(())
+}
+
+fn add_part<T: Native + std::ops::AddAssign>(
+    map: &IndexMap,
+    acc: Operand<'_>,
+    part: Operand<'_>,
+    call: &mut Call<'_, '_>,
+) -> Result<(), Fault> {
+    let mut dims = part.ty.shape;
+    if slabs(map, acc.ty.shape, dims) {
+        dims = dims.with(0, call.blocks.len());
+    }
+    let (part, copy) = (part.elements::<T>()?, call.beta == 0.0);
+    let out = call.result::<T>(0)?;
+    if copy {
+        out.copy_from_slice(acc.elements::<T>()?);
+    }
+    copy::scatter_add(out, part, Walk { dims: &dims, offset: map.offset, strides: &map.strides });
+    Ok(())
+}

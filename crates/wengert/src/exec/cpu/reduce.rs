@@ -1,0 +1,39 @@
+//! Reductions over neighbouring axes.
+
+use super::Call;
+use crate::dtype::{Native, with_dtype, with_float};
+use crate::error::Fault;
+use crate::ir::{Monoid, Reduction};
+use crate::kernels::{reduce, rescale};
+use crate::shape::TensorType;
+
+/// Bytes of scratch.
+pub(super) fn scratch(Reduction { monoid, axis, count }: Reduction, operands: &[TensorType]) -> usize {
+    let (Some(x), Monoid::Sum) = (operands.first(), monoid) else { return 0 };
+    let (_, reduced, inner) = x.shape.split_at(axis, count);
+    x.dtype.bytes() * reduce::sum_scratch(reduced, inner)
+}
+
+pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'_, '_>) -> Result<(), Fault> {
+    let ty = call.operands.first().ok_or(Fault::Type)?.ty;
+    let (_, reduced, inner) = ty.shape.split_at(axis, count);
+    let (level, beta) = (call.level, call.beta);
+    match monoid {
+        Monoid::Sum => with_float!(ty.dtype, T => {
+            let x = call.operands[0].elements::<T>()?;
+            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
+            let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
+            let (sizes, accumulate) = ((reduced, inner), beta != 0.0);
+            if accumulate {
+                rescale(out, beta);
+            }
+            level.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
+            Ok(())
+        }),
+        Monoid::Max => with_dtype!(ty.dtype, T => {
+            let (x, out) = call.unary::<T, T>(0)?;
+            level.loops(|| reduce::max(out, x, reduced, inner));
+            Ok(())
+        }),
+    }
+}

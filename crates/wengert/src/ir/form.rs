@@ -1,0 +1,308 @@
+//! What an op computes, as data: executors and passes match forms, as transforms match kinds.
+
+use super::list::List;
+use crate::dtype::DType;
+use crate::error::ErrorKind;
+use crate::kernels::Body;
+use crate::shape::{MAX_RANK, Shape, TensorType};
+
+/// What an op computes of operands of given types.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Form<'a> {
+    /// Element by element: each element of the results is that of a [`Body`] at the same place of all operands.
+    Map(Body),
+    /// Elements of the only operand, rearranged: reshape, permute, broadcast and slice.
+    View(IndexMap),
+    /// The only operand, reduced over neighbouring axes.
+    Reduce(Reduction),
+    /// A sum of products over named axes.
+    Contract(Contraction<'a>),
+    /// Parts of an array, picked or added to.
+    Indexed(Indexed),
+    /// Whatever [`Kernel::eval`](super::Kernel::eval) does.
+    Opaque(Opaque),
+}
+
+/// Element `i` of the result is the operand's element at `offset + Σ iₖ · strides[k]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexMap {
+    /// Where the result's first element lies in the operand.
+    pub offset: isize,
+    /// How far apart neighbours along each axis of the result lie in the operand.
+    pub strides: [isize; MAX_RANK],
+}
+
+impl IndexMap {
+    /// The elements in the same order, for a result of this shape.
+    pub fn row_major(shape: Shape) -> Self {
+        Self { offset: 0, strides: shape.strides() }
+    }
+
+    /// Whether element `i` of a result of this shape is the operand's element `i`.
+    pub fn keeps_order(&self, shape: Shape) -> bool {
+        let own = shape.strides();
+        self.offset == 0 && (0..shape.rank()).all(|a| shape[a] == 1 || self.strides[a] == own[a])
+    }
+
+    /// Whether all elements of a result of this shape are among so many.
+    fn inside(&self, shape: Shape, elements: usize) -> bool {
+        let reach = |sign: isize| {
+            shape.iter().zip(self.strides).try_fold(self.offset, |at, (&size, stride)| {
+                let last = isize::try_from(size.saturating_sub(1)).ok()?.checked_mul(stride)?;
+                at.checked_add(if last.signum() == sign { last } else { 0 })
+            })
+        };
+        let fits =
+            |at: Option<isize>| at.and_then(|at| usize::try_from(at).ok()).is_some_and(|at| at < elements);
+        shape.elements() == 0 || (fits(reach(-1)) && fits(reach(1)))
+    }
+}
+
+/// How elements become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Monoid {
+    /// Their sum, of floats: 0 over nothing. Added as a tree whose shape depends on the sizes only.
+    Sum,
+    /// The largest; NaN where any is NaN.
+    Max,
+}
+
+/// A reduction over neighbouring axes, which disappear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reduction {
+    /// How elements become one.
+    pub monoid: Monoid,
+    /// The first axis that is reduced.
+    pub axis: usize,
+    /// How many are.
+    pub count: usize,
+}
+
+/// The axes of a contraction by name: `out = Σ lhs · rhs` over the names that `out` lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contraction<'a> {
+    /// The name of each axis of the first operand.
+    pub lhs: &'a [u8],
+    /// The name of each axis of the second.
+    pub rhs: &'a [u8],
+    /// The name of each axis of the result.
+    pub out: &'a [u8],
+    /// The operands (a bit each) whose zeros stand for themselves, whatever they are multiplied by.
+    pub gates: u64,
+}
+
+impl Contraction<'_> {
+    /// All names, each once, those of the result first.
+    pub fn names(&self) -> impl Iterator<Item = u8> + '_ {
+        let all = move || self.out.iter().chain(self.lhs).chain(self.rhs).copied();
+        all()
+            .enumerate()
+            .filter(move |(i, name)| !all().take(*i).any(|other| other == *name))
+            .map(|(_, name)| name)
+    }
+
+    /// `ij,jk->ik`.
+    pub fn text(&self) -> String {
+        let text = String::from_utf8_lossy;
+        format!("{},{}->{}", text(self.lhs), text(self.rhs), text(self.out))
+    }
+
+    /// The size of a named axis, where the operands agree.
+    pub fn size(&self, name: u8, lhs: Shape, rhs: Shape) -> Result<usize, ErrorKind> {
+        let of = |names: &[u8], shape: Shape| {
+            names.iter().position(|&n| n == name).and_then(|i| shape.get(i).copied())
+        };
+        match (of(self.lhs, lhs), of(self.rhs, rhs)) {
+            (Some(a), Some(b)) if a != b => Err(ErrorKind::Shape(format!(
+                "{lhs} and {rhs}: the sizes {a} and {b} of `{}` in `{}` differ",
+                name as char,
+                self.text()
+            ))),
+            (Some(a), _) | (None, Some(a)) => Ok(a),
+            (None, None) => Err(ErrorKind::Argument(format!("`{}` invents `{}`", self.text(), name as char))),
+        }
+    }
+
+    /// The type of the result.
+    pub fn infer(&self, lhs: TensorType, rhs: TensorType) -> Result<TensorType, ErrorKind> {
+        if !lhs.dtype.is_float() || lhs.dtype != rhs.dtype {
+            let what = format!("{lhs} and {rhs} are not of one float type; cast one of them");
+            return Err(ErrorKind::DType(what));
+        }
+        if lhs.shape.rank() != self.lhs.len() || rhs.shape.rank() != self.rhs.len() {
+            let what = format!("{} and {} have not the axes of `{}`", lhs.shape, rhs.shape, self.text());
+            return Err(ErrorKind::Shape(what));
+        }
+        for name in self.names() {
+            self.size(name, lhs.shape, rhs.shape)?;
+            let times = [self.lhs, self.rhs, self.out].map(|l| l.iter().filter(|&&n| n == name).count());
+            if times.iter().any(|&times| times > 1) {
+                return Err(ErrorKind::Argument(format!("`{}` has `{}` twice", self.text(), name as char)));
+            }
+            if times.iter().sum::<usize>() < 2 {
+                return Err(ErrorKind::Argument(format!(
+                    "`{}` sums `{}` over one operand alone; sum that first",
+                    self.text(),
+                    name as char
+                )));
+            }
+        }
+        let dims: Result<Vec<usize>, _> =
+            self.out.iter().map(|&n| self.size(n, lhs.shape, rhs.shape)).collect();
+        Ok(TensorType::new(lhs.dtype, Shape::new(&dims?)?))
+    }
+}
+
+/// Parts of arrays. An index is an array of integers; a run fails at the first that is out of range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Indexed {
+    /// Rows `[batch…, picks…, row…]` of an array `[batch…, rows, row…]` that an index `[batch…, picks…]` names, where the
+    /// first `batch` axes run together.
+    Gather {
+        /// The number of common axes.
+        batch: usize,
+    },
+    /// An array, and rows added to it in the places that an index names (array, rows, index): those named twice
+    /// accumulate, in order.
+    ScatterAdd {
+        /// The number of common axes.
+        batch: usize,
+    },
+    /// An array with another added to a part of it: element `i` of that where the map says.
+    AddPart(IndexMap),
+}
+
+impl Indexed {
+    /// The shape of the rows that an index picks.
+    pub fn picked(batch: usize, x: TensorType, index: TensorType) -> Result<Shape, ErrorKind> {
+        if !index.dtype.is_integer() {
+            return Err(ErrorKind::DType(format!("an index must be integers, found {index}")));
+        }
+        if x.shape.rank() <= batch || index.shape.rank() < batch || x.shape[..batch] != index.shape[..batch] {
+            return Err(ErrorKind::Shape(format!(
+                "an index {} does not pick rows of {} with {batch} leading axes in common",
+                index.shape, x.shape
+            )));
+        }
+        let dims: Vec<usize> = index.shape.iter().chain(&x.shape[batch + 1..]).copied().collect();
+        Shape::new(&dims)
+    }
+}
+
+/// What an executor may know of an op that computes its numbers by itself. By default nothing: all of it is one block,
+/// which may fail.
+///
+/// ```
+/// use wengert::ir::Opaque;
+/// // Eight rows that do not depend on one another, each read from the same rows of operand 0, with a kilobyte of scratch.
+/// let rows = Opaque::default().in_blocks(8).chunked(0).with_scratch(1024).infallible();
+/// # let _ = rows;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opaque {
+    pub(crate) blocks: usize,
+    pub(crate) chunked: u64,
+    pub(crate) scratch: usize,
+    pub(crate) work: Option<usize>,
+    pub(crate) infallible: bool,
+}
+
+impl Default for Opaque {
+    fn default() -> Self {
+        Self { blocks: 1, chunked: 0, scratch: 0, work: None, infallible: false }
+    }
+}
+
+impl Opaque {
+    /// The results are so many equal pieces, in row-major order, that do not depend on one another and have the same bits
+    /// however they are computed. It divides every result's length.
+    pub fn in_blocks(self, blocks: usize) -> Self {
+        Self { blocks, ..self }
+    }
+    /// Each block reads of operand `i` only the block in the same place: a call gets the pieces of its blocks only.
+    pub fn chunked(self, i: usize) -> Self {
+        Self { chunked: self.chunked | 1u64.checked_shl(i as u32).unwrap_or(0), ..self }
+    }
+    /// Bytes of scratch that one call needs.
+    pub fn with_scratch(self, bytes: usize) -> Self {
+        Self { scratch: bytes, ..self }
+    }
+    /// How much work all blocks are, in units of about one element moved and computed; by default the elements of the
+    /// largest array. What a plan decides by whether to share it among threads.
+    pub fn with_work(self, work: usize) -> Self {
+        Self { work: Some(work), ..self }
+    }
+    /// No data can make it fail. States are written in place only after everything that may fail; if such an op fails
+    /// nevertheless, they may have changed.
+    pub fn infallible(self) -> Self {
+        Self { infallible: true, ..self }
+    }
+}
+
+impl Form<'_> {
+    /// The form of a function that was recorded; where that failed, one that [`check`](Self::check) refuses.
+    pub(crate) fn traced(body: Result<Body, ErrorKind>) -> Self {
+        body.map_or_else(|_| Self::Opaque(Opaque::default().in_blocks(0)), Self::Map)
+    }
+
+    /// Holds a form against the types that an op infers: what an executor then relies on.
+    pub fn check(&self, operands: &[TensorType], results: &[TensorType]) -> Result<(), ErrorKind> {
+        let wrong =
+            |what: String| Err(ErrorKind::Malformed(format!("a form that does not fit its op: {what}")));
+        let types = || {
+            let list =
+                |types: &[TensorType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            format!("{} -> {}", list(operands), list(results))
+        };
+        let fits = match (self, operands, results) {
+            (Self::Map(body), ..) => {
+                let elements = results.first().map_or(0, |ty| ty.shape.elements());
+                let made: List<DType> =
+                    body.results().iter().map(|&y| body.dtype(y)).collect::<Result<_, _>>()?;
+                operands.iter().map(|ty| ty.dtype).eq(body.operands().iter().copied())
+                    && results.iter().map(|ty| ty.dtype).eq(made)
+                    && operands.iter().chain(results).all(|ty| ty.shape.elements() == elements)
+            }
+            (Self::View(map), [x], [y]) => x.dtype == y.dtype && map.inside(y.shape, x.shape.elements()),
+            (Self::Reduce(Reduction { monoid, axis, count }), [x], [y]) => {
+                axis.saturating_add(*count) <= x.shape.rank()
+                    && x.dtype == y.dtype
+                    && x.shape.remove(*axis, *count) == y.shape
+                    && match monoid {
+                        Monoid::Sum => x.dtype.is_float(),
+                        Monoid::Max => x.shape.split_at(*axis, *count).1 > 0,
+                    }
+            }
+            (Self::Contract(names), [lhs, rhs], [y]) => names.infer(*lhs, *rhs)? == *y,
+            (Self::Indexed(Indexed::Gather { batch }), [x, index], [y]) => {
+                Indexed::picked(*batch, *x, *index)? == y.shape && x.dtype == y.dtype
+            }
+            (Self::Indexed(Indexed::ScatterAdd { batch }), [x, part, index], [y]) => {
+                Indexed::picked(*batch, *x, *index)? == part.shape
+                    && x == y
+                    && x.dtype == part.dtype
+                    && x.dtype.is_float()
+            }
+            (Self::Indexed(Indexed::AddPart(map)), [x, part], [y]) => {
+                x == y
+                    && x.dtype == part.dtype
+                    && x.dtype.is_float()
+                    && map.inside(part.shape, x.shape.elements())
+            }
+            (Self::Opaque(Opaque { blocks, chunked, .. }), ..) => {
+                let divides = |ty: &TensorType| *blocks > 0 && ty.shape.elements().is_multiple_of(*blocks);
+                let nothing = results.iter().all(|ty| ty.shape.elements() == 0);
+                let cut = |i: usize| chunked.checked_shr(i as u32).unwrap_or(0) & 1 == 1;
+                if let Some(ty) = results.iter().find(|ty| !nothing && !divides(ty)) {
+                    return Err(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}")));
+                }
+                nothing || operands.iter().enumerate().all(|(i, ty)| !cut(i) || divides(ty))
+            }
+            _ => false,
+        };
+        if fits { Ok(()) } else { wrong(types()) }
+    }
+}

@@ -1,0 +1,313 @@
+//! Bodies over arrays: primitive by primitive, a few hundred elements at a time, which stay in the first cache.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::body::{Body, Constant, Primitive, Scalar};
+use super::primitives::{Pointer, pointer};
+use super::simd::Level;
+use crate::dtype::{DType, Element, Slice, SliceMut};
+use crate::error::{ErrorKind, Fault};
+
+/// Elements that pass through all primitives before the next.
+pub(crate) const CHUNK: usize = 256;
+/// Bytes of what is kept of them between two primitives.
+const KEPT: usize = 8 * CHUNK;
+
+/// A body for a level: the functions that its primitives are, and where what they read and write lies.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    body: Arc<Body>,
+    calls: SmallVec<[Call; 1]>,
+    /// Copies of each constant, one behind the other in as many words for each, and how many copies there are.
+    constants: Box<[u64]>,
+    copies: u16,
+    /// Chunks that are kept between two primitives.
+    kept: u16,
+    /// Whether a result may lie where an operand does.
+    in_place: bool,
+}
+
+/// A body of one primitive, each of whose operands is one of the body's or a constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Single {
+    pub(crate) function: Pointer,
+    /// Bytes of an element of each operand of the primitive; 0 of constants, and of operands that it has not.
+    pub(crate) bytes: [u8; 3],
+    /// Bytes of an element of the result.
+    pub(crate) result: u8,
+    /// Whether there are constants, and where they lie: in the body that is [`Compiled`].
+    constant: bool,
+    at: [*const u8; 3],
+    /// How many elements it can be applied to at once.
+    pub(crate) most: usize,
+}
+
+// SAFETY: the constants lie in memory that nobody writes, and are only read while the body lives.
+unsafe impl Send for Single {}
+// SAFETY: as above.
+unsafe impl Sync for Single {}
+
+impl Single {
+    /// Applies it to operands of which those that are constants count for nothing.
+    ///
+    /// # Safety
+    /// As for [`Compiled::apply`], with no [more](Self::most) elements than it can be applied to; the body still lives.
+    #[inline(always)]
+    pub(crate) unsafe fn apply(&self, x: [*const u8; 3], out: *mut u8, len: usize) {
+        let [x0, x1, x2] = match self.constant {
+            false => x,
+            true => std::array::from_fn(|o| if self.at[o].is_null() { x[o] } else { self.at[o] }),
+        };
+        // SAFETY: passed on from the caller.
+        unsafe { (self.function)(x0, x1, x2, out, len) };
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Call {
+    function: Pointer,
+    operands: [Place; 3],
+    arity: u8,
+    result: Place,
+}
+
+/// Where a number of each element lies, and its bytes.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Operand(u16, u8),
+    Result(u16, u8),
+    Kept(u16),
+    Constant(u16),
+    /// The function of the primitive at this position.
+    Function(u16),
+}
+
+/// Fills memory with copies of a constant.
+fn repeat(&Constant { dtype, value }: &Constant, copies: &mut [u64]) {
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(copies);
+    fn fill<T: Element, const B: usize>(bytes: &mut [u8], value: f64, of: fn(T) -> [u8; B]) {
+        bytes.chunks_exact_mut(B).for_each(|to| to.copy_from_slice(&of(T::from_f64(value))));
+    }
+    match dtype {
+        DType::F32 => fill(bytes, value, f32::to_ne_bytes),
+        DType::F64 => fill(bytes, value, f64::to_ne_bytes),
+        DType::U8 => fill(bytes, value, u8::to_ne_bytes),
+        DType::U32 => fill(bytes, value, u32::to_ne_bytes),
+        DType::I64 => fill(bytes, value, i64::to_ne_bytes),
+        DType::Bool => bytes.fill(u8::from(value != 0.0)),
+    }
+}
+
+/// Words of so many copies of a constant of any type: whole registers.
+fn words(copies: usize) -> usize {
+    copies.next_multiple_of(8)
+}
+
+impl Compiled {
+    /// The functions of a body on arrays of so many elements. An error where there are none for its types.
+    pub(crate) fn new(body: &Arc<Body>, elements: usize, level: Level) -> Result<Self, ErrorKind> {
+        let (instructions, most) = (body.instructions(), elements.clamp(1, CHUNK));
+        let bytes = |x: Scalar| Ok::<u8, ErrorKind>(body.dtype(x)?.bytes() as u8);
+        // The last instruction that reads each result of another, and the result of the body that each is.
+        let mut last = vec![0; instructions.len()];
+        for (at, i) in instructions.iter().enumerate() {
+            for x in &i.operands[..i.primitive.arity()] {
+                if let Scalar::Instruction(x) = *x {
+                    last[x as usize] = at;
+                }
+            }
+        }
+        let mut places: Vec<Option<Place>> = vec![None; instructions.len()];
+        let mut copies = SmallVec::<[(u16, Scalar); 1]>::new();
+        for (r, &y) in body.results().iter().enumerate() {
+            match y {
+                Scalar::Instruction(i) if places[i as usize].is_none() => {
+                    places[i as usize] = Some(Place::Result(r as u16, bytes(y)?));
+                }
+                _ => copies.push((r as u16, y)),
+            }
+        }
+        let (mut free, mut kept) = (Vec::new(), 0u16);
+        let mut calls = SmallVec::<[Call; 1]>::new();
+        let place = |places: &[Option<Place>], x: Scalar| match x {
+            Scalar::Operand(i) => Ok(Place::Operand(i, bytes(x)?)),
+            Scalar::Constant(i) => Ok(Place::Constant(i)),
+            Scalar::Instruction(i) => {
+                places[i as usize].ok_or_else(|| ErrorKind::Malformed("a body that reads ahead".into()))
+            }
+        };
+        let function = |primitive: Primitive, from: DType| {
+            pointer(primitive, from, level)
+                .ok_or_else(|| ErrorKind::DType(format!("there is no {primitive} of {from}")))
+        };
+        for (at, i) in instructions.iter().enumerate() {
+            let arity = i.primitive.arity();
+            let mut operands = [Place::Constant(0); 3];
+            for (o, &x) in i.operands.iter().enumerate() {
+                operands[o] = place(&places, x)?;
+            }
+            if let Primitive::Each(_) = i.primitive {
+                operands[1] = Place::Function(at as u16);
+            }
+            if places[at].is_none() {
+                let to = free.pop().unwrap_or_else(|| {
+                    kept += 1;
+                    kept - 1
+                });
+                places[at] = Some(Place::Kept(to));
+            }
+            // What nothing reads any more makes room for what comes later.
+            for &x in &i.operands[..arity] {
+                if let Scalar::Instruction(x) = x
+                    && last[x as usize] == at
+                    && let Some(Place::Kept(k)) = places[x as usize]
+                    && !free.contains(&k)
+                {
+                    free.push(k);
+                }
+            }
+            let from = body.dtype(i.operands[arity - 1])?;
+            let result = place(&places, Scalar::Instruction(at as u16))?;
+            calls.push(Call { function: function(i.primitive, from)?, operands, arity: arity as u8, result });
+        }
+        for (r, y) in copies {
+            let from = place(&places, y)?;
+            let result = Place::Result(r, bytes(y)?);
+            calls.push(Call {
+                function: function(Primitive::Copy, body.dtype(y)?)?,
+                operands: [from; 3],
+                arity: 1,
+                result,
+            });
+        }
+        let written = calls.iter().position(|c| matches!(c.result, Place::Result(..))).unwrap_or(0);
+        let reads = |c: &Call| c.operands.iter().any(|p| matches!(p, Place::Operand(..)));
+        let in_place = calls.iter().skip(written + 1).all(|c| !reads(c));
+        let mut constants = vec![0; body.constants().len() * words(most)];
+        body.constants()
+            .iter()
+            .zip(constants.chunks_exact_mut(words(most)))
+            .for_each(|(c, to)| repeat(c, to));
+        let constants = constants.into();
+        Ok(Self { body: body.clone(), calls, constants, copies: most as u16, kept, in_place })
+    }
+
+    /// The only call, if it reads nothing but operands, each once and in order, and constants.
+    pub(crate) fn single(&self) -> Option<Single> {
+        let [Call { function, operands, arity, result: Place::Result(0, result) }] = self.calls.as_slice()
+        else {
+            return None;
+        };
+        let mut single = Single {
+            function: *function,
+            bytes: [0; 3],
+            result: *result,
+            constant: false,
+            at: [std::ptr::null(); 3],
+            most: usize::MAX,
+        };
+        let mut next = 0;
+        for (o, place) in operands.iter().enumerate().take(usize::from(*arity)) {
+            match *place {
+                Place::Operand(i, bytes) if i == next => {
+                    next += 1;
+                    single.bytes[o] = bytes;
+                }
+                Place::Constant(i) => {
+                    (single.constant, single.most) = (true, self.copies.into());
+                    single.at[o] = self.constant(i);
+                }
+                _ => return None,
+            }
+        }
+        (next as usize == self.body.operands().len()).then_some(single)
+    }
+
+    /// What it computes.
+    pub(crate) fn body(&self) -> &Body {
+        &self.body
+    }
+
+    /// Where the copies of a constant lie.
+    fn constant(&self, i: u16) -> *const u8 {
+        let at = usize::from(i) * words(self.copies.into());
+        self.constants.get(at..).map_or(std::ptr::null(), |c| c.as_ptr().cast())
+    }
+
+    /// The function that a primitive calls.
+    fn function(&self, i: u16) -> *const u8 {
+        match self.body.instructions().get(usize::from(i)).map(|i| i.primitive) {
+            Some(Primitive::Each(f)) => f.0 as *const u8,
+            _ => std::ptr::null(),
+        }
+    }
+
+    /// Bytes of memory that [`run`](Self::run) needs, aligned to eight.
+    pub(crate) fn scratch(&self) -> usize {
+        usize::from(self.kept) * KEPT
+    }
+
+    /// Whether a result may lie where an operand of as many bytes does.
+    pub(crate) fn in_place(&self) -> bool {
+        self.in_place
+    }
+
+    /// Computes all elements of the results.
+    pub(crate) fn run(
+        &self,
+        operands: &[Slice<'_>],
+        results: &mut [SliceMut<'_>],
+        scratch: &mut [u64],
+    ) -> Result<(), Fault> {
+        let len = results.first().map_or(0, |r| r.len());
+        let made = self.body.results().iter().map(|&y| self.body.dtype(y).ok());
+        let fits = operands.iter().map(Slice::dtype).eq(self.body.operands().iter().copied())
+            && results.iter().map(|y| Some(y.dtype())).eq(made)
+            && operands.iter().all(|x| x.len() == len)
+            && results.iter().all(|y| y.len() == len)
+            && (self.constants.is_empty() || len.min(CHUNK) <= self.copies.into())
+            && size_of_val(scratch) >= self.scratch();
+        if !fits {
+            return Err(Fault::Type);
+        }
+        let x: SmallVec<[*const u8; 4]> = operands.iter().map(|x| x.as_bytes().as_ptr()).collect();
+        let y: SmallVec<[*mut u8; 2]> = results.iter_mut().map(|y| y.as_bytes_mut().as_mut_ptr()).collect();
+        // SAFETY: types, lengths and scratch were checked; results are borrowed exclusively.
+        unsafe { self.apply(&x, &y, scratch.as_mut_ptr().cast(), len) };
+        Ok(())
+    }
+
+    /// The same behind pointers.
+    ///
+    /// # Safety
+    /// Operands and results are `len` elements of the body's types, results unshared and writable, but that a result may
+    /// lie where an operand of as many bytes does, [if allowed](Self::in_place); `scratch` are as many bytes as are
+    /// [asked for](Self::scratch).
+    #[inline]
+    pub(crate) unsafe fn apply(&self, x: &[*const u8], y: &[*mut u8], scratch: *mut u8, len: usize) {
+        let step = if self.kept == 0 && self.constants.is_empty() { len.max(1) } else { CHUNK };
+        for start in (0..len).step_by(step) {
+            let count = step.min(len - start);
+            for Call { function, operands, result, .. } in &self.calls {
+                let [x0, x1, x2] = std::array::from_fn(|o| match operands[o] {
+                    Place::Operand(i, bytes) => x[i as usize].wrapping_add(start * bytes as usize),
+                    Place::Result(i, bytes) => {
+                        y[i as usize].wrapping_add(start * bytes as usize).cast_const()
+                    }
+                    Place::Kept(i) => scratch.wrapping_add(i as usize * KEPT).cast_const(),
+                    Place::Constant(i) => self.constant(i),
+                    Place::Function(i) => self.function(i),
+                });
+                let out = match *result {
+                    Place::Result(i, bytes) => y[i as usize].wrapping_add(start * bytes as usize),
+                    Place::Kept(i) => scratch.wrapping_add(i as usize * KEPT),
+                    _ => return,
+                };
+                // SAFETY: by the caller's promise all of these are `count` elements.
+                unsafe { function(x0, x1, x2, out, count) };
+            }
+        }
+    }
+}

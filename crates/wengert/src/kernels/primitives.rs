@@ -1,0 +1,331 @@
+//! The primitives of bodies over slices: one function for each, each type and each level.
+
+use super::body::Primitive;
+use super::lane::Lane;
+use super::simd::{Level, Real, Vector};
+use crate::dtype::DType;
+
+/// A primitive over elements that lie one behind the other: operands, of which those that it has not count for nothing, the
+/// result, and how many there are.
+///
+/// # Safety
+/// Operands and result are so many elements of the types that this was made for, the result's unshared and writable; it
+/// may lie where an operand of as many bytes does.
+pub(crate) type Pointer = unsafe fn(*const u8, *const u8, *const u8, *mut u8, usize);
+
+/// A function of `N` numbers, written once for registers of any width.
+pub(super) trait Map<const N: usize> {
+    /// The function; `#[inline(always)]`.
+    fn apply<L: Lane>(x: [L; N]) -> L;
+}
+
+/// # Safety
+/// As for [`Pointer`].
+#[inline(always)]
+pub(super) unsafe fn map<V: Vector, F: Map<N>, const N: usize>(x: [*const u8; 3], out: *mut u8, len: usize) {
+    let x: [*const V::Scalar; N] = std::array::from_fn(|i| x[i].cast());
+    let out: *mut V::Scalar = out.cast();
+    let mut i = 0;
+    while i + V::LANES <= len {
+        // SAFETY: `i` and the lanes from there on are below `len`.
+        unsafe { F::apply(x.map(|x| V::load(x.add(i)))).store(out.add(i)) };
+        i += V::LANES;
+    }
+    if i < len {
+        // The rest goes through a register too, so that it has the bits of the others.
+        let rest = len - i;
+        // SAFETY: `i` and the `rest` from there on are below `len`, and fewer than there are lanes.
+        unsafe { F::apply(x.map(|x| V::load_part(x.add(i), rest))).store_part(out.add(i), rest) };
+    }
+}
+
+/// # Safety
+/// As for [`Pointer`].
+unsafe fn map_portable<T: Real, F: Map<N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { map::<T, F, N>([x0, x1, x2], out, len) }
+}
+
+/// The function of floats for a level.
+fn of_floats<F: Map<N>, const N: usize>(dtype: DType, level: Level) -> Option<Pointer> {
+    fn at<T: Real, F: Map<N>, const N: usize>(level: Level) -> Pointer {
+        #[cfg(target_arch = "x86_64")]
+        match level.min(Level::best()) {
+            Level::Avx512 => return super::x86::map_avx512::<T, F, N>,
+            Level::Avx2 => return super::x86::map_avx2::<T, F, N>,
+            Level::Portable => {}
+        }
+        let _ = level;
+        map_portable::<T, F, N>
+    }
+    match dtype {
+        DType::F32 => Some(at::<f32, F, N>(level)),
+        DType::F64 => Some(at::<f64, F, N>(level)),
+        _ => None,
+    }
+}
+
+macro_rules! floats {
+    ($p:expr, $dtype:expr, $level:expr; $($Op:pat => $N:literal |$($x:ident),+| $y:expr;)*) => {
+        match $p {
+            $($Op => {
+                struct F;
+                impl Map<$N> for F {
+                    #[inline(always)]
+                    fn apply<L: Lane>([$($x),+]: [L; $N]) -> L {
+                        $y
+                    }
+                }
+                of_floats::<F, $N>($dtype, $level)
+            })*
+            _ => None,
+        }
+    };
+}
+
+/// A function of numbers of any type, written for the compiler to make registers of.
+pub(super) trait Loop<A, U, const N: usize> {
+    /// The function; `#[inline(always)]`.
+    fn apply(x: [A; N]) -> U;
+}
+
+/// # Safety
+/// As for [`Pointer`].
+#[inline(always)]
+pub(super) unsafe fn each<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
+    x: [*const u8; 3],
+    out: *mut u8,
+    len: usize,
+) {
+    let x: [*const A; N] = std::array::from_fn(|i| x[i].cast());
+    let out: *mut U = out.cast();
+    for i in 0..len {
+        // SAFETY: `i` is below `len`.
+        unsafe { out.add(i).write(F::apply(x.map(|x| *x.add(i)))) };
+    }
+}
+
+/// # Safety
+/// As for [`Pointer`].
+unsafe fn each_portable<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
+    x0: *const u8,
+    x1: *const u8,
+    x2: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: passed on from the caller.
+    unsafe { each::<A, U, F, N>([x0, x1, x2], out, len) }
+}
+
+/// The function of a loop for a level.
+fn of_loop<A: Copy, U, F: Loop<A, U, N>, const N: usize>(level: Level) -> Pointer {
+    #[cfg(target_arch = "x86_64")]
+    match level.min(Level::best()) {
+        Level::Avx512 => return super::x86::each_avx512::<A, U, F, N>,
+        Level::Avx2 => return super::x86::each_avx2::<A, U, F, N>,
+        Level::Portable => {}
+    }
+    let _ = level;
+    each_portable::<A, U, F, N>
+}
+
+macro_rules! each {
+    ($level:expr, $A:ty => $U:ty, $N:literal |$($x:ident),+| $y:expr) => {{
+        struct F;
+        impl Loop<$A, $U, $N> for F {
+            #[inline(always)]
+            fn apply([$($x),+]: [$A; $N]) -> $U {
+                $y
+            }
+        }
+        of_loop::<$A, $U, F, $N>($level)
+    }};
+}
+
+/// Integers are not worth a copy of the code for each level.
+const RARE: Level = Level::Portable;
+
+/// A comparison of numbers of this type.
+fn compare(p: Primitive, dtype: DType, level: Level) -> Option<Pointer> {
+    macro_rules! of {
+        ($level:expr, $T:ident) => {
+            Some(match p {
+                Primitive::Less => each!($level, $T => u8, 2 |a, b| u8::from(a < b)),
+                Primitive::LessEqual => each!($level, $T => u8, 2 |a, b| u8::from(a <= b)),
+                Primitive::Equal => each!($level, $T => u8, 2 |a, b| u8::from(a == b)),
+                _ => return None,
+            })
+        };
+    }
+    match dtype {
+        DType::F32 => of!(level, f32),
+        DType::F64 => of!(level, f64),
+        DType::U8 | DType::Bool => of!(RARE, u8),
+        DType::U32 => of!(RARE, u32),
+        DType::I64 => of!(RARE, i64),
+    }
+}
+
+/// A conversion, as Rust's `as` does it.
+fn cast(from: DType, to: DType, level: Level) -> Option<Pointer> {
+    macro_rules! to {
+        ($A:ident, $truth:expr; $($B:ident at $level:expr => $U:ident),*) => {
+            match to {
+                $(DType::$B => each!($level, $A => $U, 1 |x| x as $U),)*
+                DType::Bool => each!(RARE, $A => u8, 1 |x| u8::from(x != $truth)),
+            }
+        };
+    }
+    Some(match from {
+        DType::F32 => {
+            to!(f32, 0.0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+        }
+        DType::F64 => {
+            to!(f64, 0.0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+        }
+        DType::U8 | DType::Bool => {
+            to!(u8, 0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+        }
+        DType::U32 => {
+            to!(u32, 0; F32 at RARE => f32, F64 at RARE => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+        }
+        DType::I64 => {
+            to!(i64, 0; F32 at RARE => f32, F64 at RARE => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+        }
+    })
+}
+
+/// The same bits, of so many bytes.
+fn copy(bytes: usize) -> Option<Pointer> {
+    Some(match bytes {
+        1 => each!(RARE, u8 => u8, 1 |x| x),
+        4 => each!(RARE, u32 => u32, 1 |x| x),
+        8 => each!(RARE, u64 => u64, 1 |x| x),
+        _ => return None,
+    })
+}
+
+/// Bits of this type, of which a truth value chooses: nothing is computed with those that it does not, and without a branch.
+pub(super) trait Chosen: Copy {
+    fn choose(mask: u8, a: Self, b: Self) -> Self;
+}
+macro_rules! chosen {
+    ($($T:ident)*) => {$(
+        impl Chosen for $T {
+            #[inline(always)]
+            fn choose(mask: u8, a: Self, b: Self) -> Self {
+                let chosen = $T::from(mask != 0).wrapping_neg();
+                (a & chosen) | (b & !chosen)
+            }
+        }
+    )*};
+}
+chosen!(u8 u32 u64);
+
+/// # Safety
+/// As for [`Pointer`].
+#[inline(always)]
+pub(super) unsafe fn select<T: Chosen>([mask, a, b]: [*const u8; 3], out: *mut u8, len: usize) {
+    let (a, b, out): (*const T, *const T, *mut T) = (a.cast(), b.cast(), out.cast());
+    for i in 0..len {
+        // SAFETY: `i` is below `len`.
+        unsafe { out.add(i).write(T::choose(*mask.add(i), *a.add(i), *b.add(i))) };
+    }
+}
+
+/// # Safety
+/// As for [`Pointer`].
+unsafe fn select_portable<T: Chosen>(x0: *const u8, x1: *const u8, x2: *const u8, out: *mut u8, len: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { select::<T>([x0, x1, x2], out, len) }
+}
+
+/// The choice between elements of so many bytes, for a level.
+fn of_select(bytes: usize, level: Level) -> Option<Pointer> {
+    fn at<T: Chosen>(level: Level) -> Pointer {
+        #[cfg(target_arch = "x86_64")]
+        match level.min(Level::best()) {
+            Level::Avx512 => return super::x86::select_avx512::<T>,
+            Level::Avx2 => return super::x86::select_avx2::<T>,
+            Level::Portable => {}
+        }
+        let _ = level;
+        select_portable::<T>
+    }
+    match bytes {
+        1 => Some(at::<u8>(RARE)),
+        4 => Some(at::<u32>(level)),
+        8 => Some(at::<u64>(level)),
+        _ => None,
+    }
+}
+
+/// # Safety
+/// As for [`Pointer`]; the second operand is the function itself.
+unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8, len: usize) {
+    // SAFETY: the caller promises the function.
+    let f: fn(f64) -> f64 = unsafe { std::mem::transmute(f) };
+    let (x, out): (*const T, *mut T) = (x.cast(), out.cast());
+    for i in 0..len {
+        // SAFETY: `i` is below `len`.
+        unsafe { out.add(i).write(T::from_f64(f((*x.add(i)).to_f64()))) };
+    }
+}
+
+/// The function that applies a primitive to operands of which the last has the type `from`; `None` where there is none.
+pub(crate) fn pointer(p: Primitive, from: DType, level: Level) -> Option<Pointer> {
+    match p {
+        Primitive::Less | Primitive::LessEqual | Primitive::Equal => compare(p, from, level),
+        Primitive::And => Some(each!(RARE, u8 => u8, 2 |a, b| a & b)),
+        Primitive::Or => Some(each!(RARE, u8 => u8, 2 |a, b| a | b)),
+        Primitive::Not => Some(each!(RARE, u8 => u8, 1 |x| x ^ 1)),
+        Primitive::Cast(to) => cast(from, to, level),
+        Primitive::Copy => copy(from.bytes()),
+        Primitive::Select => of_select(from.bytes(), level),
+        Primitive::Each(_) if from == DType::F32 => Some(called::<f32>),
+        Primitive::Each(_) if from == DType::F64 => Some(called::<f64>),
+        Primitive::GatedMul(0) => pointer(Primitive::Mul, from, level),
+        _ => floats!(p, from, level;
+            Primitive::Add => 2 |a, b| a + b;
+            Primitive::Sub => 2 |a, b| a - b;
+            Primitive::Mul => 2 |a, b| a * b;
+            Primitive::Div => 2 |a, b| a / b;
+            Primitive::Max => 2 |a, b| a.max(b);
+            Primitive::Min => 2 |a, b| a.min(b);
+            Primitive::CopySign => 2 |a, b| a.copysign(b);
+            Primitive::GatedMul(1) => 2 |a, b| a.gated_mul(b, 1);
+            Primitive::GatedMul(2) => 2 |a, b| a.gated_mul(b, 2);
+            Primitive::GatedMul(_) => 2 |a, b| a.gated_mul(b, 3);
+            Primitive::MulAdd => 3 |a, b, c| a.mul_add(b, c);
+            Primitive::Neg => 1 |x| -x;
+            Primitive::Abs => 1 |x| x.abs();
+            Primitive::Sqrt => 1 |x| x.sqrt();
+            Primitive::Round => 1 |x| x.round();
+            Primitive::Floor => 1 |x| x.floor();
+            Primitive::Exp => 1 |x| x.exp();
+            Primitive::Ln => 1 |x| x.ln();
+            Primitive::Sin => 1 |x| x.sin();
+            Primitive::Cos => 1 |x| x.cos();
+            Primitive::Tanh => 1 |x| x.tanh();
+            Primitive::Erf => 1 |x| x.erf();
+            Primitive::Sigmoid => 1 |x| x.sigmoid();
+            Primitive::SechSquared => 1 |x| x.sech_squared();
+        ),
+    }
+}
+
+/// A function of floats over a slice, for kernels of this crate.
+pub(crate) fn map1<T: Real>(level: Level, p: Primitive, x: &[T], out: &mut [T]) {
+    if let Some(f) = pointer(p, T::DTYPE, level) {
+        let (from, len) = (x.as_ptr().cast(), x.len().min(out.len()));
+        // SAFETY: both slices have `len` elements of the type, and none of the functions of one number reads more.
+        unsafe { f(from, from, from, out.as_mut_ptr().cast(), len) };
+    }
+}
