@@ -48,6 +48,21 @@ bench-peers *ARGS:
     cargo build --release --quiet --package wengert-bench --package wengert-cli
     "${PYTHON:-python3}" benches/peers/compare.py "$@"
 
+# What the tape crate costs to build: CPU seconds of cold release builds, against those of ndarray alone
+build-cost:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cost() {
+        local target
+        target=$(mktemp -d)
+        TIMEFORMAT="%U %S"
+        { time cargo build --release --quiet --target-dir "$target" --package "$1"; } 2>&1 | awk '{ print $1 + $2 }'
+        rm -rf "$target"
+    }
+    ours=$(cost wengert)
+    theirs=$(cost ndarray)
+    awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "wengert %.1f s, ndarray %.1f s: %.2f times\n", a, b, a / b }'
+
 # Licences, sources and duplicate versions of dependencies (needs cargo-deny)
 deny:
     cargo deny check licenses bans sources

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
-use super::narrow::{Narrow, SHORT};
+use super::narrow::{Dot, SHORT};
 use super::pack::{self, pack};
 use super::reduce::rescale;
 use super::simd::{Level, Real, Simd, Vector};
@@ -172,7 +172,7 @@ impl Loops {
                 Inner::Gemm if packed.is_empty() => gemm(level, &product, a, Right::Plain(b), c, scratch)?,
                 Inner::Gemm => gemm(level, &product, a, Right::Packed(packed), c, scratch)?,
                 Inner::Plain => level.run(Plain { p: &product, a, b, c }),
-                Inner::Dot => level.run(Narrow::dot(&product, a, b, c)),
+                Inner::Dot => level.run(Dot::new(&product, a, b, c)),
             }
             let mut axis = self.outer.len();
             loop {

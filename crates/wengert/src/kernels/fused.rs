@@ -5,6 +5,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use super::functions;
 use super::lane::{Lane, Whole};
 use super::simd::{Bits, Real, Vector};
+use super::tile::Tile;
 
 /// A number that is computed as levels with a fused multiply-add do it, bit for bit.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +140,10 @@ impl<T: Real> Vector for Fused<T> {
     }
     fn row_sums(self) -> [T; 2] {
         [self.0, T::default()]
+    }
+    unsafe fn tile<const LAYOUT: bool>(tile: &Tile<T>, rows: usize) {
+        // SAFETY: passed on from the caller.
+        unsafe { tile.run::<Self, LAYOUT>(rows) }
     }
     fn fused(a: T, b: T, c: T) -> T {
         T::fuse(a, b, c)

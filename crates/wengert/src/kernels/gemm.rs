@@ -71,6 +71,13 @@ impl Product {
     pub(super) fn narrow_columns<V: Vector>(&self) -> usize {
         if self.narrow { narrow::columns::<V>((self.n, self.k), self.a) } else { 0 }
     }
+
+    /// For few rows the columns of a plain `B` that fill whole panels are read where they lie.
+    pub(super) fn plain_columns<V: Vector>(&self) -> usize {
+        let width = V::VECTORS * V::LANES;
+        let few = self.m <= FEW && self.b.columns == 1;
+        if few { (self.n - self.narrow_columns::<V>()) / width * width } else { 0 }
+    }
 }
 
 /// Where `B` is.
@@ -123,7 +130,11 @@ pub(crate) fn gemm<T: Real>(
         return Err(pack::OUTSIDE);
     }
     if p.k > 0 {
-        level.run(Gemm { p, a, b, c, scratch });
+        let (left, right) = scratch.split_at_mut(left_len::<T>(p.k));
+        if let Right::Plain(b) = b {
+            level.run(Pack { p, start: 0, n: p.n, rest: true, b, out: &mut *right });
+        }
+        level.run(Gemm { p, a, b, c, left, right });
     } else {
         c.chunks_mut(p.c.max(1)).take(p.m).for_each(|row| rescale(&mut row[..p.n], p.beta));
     }
@@ -135,27 +146,23 @@ struct Gemm<'a, 'b, T> {
     a: &'b [T],
     b: Right<'b, T>,
     c: &'a mut [T],
-    scratch: &'a mut [T],
+    /// Room for rows of `A`.
+    left: &'a mut [T],
+    /// What is packed of a plain `B`.
+    right: &'a [T],
 }
 
 impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { p, a, b, c, scratch } = self;
+        let Self { p, a, b, c, left, right } = self;
         let width = V::VECTORS * V::LANES;
         let narrow = p.narrow_columns::<V>();
         let n = p.n - narrow;
-        let (left, right) = scratch.split_at_mut(left_len::<T>(p.k));
-        // For few rows the columns that fill whole panels are read where they lie.
         let (whole, plain, packed) = match b {
             Right::Packed(b) => (0, b, b),
-            Right::Plain(b) => {
-                let whole = if p.m <= FEW && p.b.columns == 1 { n / width * width } else { 0 };
-                let rest = b.get(whole * p.b.columns..).unwrap_or(&[]);
-                Pack { p, start: whole, n: p.n - whole, b: rest, out: right }.run::<V>();
-                (whole, b, &*right)
-            }
+            Right::Plain(b) => (p.plain_columns::<V>(), b, right),
         };
         let alpha = T::from_f64(p.alpha);
         // What is added to something else is summed before it is: in one block.
@@ -219,9 +226,9 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                         // where B is plain the panel is.
                         unsafe {
                             if p.a.columns == 1 && !pack_a {
-                                tile.run::<V, ROWS>(rows);
+                                V::tile::<ROWS>(&tile, rows);
                             } else {
-                                tile.run::<V, COLUMNS>(rows);
+                                V::tile::<COLUMNS>(&tile, rows);
                             }
                         }
                         i += rows;

@@ -4,6 +4,7 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use super::functions;
 use super::simd::Vector;
+use super::tile::Tile;
 
 /// A lane of floating-point numbers. Elementwise functions are written once over this trait, without `if`: a choice is a
 /// comparison followed by [`select`](Lane::select). The same text then serves a number, a register of numbers, and a
@@ -217,7 +218,7 @@ macro_rules! scalar_lane {
             type Scalar = Self;
             const LANES: usize = 1;
             const GROUPS: usize = 1;
-            const ROWS: usize = 6;
+            const ROWS: usize = 4;
             const VECTORS: usize = 2;
             #[inline(always)]
             fn all(value: Self) -> Self {
@@ -265,6 +266,11 @@ macro_rules! scalar_lane {
             #[inline(always)]
             fn row_sums(self) -> [Self; 2] {
                 [self, 0.0]
+            }
+            #[inline(never)]
+            unsafe fn tile<const LAYOUT: bool>(tile: &Tile<Self>, rows: usize) {
+                // SAFETY: passed on from the caller.
+                unsafe { tile.run::<Self, LAYOUT>(rows) }
             }
             #[inline(always)]
             fn fused(a: Self, b: Self, c: Self) -> Self {

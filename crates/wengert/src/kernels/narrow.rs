@@ -57,20 +57,28 @@ pub(super) struct Narrow<'a, T> {
     pub(super) scratch: &'a mut [T],
 }
 
-impl<'a, T: Real> Narrow<'a, T> {
-    /// The product of one row and one column, whose elements lie side by side.
-    pub(super) fn dot(p: &Product, a: &'a [T], b: &'a [T], c: &'a mut [T]) -> Self {
+/// The product of one row and one column, whose elements lie side by side.
+pub(super) struct Dot<'a, T>(Narrow<'a, T>);
+
+impl<'a, T: Real> Dot<'a, T> {
+    pub(super) fn new(p: &Product, a: &'a [T], b: &'a [T], c: &'a mut [T]) -> Self {
         let (beta, alpha) = (T::from_f64(p.beta), T::from_f64(p.alpha));
         let strides = Strides { rows: p.k, columns: 1 };
-        Self { m: 1, n: 1, k: p.k, a, strides, b, c, row: 1, beta, alpha, gates: p.gates, scratch: &mut [] }
+        let gates = p.gates;
+        Self(Narrow { m: 1, n: 1, k: p.k, a, strides, b, c, row: 1, beta, alpha, gates, scratch: &mut [] })
     }
 }
 
-impl<T: Real> Simd<T> for Narrow<'_, T> {
+impl<T: Real> Simd<T> for Dot<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(mut self) {
-        self.compute::<V>();
+        match chains::<T>() / V::LANES {
+            8 => self.0.dots::<V, 8, 1, 1>(0, 0),
+            4 => self.0.dots::<V, 4, 1, 1>(0, 0),
+            2 => self.0.dots::<V, 2, 1, 1>(0, 0),
+            _ => self.0.dots::<V, 1, 1, 1>(0, 0),
+        }
     }
 }
 
@@ -275,7 +283,7 @@ impl<T: Real> Narrow<'_, T> {
                     // SAFETY: `count` columns of `B` have `k` elements from `p0` on; `k` columns of `A`, or their
                     // copy in scratch, have the registers read here; and `collected` has them for each of the
                     // columns, as a strip is whole registers long.
-                    unsafe { tile.run::<V, ROWS>(count) };
+                    unsafe { V::tile::<ROWS>(&tile, count) };
                     j += count;
                 }
                 r += columns;

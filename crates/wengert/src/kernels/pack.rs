@@ -37,7 +37,7 @@ pub(crate) fn pack<T: Real>(
         return Err(OUTSIDE);
     }
     if p.k > 0 {
-        level.run(Pack { p, start, n, b, out });
+        level.run(Pack { p, start, n, rest: false, b, out });
     }
     Ok(())
 }
@@ -49,6 +49,8 @@ pub(super) struct Pack<'a, T> {
     /// The columns to pack: the first of them in the product, and how many.
     pub(super) start: usize,
     pub(super) n: usize,
+    /// Whether only what a product does not read where it lies is packed.
+    pub(super) rest: bool,
     pub(super) b: &'a [T],
     pub(super) out: &'a mut [T],
 }
@@ -56,11 +58,15 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
-        let Self { p: &Product { k, b: strides, .. }, b, out, .. } = self;
-        let wide = self.p.n - self.p.narrow_columns::<V>();
-        let n = wide.saturating_sub(self.start).min(self.n);
+        let Self { p: &Product { k, b: strides, .. }, mut start, mut n, mut b, out, .. } = self;
+        if self.rest {
+            start = self.p.plain_columns::<V>();
+            (n, b) = (n - start, b.get(start * strides.columns..).unwrap_or(&[]));
+        }
+        let (all, wide) = (n, self.p.n - self.p.narrow_columns::<V>());
+        let n = wide.saturating_sub(start).min(all);
         let (mut out, last) = out.split_at_mut(k * n.next_multiple_of(V::LANES));
-        for (j, to) in (n..self.n).zip(last.chunks_exact_mut(k.max(1))) {
+        for (j, to) in (n..all).zip(last.chunks_exact_mut(k.max(1))) {
             let from = b[j * strides.columns..].iter().step_by(strides.rows.max(1));
             to.iter_mut().zip(from).for_each(|(to, &x)| *to = x);
         }

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use super::functions;
 use super::lane::Lane;
+use super::tile::Tile;
 use crate::dtype::Native;
 
 /// An instruction set that kernels are compiled for.
@@ -162,6 +163,11 @@ pub(crate) trait Vector: Lane {
     unsafe fn load_rows_part(from: *const Self::Scalar, step: usize, count: usize) -> Self;
     /// The [sum](Self::sum) of each group.
     fn row_sums(self) -> [Self::Scalar; 2];
+    /// [`Tile::run`], compiled once: too large to be part of whatever calls it.
+    ///
+    /// # Safety
+    /// As for [`Tile::run`].
+    unsafe fn tile<const LAYOUT: bool>(tile: &Tile<Self::Scalar>, rows: usize);
     /// [`mul_add`](Lane::mul_add) of single numbers.
     fn fused(a: Self::Scalar, b: Self::Scalar, c: Self::Scalar) -> Self::Scalar;
 }

@@ -29,7 +29,7 @@ fn fetch<T>(at: *const T) {
 }
 
 /// One tile of `C` and one block of `k`.
-pub(super) struct Tile<T> {
+pub(crate) struct Tile<T> {
     pub(super) k: usize,
     pub(super) a: *const T,
     /// How far apart the rows of `A` lie, or its columns: the others are neighbours.
