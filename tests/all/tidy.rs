@@ -72,6 +72,26 @@ fn imports_point_upwards_only() {
     assert!(checked > 100, "only {checked} imports were found");
 }
 
+/// Transforms match kinds, executors and the passes of their plans match forms; nobody matches both.
+#[test]
+fn nobody_matches_kinds_and_forms() {
+    let kinds = ["Op::Elementwise", "Op::Discrete", "Op::Linear", "Op::Bilinear", "Op::Custom"];
+    let root = Path::new(LIBRARY);
+    let mut counts = [0, 0];
+    for path in sources(root) {
+        let relative = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let code: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
+        let (kind, form) = (kinds.iter().any(|kind| code.contains(kind)), code.contains("Form::"));
+        let transform = relative.starts_with("transform") && !relative.contains("optimise");
+        assert!(!(relative.starts_with("exec") && kind), "{relative} matches kinds");
+        assert!(!(transform && form), "{relative} matches forms");
+        counts[0] += usize::from(transform && kind);
+        counts[1] += usize::from(relative.starts_with("exec") && form);
+    }
+    assert!(counts[0] >= 3 && counts[1] >= 2, "{counts:?}");
+}
+
 #[test]
 fn the_direction_test_sees_imports() {
     let text =

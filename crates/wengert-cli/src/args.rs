@@ -211,6 +211,9 @@ pub(crate) struct GraphArgs {
     /// Print the tape as each pass over it leaves it, as text, instead
     #[arg(long, conflicts_with_all = ["format", "plan"])]
     pub(crate) passes: bool,
+    /// Print what the ops that work element by element compute of each, as text, instead
+    #[arg(long, conflicts_with_all = ["format", "plan", "passes"])]
+    pub(crate) bodies: bool,
 }
 
 fn learning_rate(text: &str) -> Result<f64, String> {

@@ -19,6 +19,12 @@ pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure
         write!(out, "{}\n{}", step.plan(), step.memory_report())?;
         return Ok(());
     }
+    if args.bodies {
+        for (name, body) in step.tape().bodies() {
+            writeln!(out, "{name:<14} {body}")?;
+        }
+        return Ok(());
+    }
     if args.passes {
         let mut tape = step.tape().clone();
         write!(out, "{} rows as recorded\n{}", tape.rows().len(), tape.listing(usize::MAX))?;

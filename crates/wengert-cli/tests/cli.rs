@@ -207,6 +207,8 @@ fn graph_in_both_forms() {
         "{plan}"
     );
     assert!(plan.contains("a workspace takes"), "{plan}");
+    let bodies = out(&wengert(&["graph", "--bodies"]));
+    assert!(bodies.lines().any(|l| l.starts_with("relu ") && l.contains("{ max x0 c0=0 }")), "{bodies}");
     let passes = out(&wengert(&["graph", "--passes"]));
     assert!(
         passes.contains("rows as recorded\n") && passes.contains("merge equal rows (exact)\n"),
@@ -237,6 +239,7 @@ fn misuse_is_one_line_and_code_two() {
         &["data", "check", "--images", "x"],
         &["graph", "--format", "png"],
         &["graph", "--format", "dot", "--plan"],
+        &["graph", "--bodies", "--plan"],
     ] {
         fails(2, arguments);
     }

@@ -212,6 +212,33 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler)
     tried.never_fails(x)
 }
 
+/// All levels with a fused multiply-add give the same bits, whatever the width of their registers, for f64 and for f32.
+pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
+    let Some(kernel) = op.kernel() else { return Ok(()) };
+    let narrow = |x: &Tensor| match x.as_slice::<f64>() {
+        Ok(numbers) => Tensor::new(x.shape(), numbers.iter().map(|&x| x as f32).collect::<Vec<f32>>()),
+        Err(_) => Ok(x.clone()),
+    };
+    let single: Vec<Tensor> = x.iter().map(narrow).collect::<Result<_>>()?;
+    for x in [x, &single] {
+        let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
+        // An op that makes f64 of whatever it gets may refuse.
+        let Ok(results) = kernel.infer(&types) else { continue };
+        let results: Vec<TensorType> = results.into_iter().collect();
+        let mut first: Option<Vec<Tensor>> = None;
+        for &level in Level::available().iter().filter(|&&level| level != Level::Portable) {
+            let code = Code::new(op, &types, &results, level)?;
+            let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, level };
+            let found = tried.whole(&tried.operands(x))?;
+            match &first {
+                Some(first) => same(first, &found, || format!("at the level {level:?}"))?,
+                None => first = Some(found),
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Neighbouring ranges that make up so many blocks.
 fn cut(blocks: usize, sampler: &mut Sampler) -> Vec<Range<usize>> {
     let mut at = 0;

@@ -1,6 +1,6 @@
 //! The laws over every op of a registry.
 
-use super::claims::{carried, infallible, pieces};
+use super::claims::{carried, infallible, levels, pieces};
 use super::corners::{gates, ties};
 use super::laws;
 use super::{Function, broken, function};
@@ -95,6 +95,7 @@ fn all(sample: &Sample, seed: u64, (together, draw): (bool, Draw<'_>)) -> Result
     for &level in Level::available() {
         pieces(&sample.op, &x, level, &mut sampler)?;
     }
+    levels(&sample.op, &x)?;
     carried(&sample.op, &x)?;
     laws::adjoint(&f, &x, seed)?;
     let second = laws::pullback(&f);

@@ -321,7 +321,8 @@ impl Builder<'_> {
         let mut views = Views::new();
         for (i, row) in self.tape.rows().iter().enumerate() {
             // Products alone honour strides.
-            if row.operands.len() != 2 || !matches!(row.op, Op::Bilinear(_)) {
+            let rearranged_any = row.operands.iter().any(|&v| rearranged(self.tape, v).is_some());
+            if row.operands.len() != 2 || !rearranged_any {
                 continue;
             }
             let types: SmallVec<[TensorType; 3]> =

@@ -1,9 +1,13 @@
 //! Tapes as text and as Graphviz DOT.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write};
 
+use super::form::Form;
 use super::op::{Leaf, Op};
 use super::tape::{Phase, Row, Tape, Value};
+use crate::kernels::Body;
+use crate::shape::TensorType;
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,6 +38,29 @@ impl Tape {
     /// ```
     pub fn listing(&self, most: usize) -> Listing<'_> {
         Listing { tape: self, most }
+    }
+
+    /// What the ops that work element by element compute, each body once, in the order of the rows: the op's name, and the
+    /// scalar program that executors interpret.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [3]).relu()))?;
+    /// let bodies = program.tape().bodies();
+    /// assert_eq!((bodies.len(), bodies[0].0), (1, "relu"));
+    /// assert_eq!(bodies[0].1.to_string(), "(x0: f64) { max x0 c0=0 } -> v0: f64");
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn bodies(&self) -> Vec<(&'static str, Body)> {
+        let mut seen = HashSet::new();
+        let body = |row: &Row| {
+            let types: Vec<TensorType> = row.operands.iter().filter_map(|&v| self.ty(v)).collect();
+            match row.op.kernel()?.form(&types) {
+                Form::Map(body) => Some((row.op.name(), body)),
+                _ => None,
+            }
+        };
+        self.rows().iter().filter_map(body).filter(|body| seen.insert(body.clone())).collect()
     }
 
     /// The op of a row, with a state's name.

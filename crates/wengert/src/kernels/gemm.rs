@@ -259,6 +259,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fused::Fused;
     use super::super::pack::{pack, packed_len};
     use super::*;
 
@@ -288,6 +289,54 @@ mod tests {
                 check::<f32>(level, (150, 390, 140), (layout & 1 == 1, layout & 2 == 2), true);
                 check::<f64>(level, (17, 30, 1100), (layout & 1 == 1, layout & 2 == 2), true);
                 check::<f32>(level, (17, 50, 2100), (layout & 1 == 1, layout & 2 == 2), true);
+            }
+        }
+    }
+
+    /// A register of one lane, with a fused multiply-add, gives the bits of those of the processor, whatever their width: of
+    /// numbers whose sums round.
+    #[test]
+    fn products_have_the_bits_of_one_lane() {
+        fn one<T: Real>((m, n, k): (usize, usize, usize), (ta, tb): (bool, bool), alpha: f64, beta: f64) {
+            let number = |i: usize| T::from_f64(((i * 7919 + 13) % 1009) as f64 / 1009.0 - 0.5);
+            let strides = |rows, columns, turned| match turned {
+                true => Strides { rows: 1, columns: rows },
+                false => Strides { rows: columns, columns: 1 },
+            };
+            let (a, b): (Vec<T>, Vec<T>) =
+                ((0..m * k).map(number).collect(), (0..k * n).map(number).collect());
+            let p = Product {
+                m,
+                n,
+                k,
+                a: strides(m, k, ta),
+                b: strides(k, n, tb),
+                c: n,
+                beta,
+                alpha,
+                narrow: m > FEW,
+                gates: 0,
+            };
+            let start = vec![T::from_f64(0.3); m * n];
+            let mut scratch = vec![T::default(); scratch_len::<T>(k, n)];
+            let mut due = start.clone();
+            let (left, right) = scratch.split_at_mut(left_len::<T>(k));
+            Pack { p: &p, start: 0, n, rest: true, b: &b, out: &mut *right }.run::<Fused<T>>();
+            Gemm { p: &p, a: &a, b: Right::Plain(&b), c: &mut due, left, right }.run::<Fused<T>>();
+            for &level in Level::available().iter().filter(|&&level| level != Level::Portable) {
+                let mut found = start.clone();
+                gemm(level, &p, &a, Right::Plain(&b), &mut found, &mut scratch).unwrap();
+                assert!(found == due, "{level:?}: {m}x{k}x{n} {ta} {tb} {alpha} {beta}");
+            }
+        }
+        for (m, n, k) in
+            [(1, 1, 40), (3, 17, 70), (13, 1, 33), (20, 10, 50), (40, 50, 37), (14, 9, 1100), (30, 20, 31)]
+        {
+            for layout in 0..4 {
+                for (alpha, beta) in [(1.0, 0.0), (-0.7, 0.9)] {
+                    one::<f32>((m, n, k), (layout & 1 == 1, layout & 2 == 2), alpha, beta);
+                    one::<f64>((m, n, k), (layout & 1 == 1, layout & 2 == 2), alpha, beta);
+                }
             }
         }
     }
