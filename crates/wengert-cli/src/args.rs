@@ -96,7 +96,8 @@ pub(crate) struct TrainArgs {
     /// Steps
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) iters: u64,
-    /// For weights and batches
+    /// For weights and batches. One seed gives the same bits on every processor with a fused multiply-add (AVX2 or newer), whatever
+    /// the width of its registers; older ones round otherwise
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) seed: u64,
     /// What to compute in
