@@ -18,6 +18,9 @@ mod tensor;
 mod transform;
 mod value;
 
+/// The version of `ndarray` that signatures of this crate speak of.
+pub use ndarray;
+
 pub use aligned::Aligned;
 pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
 pub use error::{Error, ErrorKind, Fault, Result, Site};

@@ -11,6 +11,7 @@ use crate::error::ErrorKind;
 
 /// One attribute.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Attr {
     /// A whole number.
     Int(i64),
