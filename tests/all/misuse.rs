@@ -184,6 +184,39 @@ fn ops_that_ask_for_the_impossible_are_errors() {
     assert!(matches!(y.value().unwrap_err().kind(), ErrorKind::Memory { .. }));
 }
 
+/// A function of more operations than a body counts.
+#[derive(Clone, Copy)]
+struct Endless;
+impl Elementwise<1> for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+    fn eval<L: Lane>(&self, [x]: [L; 1]) -> L {
+        (0..70_000).fold(x, |y, _| y + x)
+    }
+    fn partial<'t>(&self, _: usize, _: [Var<'t>; 1], _: Var<'t>) -> Partial<'t> {
+        Partial::Scale(70_001.0)
+    }
+}
+
+#[test]
+fn a_function_that_is_too_long_and_a_view_that_lies_are_errors() {
+    let error = Program::record(&States::new(), |t| {
+        t.outputs(t.emit_one(Op::elementwise(Endless), &[t.input(F64, [2])]))
+    });
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains("65535 operations") && error.op() == Some("endless"), "{error}");
+    // Read by a product, which needs no copy of it.
+    let error = Program::record(&States::new(), |t| {
+        let mut map = IndexMap::row_major(Shape::SCALAR);
+        map.strides[..2].copy_from_slice(&[1, isize::MAX / 2]);
+        let lies = Op::linear(Saying { form: Some(Form::View(map)), ..HONEST });
+        let y = t.emit_one(lies, &[t.input(F64, [20, 20])]);
+        t.outputs(y.matmul(t.input(F64, [20, 20])))
+    });
+    assert_eq!(error.unwrap_err().op(), Some("saying"));
+}
+
 #[test]
 fn an_op_that_fails_changes_no_state() -> Result<()> {
     let mut states = States::new();

@@ -326,22 +326,16 @@ impl<'a> Slice<'a> {
 }
 
 impl SliceMut<'_> {
-    /// The element type.
-    pub fn dtype(&self) -> DType {
+    /// The same elements, for reading.
+    pub(crate) fn as_slice(&self) -> Slice<'_> {
         match self {
-            Self::F32(_) => DType::F32,
-            Self::F64(_) => DType::F64,
-            Self::U8(_) => DType::U8,
-            Self::U32(_) => DType::U32,
-            Self::I64(_) => DType::I64,
-            Self::Bool(_) => DType::Bool,
+            Self::F32(s) => Slice::F32(s),
+            Self::F64(s) => Slice::F64(s),
+            Self::U8(s) => Slice::U8(s),
+            Self::U32(s) => Slice::U32(s),
+            Self::I64(s) => Slice::I64(s),
+            Self::Bool(s) => Slice::Bool(s),
         }
-    }
-
-    /// The number of elements.
-    #[allow(clippy::len_without_is_empty)] // nothing here cares about emptiness alone
-    pub fn len(&self) -> usize {
-        each_variant!(SliceMut, self, s => s.len())
     }
 
     /// The same slice, for a shorter time.

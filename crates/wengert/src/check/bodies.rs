@@ -4,7 +4,7 @@ use super::broken;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ir::{Body, Instruction, Op, Primitive, Scalar};
-use crate::kernels::{Fused, Lane, Level, Real, Whole};
+use crate::kernels::{Fused, Lane, Real, Whole};
 use crate::tensor::Tensor;
 
 /// A number of any type, as f64 and, as an integer too large for that, as itself.
@@ -118,8 +118,7 @@ fn scalar(body: &Body, x: &[Number]) -> Option<Vec<Number>> {
 
 /// An op's numbers are those of its body, one by one, and an elementwise function's those of its text, bit for bit on levels
 /// with a fused multiply-add; others round otherwise.
-pub(super) fn held(op: &Op, body: &Body, x: &[Tensor], y: &[Tensor]) -> Result<()> {
-    let fused = Level::best() != Level::Portable;
+pub(super) fn held(op: &Op, body: &Body, x: &[Tensor], y: &[Tensor], fused: bool) -> Result<()> {
     let number = |x: &Tensor, i: usize| match x.as_slice::<i64>() {
         Ok(x) => Number::Integer(x[i]),
         Err(_) if x.ty().dtype.is_float() => Number::Float(x.data().f64_at(i).unwrap_or(f64::NAN)),

@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::registry::whole;
 use super::{bodies, broken, differ};
-use crate::dtype::{Slice, SliceMut};
+use crate::dtype::{DType, Slice, SliceMut};
 use crate::error::{ErrorKind, Result};
-use crate::exec::{Call, Code, Laid, Preparation, Prepared, Strides};
+use crate::exec::{Call, Code, Codes, Laid, Preparation, Prepared, Strides};
 use crate::ir::{
     Algebra, Contraction, Form, IndexMap, Indexed, Linear, Monoid, Op, Operand, Reduction, ResultMut,
 };
@@ -52,7 +52,6 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
     }
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     match (op.kernel().map(|kernel| kernel.form(&types)), x) {
-        (Some(Form::Map(body)), _) => bodies::held(op, &body, x, &y),
         (Some(Form::View(map)), [x]) => claim(mapped(map, x, y[0].shape()), "index map"),
         (Some(Form::Reduce(reduction)), [x]) => claim(reduced(reduction, x, y[0].shape()), "reduction"),
         (Some(Form::Contract(c)), [lhs, rhs]) => claim(contracted(c, lhs, rhs, y[0].shape()), "contraction"),
@@ -65,7 +64,7 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
 pub(super) fn infallible(op: &Op, x: &[Tensor]) -> Result<bool> {
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let Some(kernel) = op.kernel() else { return Ok(false) };
-    Ok(Code::new(op, &types, &kernel.infer(&types)?, Level::best())?.infallible())
+    Ok(Codes::default().of(op, &types, &kernel.infer(&types)?, Level::best())?.infallible())
 }
 
 /// Whatever the parameters are, zeros become zeros.
@@ -196,7 +195,7 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler)
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let results: Vec<TensorType> = kernel.infer(&types)?.into_iter().collect();
-    let code = Code::new(op, &types, &results, level)?;
+    let code = Codes::default().of(op, &types, &results, level)?;
     let blocks = code.blocks(&types, &results);
     let tried = Tried { code, types, results, blocks, level };
     let whole = tried.whole(&tried.operands(x))?;
@@ -212,7 +211,8 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler)
     tried.never_fails(x)
 }
 
-/// All levels with a fused multiply-add give the same bits, whatever the width of their registers, for f64 and for f32.
+/// All levels with a fused multiply-add give the same bits, whatever the width of their registers, for f64 and for f32, and
+/// maps those of their bodies, one number at a time.
 pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let narrow = |x: &Tensor| match x.as_slice::<f64>() {
@@ -220,17 +220,50 @@ pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
         Err(_) => Ok(x.clone()),
     };
     let single: Vec<Tensor> = x.iter().map(narrow).collect::<Result<_>>()?;
-    for x in [x, &single] {
+    let odd = |x: &Tensor| {
+        let odd = [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -0.0,
+            0.0,
+            1e300,
+            -1e-310,
+            7e9,
+            1e-39,
+            88.0,
+            -1.0,
+            2.5,
+        ];
+        let numbers = (0..x.shape().elements()).map(|i| odd[(i * 7 + 3) % odd.len()]);
+        if x.ty().dtype == DType::F64 {
+            Tensor::new(x.shape(), numbers.collect::<Vec<f64>>())
+        } else {
+            Ok(x.clone())
+        }
+    };
+    let odd: Vec<Tensor> = x.iter().map(odd).collect::<Result<_>>()?;
+    let odd_single: Vec<Tensor> = odd.iter().map(narrow).collect::<Result<_>>()?;
+    for (x, outside) in [(x, false), (&single, false), (&odd, true), (&odd_single, true)] {
         let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
         // An op that makes f64 of whatever it gets may refuse.
         let Ok(results) = kernel.infer(&types) else { continue };
         let results: Vec<TensorType> = results.into_iter().collect();
         let mut first: Option<Vec<Tensor>> = None;
-        for &level in Level::available().iter().filter(|&&level| level != Level::Portable) {
-            let code = Code::new(op, &types, &results, level)?;
+        let form = kernel.form(&types);
+        // Numbers from outside of its domain say nothing of an op that may fail.
+        if outside && !matches!(form, Form::Map(_)) {
+            continue;
+        }
+        for &level in Level::available() {
+            let code = Codes::default().of(op, &types, &results, level)?;
             let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, level };
             let found = tried.whole(&tried.operands(x))?;
+            if let Form::Map(body) = &form {
+                bodies::held(op, body, x, &found, level != Level::Portable)?;
+            }
             match &first {
+                _ if level == Level::Portable => {}
                 Some(first) => same(first, &found, || format!("at the level {level:?}"))?,
                 None => first = Some(found),
             }

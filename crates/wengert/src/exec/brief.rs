@@ -33,7 +33,7 @@ impl Functions {
 
 fn function(code: &Arc<Code>, name: &'static str) -> Option<Function> {
     let Code::Map(map) = &**code else { return None };
-    Some(Function { single: map.single()?, _code: code.clone(), name })
+    Some(Function { single: map.single()?, code: code.clone(), name })
 }
 
 /// A step in brief, if it is one primitive on small arrays in memory that is the first thread's.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::cpu::Code;
+use super::cpu::Codes;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
 use crate::kernels::Level;
@@ -30,16 +30,17 @@ pub(crate) fn evaluate(t: &Recorder, value: Value) -> Result<Arc<Tensor>> {
         t.with_tape(|tape| wanted.extend(tape.rows()[index].operands.iter().map(|v| v.row as usize)));
     }
     rows.sort_unstable();
+    let mut codes = Codes::default();
     for index in rows {
         let row = t.with_tape(|tape| tape.rows()[index].clone());
-        for (result, tensor) in compute(t, &row)?.into_iter().enumerate() {
+        for (result, tensor) in compute(t, &row, &mut codes)?.into_iter().enumerate() {
             t.remember(Value { row: index as u32, result: result as u32 }, tensor);
         }
     }
     t.known(value).ok_or_else(|| ErrorKind::NoValue("the row has no such result".into()).into())
 }
 
-fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
+fn compute(t: &Recorder, row: &Row, codes: &mut Codes) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
     let fail = |kind: ErrorKind| Err(t.with_tape(|tape| tape.blame(row, kind)));
     let ty = row.results.first().copied();
     match (&row.op, ty) {
@@ -83,7 +84,7 @@ fn compute(t: &Recorder, row: &Row) -> Result<SmallVec<[Arc<Tensor>; 1]>> {
         .map(|(ty, tensor)| ResultMut { ty, data: tensor.data_mut() })
         .collect();
     let level = Level::best();
-    let code = Code::new(&row.op, &types, &row.results, level);
+    let code = codes.of(&row.op, &types, &row.results, level);
     let outcome = code.and_then(|code| code.run_whole(&operands, &mut results, level));
     drop(results);
     if let Err(kind) = outcome {

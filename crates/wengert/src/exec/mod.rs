@@ -20,7 +20,7 @@ mod schedule;
 mod store;
 mod verify;
 
-pub(crate) use cpu::{Call, Code, Laid, Preparation, Prepared, Strides};
+pub(crate) use cpu::{Call, Code, Codes, Laid, Preparation, Prepared, Strides};
 pub(crate) use eager::evaluate;
 pub(crate) use machine::Machine;
 pub(crate) use plan::Plan;

@@ -208,7 +208,10 @@ fn rearranged(tape: &Tape, value: Value) -> Option<(Value, Strides)> {
     let row = &tape.rows()[value.row as usize];
     let &[from] = row.operands.as_slice() else { return None };
     let before = tape.ty(from)?;
-    let Form::View(IndexMap { offset: 0, strides }) = row.op.kernel()?.form(&[before]) else { return None };
+    let form = row.op.kernel()?.form(&[before]);
+    // What does not fit is told when its own node is made: this one must not skip it.
+    form.check(&[before], &row.results).ok()?;
+    let Form::View(IndexMap { offset: 0, strides }) = form else { return None };
     // Another shape of the same elements needs no strides, and can be cut.
     let renamed = renames(tape, value.row as usize).is_some();
     if renamed || row.results.len() != 1 || before.dtype != row.results[0].dtype {

@@ -186,7 +186,7 @@ pub(super) const WORD: usize = 8;
 pub(super) struct Function {
     pub(super) single: Single,
     /// What it belongs to: its constants lie there.
-    pub(super) _code: Arc<Code>,
+    pub(super) code: Arc<Code>,
     pub(super) name: &'static str,
 }
 

@@ -16,9 +16,10 @@
 
 use std::collections::HashMap;
 
-use super::cpu::Strides;
+use super::cpu::{Code, Strides};
 use super::plan::{Action, Body, Function, Line, Pass, Place, Plan, Slot, Stage, Step, View, WORD};
 use crate::error::ErrorKind;
+use crate::kernels::Compiled;
 
 /// An invariant that a plan breaks, at the step of this row.
 #[derive(Debug)]
@@ -195,7 +196,7 @@ impl Verifier<'_> {
 
     fn line(&mut self, at: At, home: (&Stage, &Pass), line: &Line, slots: &Slots) -> Check {
         let plan = self.plan;
-        let Some(Function { single, .. }) = plan.functions.get(line.function as usize) else {
+        let Some(Function { single, code, .. }) = plan.functions.get(line.function as usize) else {
             return Err(broken("V4", at.row, "a line without a function"));
         };
         let read = || line.x.into_iter().zip(single.bytes).filter(|(_, bytes)| *bytes > 0);
@@ -215,6 +216,16 @@ impl Verifier<'_> {
                 return Err(broken("V4", at.row, "a line that leaves its arrays"));
             }
         }
+        let dtype = |slot: &u32| plan.slots.get(*slot as usize).map(|slot| slot.ty.dtype);
+        let (x, y) = (slots[1..=arity].iter().filter_map(dtype), slots[..1].iter().filter_map(dtype));
+        let len = line.len as usize;
+        if !matches!(&**code, Code::Map(map) if map.fits(x, y, len)) || len > single.most {
+            return Err(broken(
+                "V4",
+                at.row,
+                "a line of other types, or of more elements than its constants",
+            ));
+        }
         let whole = |slot| View { slot, unit: None };
         for &slot in &slots[1..=arity] {
             self.read(at, home, whole(slot), None)?;
@@ -225,6 +236,23 @@ impl Verifier<'_> {
         self.write(at, home, whole(slots[0]), true, false)
     }
 
+    /// What a map that runs behind pointers relies on: the types of its body, as many elements everywhere, and its scratch.
+    fn map(&self, at: At, step: &Step, map: &Compiled) -> Check {
+        let len = |view: &View| self.slot(view.slot, at).map(|slot| (slot.len, view.unit));
+        let dtype = |view: &View| self.plan.slots.get(view.slot as usize).map(|slot| slot.ty.dtype);
+        let first = step.results.first().map_or(Ok((0, None)), len)?;
+        for view in step.operands.iter().chain(&step.results) {
+            if len(view)? != first {
+                return Err(broken("V4", at.row, "a map of arrays of different lengths"));
+            }
+        }
+        let (x, y) = (step.operands.iter().filter_map(dtype), step.results.iter().filter_map(dtype));
+        if !map.fits(x, y, first.0) || step.scratch < map.scratch() {
+            return Err(broken("V4", at.row, "a map of other types, or without its scratch"));
+        }
+        Ok(())
+    }
+
     fn step(&mut self, at: At, (stage, pass): (&Stage, &Pass), step: &Step) -> Check {
         let (plan, home) = (self.plan, (stage, pass));
         if step.scratch > plan.scratch {
@@ -232,6 +260,9 @@ impl Verifier<'_> {
         }
         let code = step.action.code();
         let may_fail = code.is_some_and(|c| !c.infallible()) || matches!(step.action, Action::Guard { .. });
+        if let (Action::Compute(..), Some(Code::Map(map))) = (&step.action, code) {
+            self.map(at, step, map)?;
+        }
         for (o, view) in step.operands.iter().enumerate() {
             let onto = step.onto.is_some_and(|onto| usize::from(onto) == o);
             if matches!(step.action, Action::Prepare(.., operand) if operand != o) {

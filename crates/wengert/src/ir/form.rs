@@ -22,6 +22,8 @@ pub enum Form<'a> {
     Indexed(Indexed),
     /// Whatever [`Kernel::eval`](super::Kernel::eval) does.
     Opaque(Opaque),
+    /// None, and why: the error of whoever wants the op's numbers.
+    Missing(ErrorKind),
 }
 
 /// Element `i` of the result is the operand's element at `offset + Σ iₖ · strides[k]`.
@@ -222,7 +224,8 @@ impl Opaque {
     pub fn in_blocks(self, blocks: usize) -> Self {
         Self { blocks, ..self }
     }
-    /// Each block reads of operand `i` only the block in the same place: a call gets the pieces of its blocks only.
+    /// Each block reads of operand `i` only the block in the same place: a call gets the pieces of its blocks only. Operands
+    /// from the 64th on stay whole.
     pub fn chunked(self, i: usize) -> Self {
         Self { chunked: self.chunked | 1u64.checked_shl(i as u32).unwrap_or(0), ..self }
     }
@@ -243,9 +246,9 @@ impl Opaque {
 }
 
 impl Form<'_> {
-    /// The form of a function that was recorded; where that failed, one that [`check`](Self::check) refuses.
+    /// The form of a body that could be made, or not.
     pub(crate) fn traced(body: Result<Body, ErrorKind>) -> Self {
-        body.map_or_else(|_| Self::Opaque(Opaque::default().in_blocks(0)), Self::Map)
+        body.map_or_else(Self::Missing, Self::Map)
     }
 
     /// Holds a form against the types that an op infers: what an executor then relies on.
@@ -292,6 +295,7 @@ impl Form<'_> {
                     && x.dtype.is_float()
                     && map.inside(part.shape, x.shape.elements())
             }
+            (Self::Missing(kind), ..) => return Err(kind.clone()),
             (Self::Opaque(Opaque { blocks, chunked, .. }), ..) => {
                 let divides = |ty: &TensorType| *blocks > 0 && ty.shape.elements().is_multiple_of(*blocks);
                 let nothing = results.iter().all(|ty| ty.shape.elements() == 0);

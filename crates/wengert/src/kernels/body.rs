@@ -323,6 +323,7 @@ impl Builder {
     pub fn finish(self, results: &[Scalar]) -> Result<Body, ErrorKind> {
         let Self(mut body) = self;
         results.iter().try_for_each(|&y| body.dtype(y).map(|_| ()))?;
+        position(results.len())?;
         let mut live = vec![false; body.instructions.len()];
         let mark = |live: &mut [bool], x: Scalar| {
             if let Scalar::Instruction(i) = x {
@@ -359,7 +360,8 @@ impl Builder {
     }
 }
 
-/// A position among at most as many as two bytes count.
+/// A position in a body: two bytes count what it has.
 fn position(at: usize) -> Result<u16, ErrorKind> {
-    u16::try_from(at).map_err(|_| ErrorKind::Argument("a body of more than 65536 operations".into()))
+    let fits = u16::try_from(at).ok().filter(|&at| at < u16::MAX);
+    fits.ok_or_else(|| ErrorKind::Argument(format!("a body of more than {} operations", u16::MAX)))
 }

@@ -91,9 +91,9 @@ pub(crate) enum Right<'a, T> {
 
 /// Elements of scratch of a product whose `B` is packed.
 pub(crate) fn left_len<T>(k: usize) -> usize {
-    // A block of `A` may have a tile more.
-    let block = (MC + 8).saturating_mul(blocks(k, DEPTH / size_of::<T>()).1);
-    block.max((LEAST_ROWS + 8).saturating_mul(k)).max(narrow::SCRATCH)
+    // `k` in blocks, or in one; a block of `A` may have a tile more.
+    let block = |k: usize| (block_rows::<T>(k) + 8).saturating_mul(k);
+    block(blocks(k, DEPTH / size_of::<T>()).1).max(block(k)).max(narrow::SCRATCH)
 }
 
 /// Rows in a block of `A`: fewer of longer ones.
@@ -329,9 +329,18 @@ mod tests {
                 assert!(found == due, "{level:?}: {m}x{k}x{n} {ta} {tb} {alpha} {beta}");
             }
         }
-        for (m, n, k) in
-            [(1, 1, 40), (3, 17, 70), (13, 1, 33), (20, 10, 50), (40, 50, 37), (14, 9, 1100), (30, 20, 31)]
-        {
+        for (m, n, k) in [
+            (1, 1, 40),
+            (3, 17, 70),
+            (13, 1, 33),
+            (20, 10, 50),
+            (40, 50, 37),
+            (14, 9, 1100),
+            (30, 20, 31),
+            // Many rows of a long `k`: in several blocks of it, and in one where something is added.
+            (96, 50, 1500),
+            (86, 130, 3000),
+        ] {
             for layout in 0..4 {
                 for (alpha, beta) in [(1.0, 0.0), (-0.7, 0.9)] {
                     one::<f32>((m, n, k), (layout & 1 == 1, layout & 2 == 2), alpha, beta);

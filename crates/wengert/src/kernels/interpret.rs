@@ -244,6 +244,19 @@ impl Compiled {
         }
     }
 
+    /// Whether it can be applied to this many elements of operands and results of these types.
+    pub(crate) fn fits(
+        &self,
+        operands: impl Iterator<Item = DType>,
+        results: impl Iterator<Item = DType>,
+        len: usize,
+    ) -> bool {
+        let made = self.body.results().iter().map(|&y| self.body.dtype(y).ok());
+        operands.eq(self.body.operands().iter().copied())
+            && results.map(Some).eq(made)
+            && (self.constants.is_empty() || len.min(CHUNK) <= self.copies.into())
+    }
+
     /// Bytes of memory that [`run`](Self::run) needs, aligned to eight.
     pub(crate) fn scratch(&self) -> usize {
         usize::from(self.kept) * KEPT
@@ -261,14 +274,12 @@ impl Compiled {
         results: &mut [SliceMut<'_>],
         scratch: &mut [u64],
     ) -> Result<(), Fault> {
-        let len = results.first().map_or(0, |r| r.len());
-        let made = self.body.results().iter().map(|&y| self.body.dtype(y).ok());
-        let fits = operands.iter().map(Slice::dtype).eq(self.body.operands().iter().copied())
-            && results.iter().map(|y| Some(y.dtype())).eq(made)
-            && operands.iter().all(|x| x.len() == len)
-            && results.iter().all(|y| y.len() == len)
-            && (self.constants.is_empty() || len.min(CHUNK) <= self.copies.into())
-            && size_of_val(scratch) >= self.scratch();
+        let len = results.first().map_or(0, |r| r.as_slice().len());
+        let fits =
+            self.fits(operands.iter().map(Slice::dtype), results.iter().map(|y| y.as_slice().dtype()), len)
+                && operands.iter().all(|x| x.len() == len)
+                && results.iter().all(|y| y.as_slice().len() == len)
+                && size_of_val(scratch) >= self.scratch();
         if !fits {
             return Err(Fault::Type);
         }

@@ -106,8 +106,10 @@ impl<T: Real> Narrow<'_, T> {
         let mut j = 0;
         while j < self.n {
             let left = self.n - j;
-            let columns = left.div_ceil(left.div_ceil(V::VECTORS));
+            // Where an element takes many registers, one at a time.
+            let columns = if R > 2 { 1 } else { left.div_ceil(left.div_ceil(V::VECTORS)) };
             match columns {
+                1 if R > 2 => self.column::<V, R, 1, 1>(j),
                 1 => self.column::<V, R, 6, 1>(j),
                 3 if V::VECTORS > 2 => self.column::<V, R, 6, 3>(j),
                 _ => self.column::<V, R, 6, 2>(j),

@@ -96,11 +96,11 @@ impl<T: Real> Tile<T> {
                 1 => self.compute::<V, 1, N, LAYOUT>(),
                 2 => self.compute::<V, 2, N, LAYOUT>(),
                 3 => self.compute::<V, 3, N, LAYOUT>(),
-                4 => self.compute::<V, 4, N, LAYOUT>(),
-                5 => self.compute::<V, 5, N, LAYOUT>(),
+                5 if V::ROWS > 4 => self.compute::<V, 5, N, LAYOUT>(),
+                6 if V::ROWS > 4 => self.compute::<V, 6, N, LAYOUT>(),
                 7 if V::ROWS > 6 => self.compute::<V, 7, N, LAYOUT>(),
                 8 if V::ROWS > 6 => self.compute::<V, 8, N, LAYOUT>(),
-                _ => self.compute::<V, 6, N, LAYOUT>(),
+                _ => self.compute::<V, 4, N, LAYOUT>(),
             }
         }
     }

@@ -307,6 +307,7 @@ impl Codes {
             Form::Contract(names) => Arc::new(Code::Contract(Names::of(&names))),
             Form::Indexed(indexed) => Arc::new(Code::Indexed(indexed)),
             Form::Opaque(opaque) => Arc::new(Code::Opaque(op.clone(), opaque)),
+            Form::Missing(kind) => return Err(kind),
         };
         self.last = Some((op.clone(), operands.iter().copied().collect(), code.clone()));
         Ok(code)
@@ -320,17 +321,5 @@ impl Codes {
         let code = Arc::new(Code::Map(Box::new(Compiled::new(&key.0, key.1, level)?)));
         self.maps.insert(key, code.clone());
         Ok(code)
-    }
-}
-
-impl Code {
-    /// The code of one op.
-    pub(crate) fn new(
-        op: &Op,
-        operands: &[TensorType],
-        results: &[TensorType],
-        level: Level,
-    ) -> Result<Arc<Self>, ErrorKind> {
-        Codes::default().of(op, operands, results, level)
     }
 }

@@ -88,7 +88,7 @@ fn insert(plan: &mut Plan, at: usize, step: Step) {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Plan) -> Option<()>);
 
-const PLANTS: [Plant; 25] = [
+const PLANTS: [Plant; 26] = [
     ("V1", "an output where another is", |plan| {
         let [a, b] = [plan.outputs.first()?.clone(), plan.outputs.get(1)?.clone()];
         plan.outputs[1].place = a.place;
@@ -178,6 +178,14 @@ const PLANTS: [Plant; 25] = [
     ("V4", "less scratch than a kernel asks for", |plan| {
         find(plan, |s| s.scratch > 0)?;
         plan.scratch = 0;
+        Some(())
+    }),
+    ("V4", "a map that reads another type", |plan| {
+        let map =
+            find(plan, |s| s.action.code().is_some_and(|c| c.body().is_some()) && s.operands.len() > 1)?;
+        let (slot, unlike) = (plan.steps[map].operands[0].slot as usize, crate::DType::I64);
+        let shape = plan.slots[slot].ty.shape;
+        plan.slots[slot].ty = Arc::new(TensorType::new(unlike, shape));
         Some(())
     }),
     ("V5", "a step that writes what it reads", |plan| {
