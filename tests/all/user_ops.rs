@@ -2,8 +2,8 @@
 
 use ndarray::array;
 use wengert::ir::{
-    Attrs, Call, Contribution, Custom, Elementwise, Form, Kernel, Linear, Op, Opaque, Partial, ResultTypes,
-    Tangents, Vars,
+    Attrs, Body, Call, Contribution, Custom, Discrete, Elementwise, Form, Kernel, Linear, Op, Opaque,
+    Partial, Primitive, ResultTypes, Scalar, Tangents, Vars,
 };
 use wengert::{DType::F64, ErrorKind, Fault, Lane, Program, Recorder, Result, States, TensorType, Var};
 
@@ -155,5 +155,85 @@ fn ops_of_users_are_first_class() -> Result<()> {
     assert_eq!(loaded, Op::elementwise(Leaky { slope: 0.25 }));
     assert_ne!(loaded, Op::elementwise(Leaky { slope: 0.5 }));
     assert!(registry.find("leaky").unwrap().load(&Attrs::new()).is_err());
+    Ok(())
+}
+
+/// An op of a random body: exact operations on two numbers, of which earlier results are read long after.
+struct Drawn {
+    seed: i64,
+}
+impl Drawn {
+    /// The body, and what it is of two numbers.
+    fn body(&self, at: [f64; 2]) -> (Body, f64) {
+        let (mut b, mut s) = (Body::builder(&[F64; 2]), wengert::Sampler::new(self.seed as u64));
+        let mut made = vec![(b.operand(0).unwrap(), at[0]), (b.operand(1).unwrap(), at[1])];
+        made.push((b.constant(F64, 0.75).unwrap(), 0.75));
+        for _ in 0..4 + s.below(24) {
+            let [(x, p), (y, q), (z, r)] = [(); 3].map(|()| made[s.below(made.len())]);
+            let choices: [(Primitive, &[Scalar], f64); 7] = [
+                (Primitive::Add, &[x, y], p + q),
+                (Primitive::Sub, &[x, y], p - q),
+                (Primitive::Max, &[x, y], if p > q { p } else { q }),
+                (Primitive::Abs, &[x], p.abs()),
+                (Primitive::Neg, &[x], -p),
+                (Primitive::Floor, &[x], p.floor()),
+                (Primitive::Mul, &[x, y], p * q),
+            ];
+            let (primitive, operands, value) = choices[s.below(choices.len())];
+            made.push(if s.below(4) == 0 {
+                let less = b.apply(Primitive::Less, &[x, y]).unwrap();
+                (b.apply(Primitive::Select, &[less, z, x]).unwrap(), if p < q { r } else { p })
+            } else {
+                (b.apply(primitive, operands).unwrap(), value)
+            });
+        }
+        // All of them count.
+        let sum = |b: &mut wengert::ir::Builder, (x, p): (Scalar, f64), (y, q): (Scalar, f64)| {
+            (b.apply(Primitive::Sub, &[x, y]).unwrap(), p - q)
+        };
+        let (first, rest) = made.split_first().unwrap();
+        let (y, value) = rest.iter().fold(*first, |total, &next| sum(&mut b, total, next));
+        (b.finish(&[y]).unwrap(), value)
+    }
+}
+impl Kernel for Drawn {
+    fn name(&self) -> &'static str {
+        "drawn"
+    }
+    fn attrs(&self) -> Attrs {
+        Attrs::new().with("seed", wengert::ir::Attr::Int(self.seed))
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        Ok(x[0].into())
+    }
+    fn form(&self, _: &[TensorType]) -> Form<'_> {
+        Form::Map(self.body([0.0; 2]).0)
+    }
+}
+impl Discrete for Drawn {
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x.iter().copied().take(1).collect()
+    }
+}
+
+#[test]
+fn random_bodies_are_interpreted_as_they_are_written() -> Result<()> {
+    for seed in 0..150 {
+        // More elements than pass through the interpreter at once, and fewer.
+        for len in [1, 7, 600] {
+            let mut s = wengert::Sampler::new(!seed);
+            let [a, b] = [(); 2].map(|()| (0..len).map(|_| s.unit() - 0.5).collect::<Vec<f64>>());
+            let program = Program::record(&States::new(), |t| {
+                let x = [t.input(F64, [len]), t.input(F64, [len])];
+                t.outputs(t.emit_one(Op::discrete(Drawn { seed: seed as i64 }), &x))
+            })?;
+            let mut workspace = program.workspace()?;
+            let found = program.evaluate(&mut workspace, &States::new(), (&&a[..], &&b[..]))?;
+            for (i, &found) in found.slice::<f64>(0)?.iter().enumerate() {
+                let due = Drawn { seed: seed as i64 }.body([a[i], b[i]]).1;
+                assert!(found == due, "seed {seed}, {i} of {len}: {found}, not {due}");
+            }
+        }
+    }
     Ok(())
 }
