@@ -57,8 +57,8 @@ fn of_floats<F: Map<N>, const N: usize>(dtype: DType, level: Level) -> Option<Po
     fn at<T: Real, F: Map<N>, const N: usize>(level: Level) -> Pointer {
         #[cfg(target_arch = "x86_64")]
         match level.min(Level::best()) {
-            Level::Avx512 => return super::x86::map_avx512::<T, F, N>,
-            Level::Avx2 => return super::x86::map_avx2::<T, F, N>,
+            Level::Avx512 => return super::x86::avx512::map::<T, F, N>,
+            Level::Avx2 => return super::x86::avx2::map::<T, F, N>,
             Level::Portable => {}
         }
         let _ = level;
@@ -89,63 +89,59 @@ macro_rules! floats {
     };
 }
 
-/// A function of numbers of any type, written for the compiler to make registers of.
-pub(super) trait Loop<A, U, const N: usize> {
-    /// The function; `#[inline(always)]`.
-    fn apply(x: [A; N]) -> U;
+/// A function of numbers of any types, written for the compiler to make registers of.
+pub(super) trait Loop {
+    /// Computes element `i`; `#[inline(always)]`.
+    ///
+    /// # Safety
+    /// As for [`Pointer`], with `i` below the number of elements.
+    unsafe fn at(x: [*const u8; 3], out: *mut u8, i: usize);
 }
 
 /// # Safety
 /// As for [`Pointer`].
 #[inline(always)]
-pub(super) unsafe fn each<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
-    x: [*const u8; 3],
-    out: *mut u8,
-    len: usize,
-) {
-    let x: [*const A; N] = std::array::from_fn(|i| x[i].cast());
-    let out: *mut U = out.cast();
+pub(super) unsafe fn each<F: Loop>(x: [*const u8; 3], out: *mut u8, len: usize) {
     for i in 0..len {
         // SAFETY: `i` is below `len`.
-        unsafe { out.add(i).write(F::apply(x.map(|x| *x.add(i)))) };
+        unsafe { F::at(x, out, i) };
     }
 }
 
 /// # Safety
 /// As for [`Pointer`].
-unsafe fn each_portable<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
+unsafe fn each_portable<F: Loop>(x0: *const u8, x1: *const u8, x2: *const u8, out: *mut u8, len: usize) {
     // SAFETY: passed on from the caller.
-    unsafe { each::<A, U, F, N>([x0, x1, x2], out, len) }
+    unsafe { each::<F>([x0, x1, x2], out, len) }
 }
 
 /// The function of a loop for a level.
-fn of_loop<A: Copy, U, F: Loop<A, U, N>, const N: usize>(level: Level) -> Pointer {
+fn of_loop<F: Loop>(level: Level) -> Pointer {
     #[cfg(target_arch = "x86_64")]
     match level.min(Level::best()) {
-        Level::Avx512 => return super::x86::each_avx512::<A, U, F, N>,
-        Level::Avx2 => return super::x86::each_avx2::<A, U, F, N>,
+        Level::Avx512 => return super::x86::avx512::each::<F>,
+        Level::Avx2 => return super::x86::avx2::each::<F>,
         Level::Portable => {}
     }
     let _ = level;
-    each_portable::<A, U, F, N>
+    each_portable::<F>
 }
 
 macro_rules! each {
-    ($level:expr, $A:ty => $U:ty, $N:literal |$($x:ident),+| $y:expr) => {{
+    ($level:expr, $($x:ident: $A:ty),+ => $U:ty: $y:expr) => {{
         struct F;
-        impl Loop<$A, $U, $N> for F {
+        impl Loop for F {
             #[inline(always)]
-            fn apply([$($x),+]: [$A; $N]) -> $U {
-                $y
+            unsafe fn at(x: [*const u8; 3], out: *mut u8, i: usize) {
+                let mut operands = x.into_iter();
+                // SAFETY: the caller promises element `i` of all of these.
+                unsafe {
+                    $(let $x: $A = *operands.next().unwrap_unchecked().cast::<$A>().add(i);)+
+                    out.cast::<$U>().add(i).write($y);
+                }
             }
         }
-        of_loop::<$A, $U, F, $N>($level)
+        of_loop::<F>($level)
     }};
 }
 
@@ -157,9 +153,9 @@ fn compare(p: Primitive, dtype: DType, level: Level) -> Option<Pointer> {
     macro_rules! of {
         ($level:expr, $T:ident) => {
             Some(match p {
-                Primitive::Less => each!($level, $T => u8, 2 |a, b| u8::from(a < b)),
-                Primitive::LessEqual => each!($level, $T => u8, 2 |a, b| u8::from(a <= b)),
-                Primitive::Equal => each!($level, $T => u8, 2 |a, b| u8::from(a == b)),
+                Primitive::Less => each!($level, a: $T, b: $T => u8: u8::from(a < b)),
+                Primitive::LessEqual => each!($level, a: $T, b: $T => u8: u8::from(a <= b)),
+                Primitive::Equal => each!($level, a: $T, b: $T => u8: u8::from(a == b)),
                 _ => return None,
             })
         };
@@ -178,8 +174,8 @@ fn cast(from: DType, to: DType, level: Level) -> Option<Pointer> {
     macro_rules! to {
         ($A:ident, $truth:expr; $($B:ident at $level:expr => $U:ident),*) => {
             match to {
-                $(DType::$B => each!($level, $A => $U, 1 |x| x as $U),)*
-                DType::Bool => each!(RARE, $A => u8, 1 |x| u8::from(x != $truth)),
+                $(DType::$B => each!($level, x: $A => $U: x as $U),)*
+                DType::Bool => each!(RARE, x: $A => u8: u8::from(x != $truth)),
             }
         };
     }
@@ -205,66 +201,30 @@ fn cast(from: DType, to: DType, level: Level) -> Option<Pointer> {
 /// The same bits, of so many bytes.
 fn copy(bytes: usize) -> Option<Pointer> {
     Some(match bytes {
-        1 => each!(RARE, u8 => u8, 1 |x| x),
-        4 => each!(RARE, u32 => u32, 1 |x| x),
-        8 => each!(RARE, u64 => u64, 1 |x| x),
+        1 => each!(RARE, x: u8 => u8: x),
+        4 => each!(RARE, x: u32 => u32: x),
+        8 => each!(RARE, x: u64 => u64: x),
         _ => return None,
     })
 }
 
-/// Bits of this type, of which a truth value chooses: nothing is computed with those that it does not, and without a branch.
-pub(super) trait Chosen: Copy {
-    fn choose(mask: u8, a: Self, b: Self) -> Self;
-}
-macro_rules! chosen {
-    ($($T:ident)*) => {$(
-        impl Chosen for $T {
-            #[inline(always)]
-            fn choose(mask: u8, a: Self, b: Self) -> Self {
+/// The choice between elements of so many bytes, for a level: of bits, so that nothing is computed with those that are not
+/// chosen, and without a branch.
+fn select(bytes: usize, level: Level) -> Option<Pointer> {
+    macro_rules! of {
+        ($level:expr, $T:ident) => {
+            each!($level, mask: u8, a: $T, b: $T => $T: {
                 let chosen = $T::from(mask != 0).wrapping_neg();
                 (a & chosen) | (b & !chosen)
-            }
-        }
-    )*};
-}
-chosen!(u8 u32 u64);
-
-/// # Safety
-/// As for [`Pointer`].
-#[inline(always)]
-pub(super) unsafe fn select<T: Chosen>([mask, a, b]: [*const u8; 3], out: *mut u8, len: usize) {
-    let (a, b, out): (*const T, *const T, *mut T) = (a.cast(), b.cast(), out.cast());
-    for i in 0..len {
-        // SAFETY: `i` is below `len`.
-        unsafe { out.add(i).write(T::choose(*mask.add(i), *a.add(i), *b.add(i))) };
+            })
+        };
     }
-}
-
-/// # Safety
-/// As for [`Pointer`].
-unsafe fn select_portable<T: Chosen>(x0: *const u8, x1: *const u8, x2: *const u8, out: *mut u8, len: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { select::<T>([x0, x1, x2], out, len) }
-}
-
-/// The choice between elements of so many bytes, for a level.
-fn of_select(bytes: usize, level: Level) -> Option<Pointer> {
-    fn at<T: Chosen>(level: Level) -> Pointer {
-        #[cfg(target_arch = "x86_64")]
-        match level.min(Level::best()) {
-            Level::Avx512 => return super::x86::select_avx512::<T>,
-            Level::Avx2 => return super::x86::select_avx2::<T>,
-            Level::Portable => {}
-        }
-        let _ = level;
-        select_portable::<T>
-    }
-    match bytes {
-        1 => Some(at::<u8>(RARE)),
-        4 => Some(at::<u32>(level)),
-        8 => Some(at::<u64>(level)),
-        _ => None,
-    }
+    Some(match bytes {
+        1 => of!(RARE, u8),
+        4 => of!(level, u32),
+        8 => of!(level, u64),
+        _ => return None,
+    })
 }
 
 /// # Safety
@@ -283,12 +243,12 @@ unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8
 pub(crate) fn pointer(p: Primitive, from: DType, level: Level) -> Option<Pointer> {
     match p {
         Primitive::Less | Primitive::LessEqual | Primitive::Equal => compare(p, from, level),
-        Primitive::And => Some(each!(RARE, u8 => u8, 2 |a, b| a & b)),
-        Primitive::Or => Some(each!(RARE, u8 => u8, 2 |a, b| a | b)),
-        Primitive::Not => Some(each!(RARE, u8 => u8, 1 |x| x ^ 1)),
+        Primitive::And => Some(each!(RARE, a: u8, b: u8 => u8: a & b)),
+        Primitive::Or => Some(each!(RARE, a: u8, b: u8 => u8: a | b)),
+        Primitive::Not => Some(each!(RARE, x: u8 => u8: x ^ 1)),
         Primitive::Cast(to) => cast(from, to, level),
         Primitive::Copy => copy(from.bytes()),
-        Primitive::Select => of_select(from.bytes(), level),
+        Primitive::Select => select(from.bytes(), level),
         Primitive::Each(_) if from == DType::F32 => Some(called::<f32>),
         Primitive::Each(_) if from == DType::F64 => Some(called::<f64>),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, level),

@@ -67,9 +67,9 @@ impl Level {
             use super::x86;
             match self.min(Self::best()) {
                 // SAFETY: `best` is a level whose features were detected on this processor.
-                Self::Avx512 => return unsafe { x86::avx512(kernel) },
+                Self::Avx512 => return unsafe { x86::avx512::run(kernel) },
                 // SAFETY: as above; processors with AVX-512 have these features too.
-                Self::Avx2 => return unsafe { x86::avx2(kernel) },
+                Self::Avx2 => return unsafe { x86::avx2::run(kernel) },
                 Self::Portable => {}
             }
         }

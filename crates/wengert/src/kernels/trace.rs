@@ -197,6 +197,14 @@ impl<T: Real> Whole for Trace<'_, T> {
     }
 }
 
+macro_rules! unary {
+    ($($method:ident $Primitive:ident),*) => {$(
+        fn $method(self) -> Self {
+            self.unary(Primitive::$Primitive, Lane::$method)
+        }
+    )*};
+}
+
 impl<'b, T: Real> Lane for Trace<'b, T> {
     type Mask = Truth<'b>;
     fn splat(value: f64) -> Self {
@@ -225,18 +233,6 @@ impl<'b, T: Real> Lane for Trace<'b, T> {
     fn eq(self, other: Self) -> Truth<'b> {
         self.compare(other, Primitive::Equal, Lane::eq)
     }
-    fn abs(self) -> Self {
-        self.unary(Primitive::Abs, Lane::abs)
-    }
-    fn sqrt(self) -> Self {
-        self.unary(Primitive::Sqrt, Lane::sqrt)
-    }
-    fn round(self) -> Self {
-        self.unary(Primitive::Round, Lane::round)
-    }
-    fn floor(self) -> Self {
-        self.unary(Primitive::Floor, Lane::floor)
-    }
     fn copysign(self, sign: Self) -> Self {
         self.binary(sign, Primitive::CopySign, Lane::copysign)
     }
@@ -258,23 +254,8 @@ impl<'b, T: Real> Lane for Trace<'b, T> {
     fn min(self, other: Self) -> Self {
         self.binary(other, Primitive::Min, Lane::min)
     }
-    fn exp(self) -> Self {
-        self.unary(Primitive::Exp, Lane::exp)
-    }
-    fn ln(self) -> Self {
-        self.unary(Primitive::Ln, Lane::ln)
-    }
-    fn sin(self) -> Self {
-        self.unary(Primitive::Sin, Lane::sin)
-    }
-    fn cos(self) -> Self {
-        self.unary(Primitive::Cos, Lane::cos)
-    }
-    fn tanh(self) -> Self {
-        self.unary(Primitive::Tanh, Lane::tanh)
-    }
-    fn erf(self) -> Self {
-        self.unary(Primitive::Erf, Lane::erf)
+    unary! {
+        abs Abs, sqrt Sqrt, round Round, floor Floor, exp Exp, ln Ln, sin Sin, cos Cos, tanh Tanh, erf Erf
     }
     fn each(self, f: fn(f64) -> f64) -> Self {
         self.unary(Primitive::Each(Function(f)), |x| x.each(f))

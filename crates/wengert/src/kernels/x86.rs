@@ -5,150 +5,80 @@ use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
 use super::functions;
 use super::lane::{Lane, Whole};
-use super::primitives::{self, Chosen, Loop, Map};
+use super::primitives::{self, Loop, Map};
 use super::simd::{Bits, Real, Simd, Vector, WIDEST};
 use super::tile::Tile;
 
-/// Runs a kernel compiled for AVX2.
-///
-/// # Safety
-/// The processor has AVX2 and FMA.
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn avx2<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
-    kernel.run::<T::Avx2>()
-}
+/// Where code for a level is entered: functions compiled with its instructions.
+macro_rules! level {
+    ($level:ident, $Registers:ident, $features:literal) => {
+        pub(super) mod $level {
+            use super::*;
 
-/// Runs a kernel compiled for AVX-512.
-///
-/// # Safety
-/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-pub(super) unsafe fn avx512<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
-    kernel.run::<T::Avx512>()
-}
+            /// Runs a kernel.
+            ///
+            /// # Safety
+            /// The processor has the features of this level.
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn run<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
+                kernel.run::<T::$Registers>()
+            }
 
-/// A tile of a matrix product, compiled for AVX2.
-///
-/// # Safety
-/// The processor has AVX2 and FMA; and as for [`Tile::run`].
-#[target_feature(enable = "avx2,fma")]
-#[inline(never)]
-unsafe fn tile_avx2<V: Vector, const LAYOUT: bool>(tile: &Tile<V::Scalar>, rows: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { tile.run::<V, LAYOUT>(rows) }
-}
+            /// A tile of a matrix product.
+            ///
+            /// # Safety
+            /// The processor has the features of this level; and as for [`Tile::run`].
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            pub(in crate::kernels) unsafe fn tile<V: Vector, const LAYOUT: bool>(
+                tile: &Tile<V::Scalar>,
+                rows: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { tile.run::<V, LAYOUT>(rows) }
+            }
 
-/// A tile of a matrix product, compiled for AVX-512.
-///
-/// # Safety
-/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA; and as for [`Tile::run`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-#[inline(never)]
-unsafe fn tile_avx512<V: Vector, const LAYOUT: bool>(tile: &Tile<V::Scalar>, rows: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { tile.run::<V, LAYOUT>(rows) }
-}
+            /// A primitive of floats, behind a pointer.
+            ///
+            /// # Safety
+            /// The processor has the features of this level; and as for [`primitives::Pointer`].
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn map<T: Real, F: Map<N>, const N: usize>(
+                x0: *const u8,
+                x1: *const u8,
+                x2: *const u8,
+                out: *mut u8,
+                len: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { primitives::map::<T::$Registers, F, N>([x0, x1, x2], out, len) }
+            }
 
-/// A primitive behind a pointer, compiled for AVX2.
-///
-/// # Safety
-/// The processor has AVX2 and FMA; and as for [`primitives::Pointer`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn map_avx2<T: Real, F: Map<N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::map::<T::Avx2, F, N>([x0, x1, x2], out, len) }
+            /// Any other primitive, behind a pointer.
+            ///
+            /// # Safety
+            /// The processor has the features of this level; and as for [`primitives::Pointer`].
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn each<F: Loop>(
+                x0: *const u8,
+                x1: *const u8,
+                x2: *const u8,
+                out: *mut u8,
+                len: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { primitives::each::<F>([x0, x1, x2], out, len) }
+            }
+        }
+    };
 }
-
-/// The same for AVX-512.
-///
-/// # Safety
-/// The processor has AVX-512F, DQ, BW and VL, AVX2 and FMA; and as for [`primitives::Pointer`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-pub(super) unsafe fn map_avx512<T: Real, F: Map<N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::map::<T::Avx512, F, N>([x0, x1, x2], out, len) }
-}
-
-/// A loop behind a pointer, compiled for AVX2.
-///
-/// # Safety
-/// As for [`map_avx2`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn each_avx2<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::each::<A, U, F, N>([x0, x1, x2], out, len) }
-}
-
-/// A choice behind a pointer, compiled for AVX2.
-///
-/// # Safety
-/// As for [`map_avx2`].
-#[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn select_avx2<T: Chosen>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::select::<T>([x0, x1, x2], out, len) }
-}
-
-/// A loop behind a pointer, compiled for AVX-512.
-///
-/// # Safety
-/// As for [`map_avx512`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-pub(super) unsafe fn each_avx512<A: Copy, U, F: Loop<A, U, N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::each::<A, U, F, N>([x0, x1, x2], out, len) }
-}
-
-/// A choice behind a pointer, compiled for AVX-512.
-///
-/// # Safety
-/// As for [`map_avx512`].
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-pub(super) unsafe fn select_avx512<T: Chosen>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { primitives::select::<T>([x0, x1, x2], out, len) }
-}
+level!(avx2, Avx2, "avx2,fma");
+level!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
 
 /// What differs between registers: the type, its lanes, its masks and the names of its instructions.
 macro_rules! register {
     (
-        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $tile:ident $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident by $wrap:path;
+        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $level:ident $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident by $wrap:path;
         $set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $fma:ident $sqrt:ident
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
@@ -387,7 +317,7 @@ macro_rules! register {
             #[inline(always)]
             unsafe fn tile<const LAYOUT: bool>(tile: &Tile<$T>, rows: usize) {
                 // SAFETY: passed on from the caller.
-                unsafe { $tile::<Self, LAYOUT>(tile, rows) }
+                unsafe { $level::tile::<Self, LAYOUT>(tile, rows) }
             }
             #[inline(always)]
             fn fused(a: $T, b: $T, c: $T) -> $T {
@@ -502,7 +432,7 @@ mask!(Mask8(__m256): _mm256_and_ps _mm256_or_ps _mm256_xor_ps _mm256_castsi256_p
 mask!(Mask4(__m256d): _mm256_and_pd _mm256_or_pd _mm256_xor_pd _mm256_castsi256_pd);
 
 register! {
-    F32x8(__m256) of f32 x 8, tile tile_avx2 6 x 2, bits i32, mantissa 23, mask Mask8 by Mask8;
+    F32x8(__m256) of f32 x 8, tile avx2 6 x 2, bits i32, mantissa 23, mask Mask8 by Mask8;
     _mm256_set1_ps _mm256_loadu_ps _mm256_storeu_ps _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     _mm256_fmadd_ps _mm256_sqrt_ps _mm256_castps_si256 _mm256_castsi256_ps _mm256_set1_epi32
     _mm256_add_epi32 _mm256_sub_epi32 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi32 _mm256_srli_epi32;
@@ -522,7 +452,7 @@ register! {
     parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0]
 }
 register! {
-    F64x4(__m256d) of f64 x 4, tile tile_avx2 6 x 2, bits i64, mantissa 52, mask Mask4 by Mask4;
+    F64x4(__m256d) of f64 x 4, tile avx2 6 x 2, bits i64, mantissa 52, mask Mask4 by Mask4;
     _mm256_set1_pd _mm256_loadu_pd _mm256_storeu_pd _mm256_add_pd _mm256_sub_pd _mm256_mul_pd _mm256_div_pd
     _mm256_fmadd_pd _mm256_sqrt_pd _mm256_castpd_si256 _mm256_castsi256_pd _mm256_set1_epi64x
     _mm256_add_epi64 _mm256_sub_epi64 _mm256_and_si256 _mm256_or_si256 _mm256_slli_epi64 _mm256_srli_epi64;
@@ -542,7 +472,7 @@ register! {
     parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0]
 }
 register! {
-    F32x16(__m512) of f32 x 16, tile tile_avx512 8 x 3, bits i32, mantissa 23, mask __mmask16 by std::convert::identity;
+    F32x16(__m512) of f32 x 16, tile avx512 8 x 3, bits i32, mantissa 23, mask __mmask16 by std::convert::identity;
     _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     _mm512_fmadd_ps _mm512_sqrt_ps _mm512_castps_si512 _mm512_castsi512_ps _mm512_set1_epi32
     _mm512_add_epi32 _mm512_sub_epi32 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi32 _mm512_srli_epi32;
@@ -569,7 +499,7 @@ register! {
     sums |x| [sum_f32x8(_mm512_castps512_ps256(x)), sum_f32x8(_mm512_extractf32x8_ps::<1>(x))]
 }
 register! {
-    F64x8(__m512d) of f64 x 8, tile tile_avx512 8 x 3, bits i64, mantissa 52, mask __mmask8 by std::convert::identity;
+    F64x8(__m512d) of f64 x 8, tile avx512 8 x 3, bits i64, mantissa 52, mask __mmask8 by std::convert::identity;
     _mm512_set1_pd _mm512_loadu_pd _mm512_storeu_pd _mm512_add_pd _mm512_sub_pd _mm512_mul_pd _mm512_div_pd
     _mm512_fmadd_pd _mm512_sqrt_pd _mm512_castpd_si512 _mm512_castsi512_pd _mm512_set1_epi64
     _mm512_add_epi64 _mm512_sub_epi64 _mm512_and_si512 _mm512_or_si512 _mm512_slli_epi64 _mm512_srli_epi64;
