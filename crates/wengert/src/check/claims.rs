@@ -255,7 +255,8 @@ pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
         if outside && !matches!(form, Form::Map(_)) {
             continue;
         }
-        for &level in Level::available() {
+        // No level runs above the best.
+        for &level in Level::available().iter().filter(|&&level| level <= Level::best()) {
             let code = Codes::default().of(op, &types, &results, level)?;
             let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, level };
             let found = tried.whole(&tried.operands(x))?;
