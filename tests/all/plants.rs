@@ -93,14 +93,14 @@ macro_rules! same_kernel {
                 spoiled(self.0.form(operands), operands, self.1)
             }
             fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
-                let Call { operands, results, scratch, blocks, level } = call;
+                let Call { operands, results, scratch, blocks, isa } = call;
                 let wrong = match self.1 {
                     LaterBlocks => blocks.start > 0,
                     ManyBlocks => blocks.start > 0 && blocks.len() > 1,
                     _ => false,
                 };
                 let blocks = if self.1 == Blocks && blocks.len() == 2 { 0..1 } else { blocks };
-                self.0.eval(Call { operands, results: &mut *results, scratch, blocks, level })?;
+                self.0.eval(Call { operands, results: &mut *results, scratch, blocks, isa })?;
                 if wrong {
                     results.iter_mut().for_each(|r| negate(&mut r.data));
                 }

@@ -27,7 +27,7 @@ pub use error::{Error, ErrorKind, Fault, Result, Site};
 pub use exec::{Inputs, MemoryReport, PlanListing, Profile, Results, RowMemory, StepProfile, Workspace};
 pub use gradients::Gradients;
 pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
-pub use kernels::{Lane, Level};
+pub use kernels::{Isa, Lane};
 pub use ops::{Axes, Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use program::Program;
 pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};

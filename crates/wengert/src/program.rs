@@ -8,7 +8,7 @@ use crate::exec::{
     profile, run,
 };
 use crate::ir::{Outputs, Recorder, States, Tape};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::transform::optimise;
 
 /// A tape, recorded once, that runs as often as one likes. Cheap to clone, `Send + Sync`, holds
@@ -122,12 +122,12 @@ impl Program {
             return Err(tape.blame(row, kind));
         }
         let tape = Arc::new(tape);
-        let (level, rounding) = (Level::best(), passes == Passes::All);
+        let (isa, rounding) = (Isa::best(), passes == Passes::All);
         let (planned, plan) = if passes == Passes::None {
-            (tape.clone(), Plan::rows(&tape, level)?)
+            (tape.clone(), Plan::rows(&tape, isa)?)
         } else {
             let planned = Arc::new(optimise(Tape::clone(&tape), rounding));
-            let plan = Plan::new(&planned, level, rounding, machine)?;
+            let plan = Plan::new(&planned, isa, rounding, machine)?;
             (planned, plan)
         };
         Ok(Self { tape, planned, plan: Arc::new(plan), observed })

@@ -1,4 +1,4 @@
-//! What bodies make of numbers, one by one: what every level is held to.
+//! What bodies make of numbers, one by one: what every instruction set is held to.
 
 use super::broken;
 use crate::dtype::DType;
@@ -116,7 +116,7 @@ fn scalar(body: &Body, x: &[Number]) -> Option<Vec<Number>> {
     body.results().iter().map(|&y| of(&made, y)).collect()
 }
 
-/// An op's numbers are those of its body, one by one, and an elementwise function's those of its text, bit for bit on levels
+/// An op's numbers are those of its body, one by one, and an elementwise function's those of its text, bit for bit on instruction sets
 /// with a fused multiply-add; others round otherwise.
 pub(super) fn held(op: &Op, body: &Body, x: &[Tensor], y: &[Tensor], fused: bool) -> Result<()> {
     let number = |x: &Tensor, i: usize| match x.as_slice::<i64>() {

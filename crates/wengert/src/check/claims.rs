@@ -10,7 +10,7 @@ use crate::exec::{Call, Code, Codes, Laid, Preparation, Prepared, Strides};
 use crate::ir::{
     Algebra, Contraction, Form, IndexMap, Indexed, Linear, Monoid, Op, Operand, Reduction, ResultMut,
 };
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::ops::Sampler;
 use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::tensor::Tensor;
@@ -64,7 +64,7 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
 pub(super) fn infallible(op: &Op, x: &[Tensor]) -> Result<bool> {
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let Some(kernel) = op.kernel() else { return Ok(false) };
-    Ok(Codes::default().of(op, &types, &kernel.infer(&types)?, Level::best())?.infallible())
+    Ok(Codes::default().of(op, &types, &kernel.infer(&types)?, Isa::best())?.infallible())
 }
 
 /// Whatever the parameters are, zeros become zeros.
@@ -185,19 +185,19 @@ struct Tried {
     types: Vec<TensorType>,
     results: Vec<TensorType>,
     blocks: usize,
-    level: Level,
+    isa: Isa,
 }
 
 /// The kernel's contract: any ranges of its blocks, computed into memory of any content, are the whole; if it can add
 /// them to what is there, work onto an operand, or read operands where they lie, it does; and no data make it fail if it
 /// says so.
-pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler) -> Result<()> {
+pub(super) fn pieces(op: &Op, x: &[Tensor], isa: Isa, sampler: &mut Sampler) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let results: Vec<TensorType> = kernel.infer(&types)?.into_iter().collect();
-    let code = Codes::default().of(op, &types, &results, level)?;
+    let code = Codes::default().of(op, &types, &results, isa)?;
     let blocks = code.blocks(&types, &results);
-    let tried = Tried { code, types, results, blocks, level };
+    let tried = Tried { code, types, results, blocks, isa };
     let whole = tried.whole(&tried.operands(x))?;
     let all: Vec<Range<usize>> = (0..blocks).map(|block| block..block + 1).collect();
     let mut ranges = || cut(blocks, sampler);
@@ -211,9 +211,9 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], level: Level, sampler: &mut Sampler)
     tried.never_fails(x)
 }
 
-/// All levels with a fused multiply-add give the same bits, whatever the width of their registers, for f64 and for f32, and
+/// All instruction sets with a fused multiply-add give the same bits, whatever the width of their registers, for f64 and for f32, and
 /// maps those of their bodies, one number at a time.
-pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
+pub(super) fn isas(op: &Op, x: &[Tensor]) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let narrow = |x: &Tensor| match x.as_slice::<f64>() {
         Ok(numbers) => Tensor::new(x.shape(), numbers.iter().map(|&x| x as f32).collect::<Vec<f32>>()),
@@ -255,17 +255,17 @@ pub(super) fn levels(op: &Op, x: &[Tensor]) -> Result<()> {
         if outside && !matches!(form, Form::Map(_)) {
             continue;
         }
-        // No level runs above the best.
-        for &level in Level::available().iter().filter(|&&level| level <= Level::best()) {
-            let code = Codes::default().of(op, &types, &results, level)?;
-            let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, level };
+        // No instruction set runs above the best.
+        for &isa in Isa::available().iter().filter(|&&isa| isa <= Isa::best()) {
+            let code = Codes::default().of(op, &types, &results, isa)?;
+            let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, isa };
             let found = tried.whole(&tried.operands(x))?;
             if let Form::Map(body) = &form {
-                bodies::held(op, body, x, &found, level != Level::Portable)?;
+                bodies::held(op, body, x, &found, isa != Isa::Portable)?;
             }
             match &first {
-                _ if level == Level::Portable => {}
-                Some(first) => same(first, &found, || format!("at the level {level:?}"))?,
+                _ if isa == Isa::Portable => {}
+                Some(first) => same(first, &found, || format!("at the isa {isa:?}"))?,
                 None => first = Some(found),
             }
         }
@@ -305,7 +305,7 @@ impl Tried {
         let mut out = self.filled(1.0)?;
         let all = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t) };
         let mut results: Vec<ResultMut<'_>> = self.results.iter().zip(&mut out).map(all).collect();
-        self.code.run_whole(operands, &mut results, self.level)?;
+        self.code.run_whole(operands, &mut results, self.isa)?;
         drop(results);
         Ok(out)
     }
@@ -319,14 +319,14 @@ impl Tried {
         out: &[Tensor],
         onto: Option<usize>,
     ) -> Result<Vec<Tensor>> {
-        let Self { code, types, results, blocks, level } = self;
+        let Self { code, types, results, blocks, isa } = self;
         let mut out = out.to_vec();
         let mut prepared = Vec::new();
         if let Some(Prepared { bytes, pieces, .. }) = code.prepared(types) {
             prepared = vec![u64::MAX; bytes / 8];
             let each = prepared.len() / pieces.max(1);
             for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {
-                let call = Preparation { operands, strides, pieces: piece..piece + 1, out, level: *level };
+                let call = Preparation { operands, strides, pieces: piece..piece + 1, out, isa: *isa };
                 code.prepare(call).map_err(ErrorKind::Fault)?;
             }
         }
@@ -356,7 +356,7 @@ impl Tried {
                 scratch: &mut scratch,
                 prepared: &prepared,
                 blocks: range.clone(),
-                level: *level,
+                isa: *isa,
                 beta,
                 alpha,
             };

@@ -1,13 +1,13 @@
 //! The laws over every op of a registry.
 
-use super::claims::{carried, infallible, levels, pieces};
+use super::claims::{carried, infallible, isas, pieces};
 use super::corners::{gates, ties};
 use super::laws;
 use super::{Function, broken, function};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ir::{Op, ZeroReason};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::ops::{Entry, Registry, Sample, Sampler};
 use crate::tensor::Tensor;
 
@@ -92,10 +92,10 @@ fn all(sample: &Sample, seed: u64, (together, draw): (bool, Draw<'_>)) -> Result
     let f = emitted(&sample.op);
     let (x, x1, x2) = (draw(&mut sampler), draw(&mut sampler), draw(&mut sampler));
     laws::execution(&f, &x)?;
-    for &level in Level::available() {
-        pieces(&sample.op, &x, level, &mut sampler)?;
+    for &isa in Isa::available() {
+        pieces(&sample.op, &x, isa, &mut sampler)?;
     }
-    levels(&sample.op, &x)?;
+    isas(&sample.op, &x)?;
     carried(&sample.op, &x)?;
     laws::adjoint(&f, &x, seed)?;
     let second = laws::pullback(&f);

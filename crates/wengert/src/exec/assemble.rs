@@ -14,13 +14,13 @@ use super::store::{accumulate, store};
 use super::verify::{Slots, slots, verify};
 use crate::error::{ErrorKind, Result};
 use crate::ir::Tape;
-use crate::kernels::Level;
+use crate::kernels::Isa;
 
 impl Plan {
     /// A plan of a tape that keeps every bit of its trivial one; or, where `rounding` is allowed, adds products
     /// to states in another order.
-    pub(crate) fn new(tape: &Tape, level: Level, rounding: bool, machine: &Machine) -> Result<Self> {
-        let (plan, lines) = Self::draft(tape, level, rounding, machine)?;
+    pub(crate) fn new(tape: &Tape, isa: Isa, rounding: bool, machine: &Machine) -> Result<Self> {
+        let (plan, lines) = Self::draft(tape, isa, rounding, machine)?;
         match verify(&plan, &lines) {
             Ok(()) => Ok(plan),
             Err(broken) => Err(match tape.rows().get(broken.row as usize) {
@@ -33,16 +33,16 @@ impl Plan {
     /// The same before it is verified, and the slots of its lines.
     pub(super) fn draft(
         tape: &Tape,
-        level: Level,
+        isa: Isa,
         rounding: bool,
         machine: &Machine,
     ) -> Result<(Self, Vec<Slots>)> {
-        let mut graph = Graph::new(tape, rounding, level)?;
+        let mut graph = Graph::new(tape, rounding, isa)?;
         if rounding {
             accumulate(&mut graph);
         }
         let mut rounds = schedule(&mut graph, machine);
-        let mut plan = Self::empty(level, tape.inputs(), tape.states());
+        let mut plan = Self::empty(isa, tape.inputs(), tape.states());
         let commits = store(&mut graph, &mut rounds, &mut plan.stored);
         let uses = Uses::new(&graph, &rounds, &mut plan, machine);
         let kept = graph.outputs.iter().chain(commits.iter().map(|(_, a)| a));

@@ -291,7 +291,7 @@ impl Memory<'_> {
             step.operands.iter().enumerate().map(operand).collect();
         // SAFETY: see above.
         let write = |view: &View| unsafe { self.write(*view, tile) };
-        let level = self.plan.level;
+        let isa = self.plan.isa;
         match &step.action {
             Action::Compute(code, _) => {
                 let result = |view: &View| ResultMut {
@@ -315,7 +315,7 @@ impl Memory<'_> {
                     scratch,
                     prepared,
                     blocks,
-                    level,
+                    isa,
                     beta,
                     alpha,
                 };
@@ -326,7 +326,7 @@ impl Memory<'_> {
                 let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;
                 let pieces = tile.units.start * step.blocks..tile.units.end * step.blocks;
                 let out = bytemuck::cast_slice_mut(out);
-                code.prepare(Preparation { operands: &operands, strides, pieces, out, level })
+                code.prepare(Preparation { operands: &operands, strides, pieces, out, isa })
                     .map_err(ErrorKind::Fault)
             }
             Action::Fold(fold) => {
@@ -343,9 +343,7 @@ impl Memory<'_> {
                     // SAFETY: see above.
                     let memory = unsafe { self.scratch(step, tile) };
                     let beta = if chunk.first { 0.0 } else { 1.0 };
-                    fold.code
-                        .run_within(&slabs, &mut parts, memory, level, beta)
-                        .map_err(ErrorKind::Fault)?;
+                    fold.code.run_within(&slabs, &mut parts, memory, isa, beta).map_err(ErrorKind::Fault)?;
                 }
                 Ok(())
             }
@@ -356,10 +354,10 @@ impl Memory<'_> {
                     step.results.first().map_or(0, |r| self.plan.slots[r.slot as usize].ty.shape.elements());
                 let joined = match (out, operands.first().map(|o| o.data)) {
                     (Some(SliceMut::F32(out)), Some(Slice::F32(x))) => {
-                        level.loops(|| join(out, x, start, part))
+                        isa.loops(|| join(out, x, start, part))
                     }
                     (Some(SliceMut::F64(out)), Some(Slice::F64(x))) => {
-                        level.loops(|| join(out, x, start, part))
+                        isa.loops(|| join(out, x, start, part))
                     }
                     _ => None,
                 };

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::cpu::Codes;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -83,9 +83,9 @@ fn compute(t: &Recorder, row: &Row, codes: &mut Codes) -> Result<SmallVec<[Arc<T
         .zip(&mut tensors)
         .map(|(ty, tensor)| ResultMut { ty, data: tensor.data_mut() })
         .collect();
-    let level = Level::best();
-    let code = codes.of(&row.op, &types, &row.results, level);
-    let outcome = code.and_then(|code| code.run_whole(&operands, &mut results, level));
+    let isa = Isa::best();
+    let code = codes.of(&row.op, &types, &row.results, isa);
+    let outcome = code.and_then(|code| code.run_whole(&operands, &mut results, isa));
     drop(results);
     if let Err(kind) = outcome {
         return fail(kind);

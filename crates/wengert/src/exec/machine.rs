@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::dtype::DType;
     use crate::ir::Recorder;
-    use crate::kernels::Level;
+    use crate::kernels::Isa;
 
     #[test]
     fn a_hundred_numbers_are_many_for_a_tiny_machine_alone() {
@@ -85,7 +85,7 @@ mod tests {
             let x = t.input(DType::F64, [12, 8]);
             let y = (x.exp().matmul(t.input(DType::F64, [8, 8])) * 2.0).tanh();
             let (tape, _) = t.finish(t.outputs([y.sum(0), y.sum(1)]).unwrap()).unwrap();
-            let plan = Plan::new(&tape, Level::best(), true, machine).unwrap();
+            let plan = Plan::new(&tape, Isa::best(), true, machine).unwrap();
             let panels = plan.stages.iter().map(|s| s.panels).max().unwrap();
             let tiles = |stage: &super::super::plan::Stage| {
                 let least = plan.passes[stage.passes.clone()].iter().map(|p| p.tile).min().unwrap();

@@ -11,7 +11,7 @@ use super::plan::{Action, Constant, Place};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, Form, IndexMap, Leaf, Op, Tape, Value};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::{Shape, TensorType};
 
 /// An array, or another name and shape of one.
@@ -163,11 +163,11 @@ impl Graph {
         root
     }
 
-    pub(super) fn new(tape: &Tape, rounding: bool, level: Level) -> Result<Self> {
+    pub(super) fn new(tape: &Tape, rounding: bool, isa: Isa) -> Result<Self> {
         let mut b = Builder {
             tape,
             rounding,
-            level,
+            isa,
             codes: Codes::default(),
             first: vec![NONE; tape.rows().len()],
             uses: Vec::new(),
@@ -292,7 +292,7 @@ struct Builder<'a> {
     tape: &'a Tape,
     /// Whether sums may be added in another order.
     rounding: bool,
-    level: Level,
+    isa: Isa,
     codes: Codes,
     /// The array of each row's first result; those of the others follow it.
     first: Vec<u32>,
@@ -331,7 +331,7 @@ impl Builder<'_> {
             let types: SmallVec<[TensorType; 3]> =
                 row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
             // What has no code is told when its node is made.
-            let Ok(code) = self.codes.of(&row.op, &types, &row.results, self.level) else { continue };
+            let Ok(code) = self.codes.of(&row.op, &types, &row.results, self.isa) else { continue };
             let mut taken: SmallVec<[Option<Box<Strides>>; 3]> = SmallVec::from_elem(None, types.len());
             for (o, &v) in row.operands.iter().enumerate() {
                 let Some((value, strides)) = rearranged(self.tape, v) else { continue };
@@ -393,7 +393,7 @@ impl Builder<'_> {
         let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| self.tape.ty(v)).collect();
         let code = match &row.op {
             Op::Control(_) => None,
-            op => Some(self.codes.of(op, &types, &row.results, self.level).map_err(blame)?),
+            op => Some(self.codes.of(op, &types, &row.results, self.isa).map_err(blame)?),
         };
         let (code, name) = (code.as_ref(), row.op.name());
         let blocks = code.map_or(1, |c| c.blocks(&types, &row.results));

@@ -13,7 +13,7 @@ use super::rows::Rows;
 use crate::dtype::DType;
 use crate::error::Result;
 use crate::ir::UsedState;
-use crate::kernels::{Level, Single};
+use crate::kernels::{Isa, Single};
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
@@ -214,7 +214,7 @@ pub(super) struct Round {
 
 /// Rounds of stages of passes of steps, and the memory that they work on.
 pub(crate) struct Plan {
-    pub(super) level: Level,
+    pub(super) isa: Isa,
     /// What to do instead of rounds, in a trivial plan.
     pub(super) by_rows: Option<Rows>,
     pub(super) rounds: Vec<Round>,
@@ -246,9 +246,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A plan without steps.
-    pub(super) fn empty(level: Level, inputs: &[TensorType], states: &[UsedState]) -> Self {
+    pub(super) fn empty(isa: Isa, inputs: &[TensorType], states: &[UsedState]) -> Self {
         Self {
-            level,
+            isa,
             by_rows: None,
             rounds: Vec::new(),
             stages: Vec::new(),

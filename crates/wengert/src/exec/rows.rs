@@ -14,7 +14,7 @@ use super::plan::{Constant, Place, Plan, Slot, WORD};
 use crate::dtype::{DType, Slice};
 use crate::error::{ErrorKind, Result};
 use crate::ir::{Control, Leaf, Op, Operand, ResultMut, Row, Tape, Value};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::TensorType;
 
 /// Where the results of all rows lie.
@@ -34,8 +34,8 @@ pub(super) struct Rows {
 
 impl Plan {
     /// The trivial plan of a tape without dead rows.
-    pub(crate) fn rows(tape: &Tape, level: Level) -> Result<Self> {
-        let mut plan = Self::empty(level, tape.inputs(), tape.states());
+    pub(crate) fn rows(tape: &Tape, isa: Isa) -> Result<Self> {
+        let mut plan = Self::empty(isa, tape.inputs(), tape.states());
         let states: HashMap<usize, usize> = tape.states().iter().map(|s| s.index).zip(0..).collect();
         let state = |index: &usize| states.get(index).copied().unwrap_or(usize::MAX);
         let count = tape.rows().len();
@@ -67,7 +67,7 @@ impl Plan {
                 let types: SmallVec<[TensorType; 3]> =
                     row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
                 let blame = |kind| tape.blame(row, kind);
-                let code = row.op.kernel().map(|_| codes.of(&row.op, &types, &row.results, level));
+                let code = row.op.kernel().map(|_| codes.of(&row.op, &types, &row.results, isa));
                 let code = code.transpose().map_err(blame)?;
                 let given_up = code.as_ref().and_then(|code| {
                     let (o, place) = given_up(tape, &rows, &uses, row, code)?;
@@ -253,13 +253,13 @@ impl Memory<'_> {
             let all = self.blocks[0].words(self.plan.arena, self.plan.scratch);
             all.split_at_mut(rows.prepared / WORD)
         };
-        let level = self.plan.level;
+        let isa = self.plan.isa;
         let mut prepared: &[u64] = &[];
         if let Some(Prepared { bytes, pieces, .. }) = code.prepared(&types) {
             let changed = || ErrorKind::Malformed("a layout other than the one that was planned".into());
             let out = out.get_mut(..bytes / WORD).ok_or_else(changed)?;
             let call =
-                Preparation { operands: &operands, strides: None, pieces: 0..pieces, out: &mut *out, level };
+                Preparation { operands: &operands, strides: None, pieces: 0..pieces, out: &mut *out, isa };
             code.prepare(call).map_err(ErrorKind::Fault)?;
             prepared = out;
         }
@@ -276,7 +276,7 @@ impl Memory<'_> {
             scratch,
             prepared,
             blocks: 0..count,
-            level,
+            isa,
             beta: if onto.is_some() { 1.0 } else { 0.0 },
             alpha: 1.0,
         };

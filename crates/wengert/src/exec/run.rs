@@ -9,7 +9,7 @@ use super::pool::Pool;
 use crate::dtype::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{States, Tape};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::Shape;
 use crate::tensor::{self, Bind, Tensor};
 
@@ -221,7 +221,7 @@ pub(crate) fn run<'w>(
 /// The error of the first row of a tape that fails on these inputs, if one does: that of a run row by row. Plans that
 /// compute rows in another order ask for it when something failed.
 pub(crate) fn first_fault(tape: &Tape, states: &States, inputs: &dyn Inputs) -> Option<Error> {
-    let plan = Arc::new(Plan::rows(tape, Level::best()).ok()?);
+    let plan = Arc::new(Plan::rows(tape, Isa::best()).ok()?);
     let mut workspace = Workspace::new(&plan, 1).ok()?;
     let outcome = run(&plan, tape, &mut workspace, Store::Shared(states), inputs, None);
     outcome.err().filter(|e| matches!(e.kind(), ErrorKind::Fault(_) | ErrorKind::Guard { .. }))

@@ -8,7 +8,7 @@ use super::form::{Form, Opaque};
 use super::list::List;
 use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::{Shape, TensorType};
 
 /// The types of a row's results.
@@ -55,7 +55,7 @@ pub struct Call<'a, 'b> {
     /// The blocks to compute.
     pub blocks: Range<usize>,
     /// The instruction set to compute with.
-    pub level: Level,
+    pub isa: Isa,
 }
 
 impl<'b> Call<'_, 'b> {

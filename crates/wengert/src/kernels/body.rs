@@ -23,7 +23,7 @@ pub enum Primitive {
     CopySign,
     /// The product of which the zeros of some operands (a bit each) stand for themselves.
     GatedMul(u8),
-    /// `a · b + c`, rounded once on levels that have such an instruction.
+    /// `a · b + c`, rounded once on instruction sets that have such an instruction.
     MulAdd,
     /// Of one float.
     Neg,

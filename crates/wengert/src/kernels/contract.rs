@@ -3,10 +3,10 @@
 use smallvec::SmallVec;
 
 use super::gemm::{self, FEW, Product, Right, Strides, gemm};
-use super::narrow::{Dot, SHORT};
 use super::pack::{self, pack};
 use super::reduce::rescale;
-use super::simd::{Level, Real, Simd, Vector};
+use super::simd::{Isa, Real, Simd, Vector};
+use super::skinny::{Dot, SHORT};
 use super::tile::{is_nan, term};
 use crate::error::Fault;
 
@@ -79,7 +79,7 @@ impl Loops {
             c: at(m.out),
             beta,
             alpha,
-            narrow: m.full > FEW,
+            skinny: m.full > FEW,
             gates: self.gates,
         }
     }
@@ -123,7 +123,7 @@ impl Loops {
     /// Packs some of the pieces of the right matrix.
     pub(crate) fn pack<T: Real>(
         &self,
-        level: Level,
+        isa: Isa,
         pieces: std::ops::Range<usize>,
         right: &[T],
         out: &mut [T],
@@ -131,7 +131,7 @@ impl Loops {
         let p = self.product(1.0, 0.0);
         let (start, end) = (pieces.start * pack::piece::<T>(), (pieces.end * pack::piece::<T>()).min(p.n));
         let from = right.get(start * p.b.columns..).unwrap_or(&[]);
-        pack(level, &p, (start, end.saturating_sub(start)), from, out)
+        pack(isa, &p, (start, end.saturating_sub(start)), from, out)
     }
 
     /// Elements of scratch of a call.
@@ -146,7 +146,7 @@ impl Loops {
     /// `out = α Σ lhs · rhs + β out`; `packed` is what [`pack`](Self::pack) made, if anything.
     pub(crate) fn run<T: Real>(
         &self,
-        level: Level,
+        isa: Isa,
         (lhs, rhs): (&[T], &[T]),
         packed: &[T],
         (alpha, beta): (f64, f64),
@@ -169,10 +169,10 @@ impl Loops {
         loop {
             let (a, b, c) = (&left[l..], &right[r..], &mut out[o..]);
             match inner {
-                Inner::Gemm if packed.is_empty() => gemm(level, &product, a, Right::Plain(b), c, scratch)?,
-                Inner::Gemm => gemm(level, &product, a, Right::Packed(packed), c, scratch)?,
-                Inner::Plain => level.run(Plain { p: &product, a, b, c }),
-                Inner::Dot => level.run(Dot::new(&product, a, b, c)),
+                Inner::Gemm if packed.is_empty() => gemm(isa, &product, a, Right::Plain(b), c, scratch)?,
+                Inner::Gemm => gemm(isa, &product, a, Right::Packed(packed), c, scratch)?,
+                Inner::Plain => isa.run(Plain { p: &product, a, b, c }),
+                Inner::Dot => isa.run(Dot::new(&product, a, b, c)),
             }
             let mut axis = self.outer.len();
             loop {

@@ -43,7 +43,7 @@ impl Walk<'_> {
         if self.dims.contains(&0) {
             return;
         }
-        // `run` is called in one place only, so that it is inlined and compiled for the level of the caller.
+        // `run` is called in one place only, so that it is inlined and compiled for the instruction set of the caller.
         let (mut inner, mut outer) = self.dims.split_last().map_or((1, self.dims), |(&n, rest)| (n, rest));
         let stride = self.strides.get(outer.len()).copied().unwrap_or(1);
         // Axes that lie behind one another here and there are one.
@@ -82,7 +82,7 @@ impl Walk<'_> {
 /// Up to so many neighbours are a short run.
 const RUN: usize = 16;
 
-/// `out[i] = input[walk(i)]`, compiled for a level: as a closure it would be so only where the compiler pleases.
+/// `out[i] = input[walk(i)]`, compiled for an instruction set: as a closure it would be so only where the compiler pleases.
 pub(crate) struct Gather<'a, T> {
     pub(crate) out: &'a mut [T],
     pub(crate) input: &'a [T],
@@ -158,7 +158,7 @@ pub(crate) fn prefetch<T>(soon: &[T]) {
 #[cfg(test)]
 mod tests {
     use super::{Gather, Walk};
-    use crate::kernels::Level;
+    use crate::kernels::Isa;
 
     /// Runs of every length, in sheets of every number of rows and in neighbouring sheets.
     #[test]
@@ -169,7 +169,7 @@ mod tests {
                 let (dims, strides) = ([3, rows, run], [20, 1, 0]);
                 let mut out = vec![99; 3 * rows * run];
                 let walk = Walk { dims: &dims, offset: 2, strides: &strides };
-                Level::best().run(Gather { out: &mut out, input: &input, walk });
+                Isa::best().run(Gather { out: &mut out, input: &input, walk });
                 for (i, &found) in out.iter().enumerate() {
                     let (sheet, row) = (i / (rows * run), i / run % rows);
                     assert_eq!(found as usize, 2 + sheet * 20 + row, "{i} of {dims:?}");
@@ -178,7 +178,7 @@ mod tests {
         }
         let mut one = [0];
         let walk = Walk { dims: &[], offset: 7, strides: &[] };
-        Level::best().run(Gather { out: &mut one, input: &input, walk });
+        Isa::best().run(Gather { out: &mut one, input: &input, walk });
         assert_eq!(one, [7]);
     }
 

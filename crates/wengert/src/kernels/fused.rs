@@ -7,7 +7,7 @@ use super::lane::{Lane, Whole};
 use super::simd::{Bits, Real, Vector};
 use super::tile::Tile;
 
-/// A number that is computed as levels with a fused multiply-add do it, bit for bit.
+/// A number that is computed as instruction sets with a fused multiply-add do it, bit for bit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fused<T>(pub(crate) T);
 

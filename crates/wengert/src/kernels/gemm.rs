@@ -4,12 +4,12 @@
 //! multiplication", TOMS 2008): a block of `k`, panels of `B` that stay near the processor, tiles of `C`
 //! that stay in registers. Every element of `C` is one chain of fused multiply-adds in the order of `k`, whatever the
 //! blocks, and whatever is computed beside it: a part of `C` has the bits of the whole, and registers of any width give
-//! the same. A few columns are sums of a fixed number of such chains; see [`narrow`].
+//! the same. A few columns are sums of a fixed number of such chains; see [`skinny`].
 
-use super::narrow::{self, Narrow};
 use super::pack::{self, Pack, pack_left};
 use super::reduce::rescale;
-use super::simd::{Level, Real, Simd, Vector};
+use super::simd::{Isa, Real, Simd, Vector};
+use super::skinny::{self, Skinny};
 use super::tile::{COLUMNS, LINE, ROWS, Tile, tile_rows};
 use crate::error::Fault;
 
@@ -62,21 +62,21 @@ pub(crate) struct Product {
     /// By what the product is multiplied before it is added to `C`; 1 where β is 0.
     pub(crate) alpha: f64,
     /// Whether a few last columns are computed by themselves. The same for all parts of a product.
-    pub(crate) narrow: bool,
+    pub(crate) skinny: bool,
     /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
     pub(crate) gates: u64,
 }
 
 impl Product {
-    pub(super) fn narrow_columns<V: Vector>(&self) -> usize {
-        if self.narrow { narrow::columns::<V>((self.n, self.k), self.a) } else { 0 }
+    pub(super) fn skinny_columns<V: Vector>(&self) -> usize {
+        if self.skinny { skinny::columns::<V>((self.n, self.k), self.a) } else { 0 }
     }
 
     /// For few rows the columns of a plain `B` that fill whole panels are read where they lie.
     pub(super) fn plain_columns<V: Vector>(&self) -> usize {
         let width = V::VECTORS * V::LANES;
         let few = self.m <= FEW && self.b.columns == 1;
-        if few { (self.n - self.narrow_columns::<V>()) / width * width } else { 0 }
+        if few { (self.n - self.skinny_columns::<V>()) / width * width } else { 0 }
     }
 }
 
@@ -93,7 +93,7 @@ pub(crate) enum Right<'a, T> {
 pub(crate) fn left_len<T>(k: usize) -> usize {
     // `k` in blocks, or in one; a block of `A` may have a tile more.
     let block = |k: usize| (block_rows::<T>(k) + 8).saturating_mul(k);
-    block(blocks(k, DEPTH / size_of::<T>()).1).max(block(k)).max(narrow::SCRATCH)
+    block(blocks(k, DEPTH / size_of::<T>()).1).max(block(k)).max(skinny::SCRATCH)
 }
 
 /// Rows in a block of `A`: fewer of longer ones.
@@ -114,7 +114,7 @@ fn blocks(total: usize, most: usize) -> (usize, usize) {
 
 /// Computes a product. `scratch` has [`left_len`] elements where `B` is packed, else [`scratch_len`].
 pub(crate) fn gemm<T: Real>(
-    level: Level,
+    isa: Isa,
     p: &Product,
     a: &[T],
     b: Right<'_, T>,
@@ -132,9 +132,9 @@ pub(crate) fn gemm<T: Real>(
     if p.k > 0 {
         let (left, right) = scratch.split_at_mut(left_len::<T>(p.k));
         if let Right::Plain(b) = b {
-            level.run(Pack { p, start: 0, n: p.n, rest: true, b, out: &mut *right });
+            isa.run(Pack { p, start: 0, n: p.n, rest: true, b, out: &mut *right });
         }
-        level.run(Gemm { p, a, b, c, left, right });
+        isa.run(Gemm { p, a, b, c, left, right });
     } else {
         c.chunks_mut(p.c.max(1)).take(p.m).for_each(|row| rescale(&mut row[..p.n], p.beta));
     }
@@ -158,8 +158,8 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { p, a, b, c, left, right } = self;
         let width = V::VECTORS * V::LANES;
-        let narrow = p.narrow_columns::<V>();
-        let n = p.n - narrow;
+        let skinny = p.skinny_columns::<V>();
+        let n = p.n - skinny;
         let (whole, plain, packed) = match b {
             Right::Packed(b) => (0, b, b),
             Right::Plain(b) => (p.plain_columns::<V>(), b, right),
@@ -235,10 +235,10 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
                     }
                 }
                 // While these rows of `A` are near.
-                if narrow > 0 && block + 1 == k_blocks {
-                    Narrow {
+                if skinny > 0 && block + 1 == k_blocks {
+                    Skinny {
                         m,
-                        n: narrow,
+                        n: skinny,
                         k: p.k,
                         a: &a[m0 * p.a.rows..],
                         strides: p.a,
@@ -267,15 +267,15 @@ mod tests {
     #[test]
     fn products_of_every_size_and_layout() {
         let sizes = [1, 2, 3, 5, 8, 11, 13, 16, 17, 28, 34, 50, 97];
-        for &level in Level::available() {
+        for &isa in Isa::available() {
             for m in sizes {
                 for n in sizes {
                     for k in [0, 1, 7, 16, 130, 300] {
                         for layout in 0..4 {
                             // A part of a product may have few rows where the whole has many.
-                            for narrow in [m > FEW, true] {
-                                check::<f64>(level, (m, n, k), (layout & 1 == 1, layout & 2 == 2), narrow);
-                                check::<f32>(level, (m, n, k), (layout & 1 == 1, layout & 2 == 2), narrow);
+                            for skinny in [m > FEW, true] {
+                                check::<f64>(isa, (m, n, k), (layout & 1 == 1, layout & 2 == 2), skinny);
+                                check::<f32>(isa, (m, n, k), (layout & 1 == 1, layout & 2 == 2), skinny);
                             }
                         }
                     }
@@ -283,12 +283,12 @@ mod tests {
             }
         }
         // So many columns that rows of `A` are laid out anew, whichever way they lie; several blocks of rows, and of `k`.
-        for &level in Level::available() {
+        for &isa in Isa::available() {
             for layout in 0..4 {
-                check::<f64>(level, (27, 410, 300), (layout & 1 == 1, layout & 2 == 2), true);
-                check::<f32>(level, (150, 390, 140), (layout & 1 == 1, layout & 2 == 2), true);
-                check::<f64>(level, (17, 30, 1100), (layout & 1 == 1, layout & 2 == 2), true);
-                check::<f32>(level, (17, 50, 2100), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f64>(isa, (27, 410, 300), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f32>(isa, (150, 390, 140), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f64>(isa, (17, 30, 1100), (layout & 1 == 1, layout & 2 == 2), true);
+                check::<f32>(isa, (17, 50, 2100), (layout & 1 == 1, layout & 2 == 2), true);
             }
         }
     }
@@ -314,7 +314,7 @@ mod tests {
                 c: n,
                 beta,
                 alpha,
-                narrow: m > FEW,
+                skinny: m > FEW,
                 gates: 0,
             };
             let start = vec![T::from_f64(0.3); m * n];
@@ -323,11 +323,11 @@ mod tests {
             let (left, right) = scratch.split_at_mut(left_len::<T>(k));
             Pack { p: &p, start: 0, n, rest: true, b: &b, out: &mut *right }.run::<Fused<T>>();
             Gemm { p: &p, a: &a, b: Right::Plain(&b), c: &mut due, left, right }.run::<Fused<T>>();
-            let fused = |&&level: &&Level| level != Level::Portable && level <= Level::best();
-            for &level in Level::available().iter().filter(fused) {
+            let fused = |&&isa: &&Isa| isa != Isa::Portable && isa <= Isa::best();
+            for &isa in Isa::available().iter().filter(fused) {
                 let mut found = start.clone();
-                gemm(level, &p, &a, Right::Plain(&b), &mut found, &mut scratch).unwrap();
-                assert!(found == due, "{level:?}: {m}x{k}x{n} {ta} {tb} {alpha} {beta}");
+                gemm(isa, &p, &a, Right::Plain(&b), &mut found, &mut scratch).unwrap();
+                assert!(found == due, "{isa:?}: {m}x{k}x{n} {ta} {tb} {alpha} {beta}");
             }
         }
         for (m, n, k) in [
@@ -351,7 +351,7 @@ mod tests {
         }
     }
 
-    fn check<T: Real>(level: Level, (m, n, k): (usize, usize, usize), (ta, tb): (bool, bool), narrow: bool) {
+    fn check<T: Real>(isa: Isa, (m, n, k): (usize, usize, usize), (ta, tb): (bool, bool), skinny: bool) {
         let number = |i: usize, j: usize| T::from_f64(((i * 7 + j * 3) % 5) as f64 - 2.0);
         let fill = |rows: usize, columns: usize, transposed: bool| -> (Vec<T>, Strides) {
             let strides = if transposed {
@@ -366,18 +366,18 @@ mod tests {
             (x, strides)
         };
         let ((a, sa), (b, sb)) = (fill(m, k, ta), fill(k, n, tb));
-        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, alpha: -0.5, narrow, gates: 0 };
+        let p = Product { m, n, k, a: sa, b: sb, c: n, beta: 2.0, alpha: -0.5, skinny, gates: 0 };
         let mut scratch = vec![T::from_f64(f64::NAN); scratch_len::<T>(k, n)];
         let mut packed = vec![T::from_f64(f64::NAN); packed_len::<T>(k, n)];
-        pack(level, &p, (0, n), &b, &mut packed).unwrap();
+        pack(isa, &p, (0, n), &b, &mut packed).unwrap();
         for right in [Right::Plain(&b[..]), Right::Packed(&packed[..])] {
             let mut c = vec![T::from_f64(3.0); m * n];
-            gemm(level, &p, &a, right, &mut c, &mut scratch).unwrap();
+            gemm(isa, &p, &a, right, &mut c, &mut scratch).unwrap();
             for i in 0..m {
                 for j in 0..n {
                     let sum: f64 = (0..k).map(|p| number(i, p).to_f64() * number(p, j).to_f64()).sum();
                     let found = c[i * n + j].to_f64();
-                    assert_eq!(found, 6.0 - 0.5 * sum, "{level:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
+                    assert_eq!(found, 6.0 - 0.5 * sum, "{isa:?} {m}x{k}x{n} {ta} {tb} at {i}, {j}");
                 }
             }
         }

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::body::{Body, Constant, Primitive, Scalar};
 use super::primitives::{Pointer, pointer};
-use super::simd::Level;
+use super::simd::Isa;
 use crate::dtype::{DType, Element, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
 
@@ -15,7 +15,7 @@ pub(crate) const CHUNK: usize = 256;
 /// Bytes of what is kept of them between two primitives.
 const KEPT: usize = 8 * CHUNK;
 
-/// A body for a level: the functions that its primitives are, and where what they read and write lies.
+/// A body for an instruction set: the functions that its primitives are, and where what they read and write lies.
 #[derive(Clone, Debug)]
 pub(crate) struct Compiled {
     body: Arc<Body>,
@@ -107,7 +107,7 @@ fn words(copies: usize) -> usize {
 
 impl Compiled {
     /// The functions of a body on arrays of so many elements. An error where there are none for its types.
-    pub(crate) fn new(body: &Arc<Body>, elements: usize, level: Level) -> Result<Self, ErrorKind> {
+    pub(crate) fn new(body: &Arc<Body>, elements: usize, isa: Isa) -> Result<Self, ErrorKind> {
         let (instructions, most) = (body.instructions(), elements.clamp(1, CHUNK));
         let bytes = |x: Scalar| Ok::<u8, ErrorKind>(body.dtype(x)?.bytes() as u8);
         // The last instruction that reads each result of another, and the result of the body that each is.
@@ -139,7 +139,7 @@ impl Compiled {
             }
         };
         let function = |primitive: Primitive, from: DType| {
-            pointer(primitive, from, level)
+            pointer(primitive, from, isa)
                 .ok_or_else(|| ErrorKind::DType(format!("there is no {primitive} of {from}")))
         };
         for (at, i) in instructions.iter().enumerate() {

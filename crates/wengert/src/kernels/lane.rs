@@ -65,7 +65,7 @@ pub trait Lane:
     fn floor(self) -> Self;
     /// The magnitude of this with the sign of `sign`.
     fn copysign(self, sign: Self) -> Self;
-    /// `self · b + c`, rounded once on levels that have such an instruction, and twice on others.
+    /// `self · b + c`, rounded once on instruction sets that have such an instruction, and twice on others.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The larger number; NaN where either is. Of equal ones the other.
     #[inline(always)]

@@ -4,11 +4,11 @@ use std::iter::repeat;
 
 use super::copy::prefetch;
 use super::gemm::{Product, Strides};
-use super::simd::{Level, Real, Simd, Vector, WIDEST};
+use super::simd::{Isa, Real, Simd, Vector, WIDEST};
 use super::tile::tile_rows;
 use crate::error::Fault;
 
-/// Bytes in a row of a piece of packed `B`: a whole number of panels at any level.
+/// Bytes in a row of a piece of packed `B`: a whole number of panels at any instruction set.
 const PIECE: usize = 192;
 /// How many rows ahead of its copies packing fetches.
 const AHEAD: usize = 32;
@@ -27,7 +27,7 @@ pub(crate) fn packed_len<T>(k: usize, n: usize) -> usize {
 /// tile's width of columns all `k` rows, one behind the other, with zeros for what is missing of the last
 /// vector; behind them the last few columns, if they are computed by themselves.
 pub(crate) fn pack<T: Real>(
-    level: Level,
+    isa: Isa,
     p: &Product,
     (start, n): (usize, usize),
     b: &[T],
@@ -37,7 +37,7 @@ pub(crate) fn pack<T: Real>(
         return Err(OUTSIDE);
     }
     if p.k > 0 {
-        level.run(Pack { p, start, n, rest: false, b, out });
+        isa.run(Pack { p, start, n, rest: false, b, out });
     }
     Ok(())
 }
@@ -63,7 +63,7 @@ impl<T: Real> Simd<T> for Pack<'_, T> {
             start = self.p.plain_columns::<V>();
             (n, b) = (n - start, b.get(start * strides.columns..).unwrap_or(&[]));
         }
-        let (all, wide) = (n, self.p.n - self.p.narrow_columns::<V>());
+        let (all, wide) = (n, self.p.n - self.p.skinny_columns::<V>());
         let n = wide.saturating_sub(start).min(all);
         let (mut out, last) = out.split_at_mut(k * n.next_multiple_of(V::LANES));
         for (j, to) in (n..all).zip(last.chunks_exact_mut(k.max(1))) {

@@ -1,8 +1,8 @@
-//! The primitives of bodies over slices: one function for each, each type and each level.
+//! The primitives of bodies over slices: one function for each, each type and each instruction set.
 
 use super::body::Primitive;
 use super::lane::Lane;
-use super::simd::{Level, Real, Vector};
+use super::simd::{Isa, Real, Vector};
 use crate::dtype::DType;
 
 /// A primitive over elements that lie one behind the other: operands, of which those that it has not count for nothing, the
@@ -52,27 +52,27 @@ unsafe fn map_portable<T: Real, F: Map<N>, const N: usize>(
     unsafe { map::<T, F, N>([x0, x1, x2], out, len) }
 }
 
-/// The function of floats for a level.
-fn of_floats<F: Map<N>, const N: usize>(dtype: DType, level: Level) -> Option<Pointer> {
-    fn at<T: Real, F: Map<N>, const N: usize>(level: Level) -> Pointer {
+/// The function of floats for an instruction set.
+fn of_floats<F: Map<N>, const N: usize>(dtype: DType, isa: Isa) -> Option<Pointer> {
+    fn at<T: Real, F: Map<N>, const N: usize>(isa: Isa) -> Pointer {
         #[cfg(target_arch = "x86_64")]
-        match level.min(Level::best()) {
-            Level::Avx512 => return super::x86::avx512::map::<T, F, N>,
-            Level::Avx2 => return super::x86::avx2::map::<T, F, N>,
-            Level::Portable => {}
+        match isa.min(Isa::best()) {
+            Isa::Avx512 => return super::x86::avx512::map::<T, F, N>,
+            Isa::Avx2 => return super::x86::avx2::map::<T, F, N>,
+            Isa::Portable => {}
         }
-        let _ = level;
+        let _ = isa;
         map_portable::<T, F, N>
     }
     match dtype {
-        DType::F32 => Some(at::<f32, F, N>(level)),
-        DType::F64 => Some(at::<f64, F, N>(level)),
+        DType::F32 => Some(at::<f32, F, N>(isa)),
+        DType::F64 => Some(at::<f64, F, N>(isa)),
         _ => None,
     }
 }
 
 macro_rules! floats {
-    ($p:expr, $dtype:expr, $level:expr; $($Op:pat => $N:literal |$($x:ident),+| $y:expr;)*) => {
+    ($p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$($x:ident),+| $y:expr;)*) => {
         match $p {
             $($Op => {
                 struct F;
@@ -82,7 +82,7 @@ macro_rules! floats {
                         $y
                     }
                 }
-                of_floats::<F, $N>($dtype, $level)
+                of_floats::<F, $N>($dtype, $isa)
             })*
             _ => None,
         }
@@ -115,20 +115,20 @@ unsafe fn each_portable<F: Loop>(x0: *const u8, x1: *const u8, x2: *const u8, ou
     unsafe { each::<F>([x0, x1, x2], out, len) }
 }
 
-/// The function of a loop for a level.
-fn of_loop<F: Loop>(level: Level) -> Pointer {
+/// The function of a loop for an instruction set.
+fn of_loop<F: Loop>(isa: Isa) -> Pointer {
     #[cfg(target_arch = "x86_64")]
-    match level.min(Level::best()) {
-        Level::Avx512 => return super::x86::avx512::each::<F>,
-        Level::Avx2 => return super::x86::avx2::each::<F>,
-        Level::Portable => {}
+    match isa.min(Isa::best()) {
+        Isa::Avx512 => return super::x86::avx512::each::<F>,
+        Isa::Avx2 => return super::x86::avx2::each::<F>,
+        Isa::Portable => {}
     }
-    let _ = level;
+    let _ = isa;
     each_portable::<F>
 }
 
 macro_rules! each {
-    ($level:expr, $($x:ident: $A:ty),+ => $U:ty: $y:expr) => {{
+    ($isa:expr, $($x:ident: $A:ty),+ => $U:ty: $y:expr) => {{
         struct F;
         impl Loop for F {
             #[inline(always)]
@@ -141,28 +141,28 @@ macro_rules! each {
                 }
             }
         }
-        of_loop::<F>($level)
+        of_loop::<F>($isa)
     }};
 }
 
-/// Integers are not worth a copy of the code for each level.
-const RARE: Level = Level::Portable;
+/// Integers are not worth a copy of the code for each instruction set.
+const RARE: Isa = Isa::Portable;
 
 /// A comparison of numbers of this type.
-fn compare(p: Primitive, dtype: DType, level: Level) -> Option<Pointer> {
+fn compare(p: Primitive, dtype: DType, isa: Isa) -> Option<Pointer> {
     macro_rules! of {
-        ($level:expr, $T:ident) => {
+        ($isa:expr, $T:ident) => {
             Some(match p {
-                Primitive::Less => each!($level, a: $T, b: $T => u8: u8::from(a < b)),
-                Primitive::LessEqual => each!($level, a: $T, b: $T => u8: u8::from(a <= b)),
-                Primitive::Equal => each!($level, a: $T, b: $T => u8: u8::from(a == b)),
+                Primitive::Less => each!($isa, a: $T, b: $T => u8: u8::from(a < b)),
+                Primitive::LessEqual => each!($isa, a: $T, b: $T => u8: u8::from(a <= b)),
+                Primitive::Equal => each!($isa, a: $T, b: $T => u8: u8::from(a == b)),
                 _ => return None,
             })
         };
     }
     match dtype {
-        DType::F32 => of!(level, f32),
-        DType::F64 => of!(level, f64),
+        DType::F32 => of!(isa, f32),
+        DType::F64 => of!(isa, f64),
         DType::U8 | DType::Bool => of!(RARE, u8),
         DType::U32 => of!(RARE, u32),
         DType::I64 => of!(RARE, i64),
@@ -170,24 +170,24 @@ fn compare(p: Primitive, dtype: DType, level: Level) -> Option<Pointer> {
 }
 
 /// A conversion, as Rust's `as` does it.
-fn cast(from: DType, to: DType, level: Level) -> Option<Pointer> {
+fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
     macro_rules! to {
-        ($A:ident, $truth:expr; $($B:ident at $level:expr => $U:ident),*) => {
+        ($A:ident, $truth:expr; $($B:ident at $isa:expr => $U:ident),*) => {
             match to {
-                $(DType::$B => each!($level, x: $A => $U: x as $U),)*
+                $(DType::$B => each!($isa, x: $A => $U: x as $U),)*
                 DType::Bool => each!(RARE, x: $A => u8: u8::from(x != $truth)),
             }
         };
     }
     Some(match from {
         DType::F32 => {
-            to!(f32, 0.0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+            to!(f32, 0.0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
         }
         DType::F64 => {
-            to!(f64, 0.0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+            to!(f64, 0.0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
         }
         DType::U8 | DType::Bool => {
-            to!(u8, 0; F32 at level => f32, F64 at level => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
+            to!(u8, 0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
         }
         DType::U32 => {
             to!(u32, 0; F32 at RARE => f32, F64 at RARE => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
@@ -208,12 +208,12 @@ fn copy(bytes: usize) -> Option<Pointer> {
     })
 }
 
-/// The choice between elements of so many bytes, for a level: of bits, so that nothing is computed with those that are not
+/// The choice between elements of so many bytes, for an instruction set: of bits, so that nothing is computed with those that are not
 /// chosen, and without a branch.
-fn select(bytes: usize, level: Level) -> Option<Pointer> {
+fn select(bytes: usize, isa: Isa) -> Option<Pointer> {
     macro_rules! of {
-        ($level:expr, $T:ident) => {
-            each!($level, mask: u8, a: $T, b: $T => $T: {
+        ($isa:expr, $T:ident) => {
+            each!($isa, mask: u8, a: $T, b: $T => $T: {
                 let chosen = $T::from(mask != 0).wrapping_neg();
                 (a & chosen) | (b & !chosen)
             })
@@ -221,8 +221,8 @@ fn select(bytes: usize, level: Level) -> Option<Pointer> {
     }
     Some(match bytes {
         1 => of!(RARE, u8),
-        4 => of!(level, u32),
-        8 => of!(level, u64),
+        4 => of!(isa, u32),
+        8 => of!(isa, u64),
         _ => return None,
     })
 }
@@ -240,19 +240,19 @@ unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8
 }
 
 /// The function that applies a primitive to operands of which the last has the type `from`; `None` where there is none.
-pub(crate) fn pointer(p: Primitive, from: DType, level: Level) -> Option<Pointer> {
+pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
     match p {
-        Primitive::Less | Primitive::LessEqual | Primitive::Equal => compare(p, from, level),
+        Primitive::Less | Primitive::LessEqual | Primitive::Equal => compare(p, from, isa),
         Primitive::And => Some(each!(RARE, a: u8, b: u8 => u8: a & b)),
         Primitive::Or => Some(each!(RARE, a: u8, b: u8 => u8: a | b)),
         Primitive::Not => Some(each!(RARE, x: u8 => u8: x ^ 1)),
-        Primitive::Cast(to) => cast(from, to, level),
+        Primitive::Cast(to) => cast(from, to, isa),
         Primitive::Copy => copy(from.bytes()),
-        Primitive::Select => select(from.bytes(), level),
+        Primitive::Select => select(from.bytes(), isa),
         Primitive::Each(_) if from == DType::F32 => Some(called::<f32>),
         Primitive::Each(_) if from == DType::F64 => Some(called::<f64>),
-        Primitive::GatedMul(0) => pointer(Primitive::Mul, from, level),
-        _ => floats!(p, from, level;
+        Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
+        _ => floats!(p, from, isa;
             Primitive::Add => 2 |a, b| a + b;
             Primitive::Sub => 2 |a, b| a - b;
             Primitive::Mul => 2 |a, b| a * b;
@@ -282,8 +282,8 @@ pub(crate) fn pointer(p: Primitive, from: DType, level: Level) -> Option<Pointer
 }
 
 /// A function of floats over a slice, for kernels of this crate.
-pub(crate) fn map1<T: Real>(level: Level, p: Primitive, x: &[T], out: &mut [T]) {
-    if let Some(f) = pointer(p, T::DTYPE, level) {
+pub(crate) fn map1<T: Real>(isa: Isa, p: Primitive, x: &[T], out: &mut [T]) {
+    if let Some(f) = pointer(p, T::DTYPE, isa) {
         let (from, len) = (x.as_ptr().cast(), x.len().min(out.len()));
         // SAFETY: both slices have `len` elements of the type, and none of the functions of one number reads more.
         unsafe { f(from, from, from, out.as_mut_ptr().cast(), len) };

@@ -12,7 +12,7 @@ pub(crate) fn sum_scratch(reduced: usize, inner: usize) -> usize {
     if reduced <= LEAF || inner == 1 { 0 } else { inner * (reduced.div_ceil(LEAF).ilog2() as usize + 1) }
 }
 
-// Everything here is inlined into its caller, and so compiled for the level of that.
+// Everything here is inlined into its caller, and so compiled for the instruction set of that.
 
 /// Sums over the middle axis, as a tree of pairs above short runs: the rounding error grows with the
 /// logarithm of the length (Higham, "The accuracy of floating point summation", 1993). Writes the sums, or
@@ -246,7 +246,7 @@ fn is_nan<T: PartialOrd>(x: T) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::Level;
+    use crate::kernels::Isa;
 
     #[test]
     fn sums_of_every_length_are_exact_on_integers_and_use_the_declared_scratch() {
@@ -256,7 +256,7 @@ mod tests {
                 let mut out = vec![f64::NAN; 2 * inner];
                 let mut scratch = vec![0.0; sum_scratch(rows, inner)];
                 let (sizes, accumulate) = ((rows, inner), false);
-                Level::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut scratch });
+                Isa::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut scratch });
                 for (o, &found) in out.iter().enumerate() {
                     let expected: f64 =
                         (0..rows).map(|r| x[(o / inner * rows + r) * inner + o % inner]).sum();
@@ -271,7 +271,7 @@ mod tests {
         let x = vec![0.1f32; 10_000_000];
         let mut out = [0.0f32];
         let (sizes, accumulate) = ((x.len(), 1), false);
-        Level::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut [] });
+        Isa::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut [] });
         assert!((f64::from(out[0]) / (1e7 * f64::from(0.1f32)) - 1.0).abs() < 1e-6, "{}", out[0]);
     }
 

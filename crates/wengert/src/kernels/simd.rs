@@ -1,7 +1,7 @@
 //! Vector registers, and the choice among instruction sets at run time.
 //!
-//! A kernel is written once over [`Vector`] and compiled once for each [`Level`]; [`Level::run`] enters
-//! the copy of the level at hand.
+//! A kernel is written once over [`Vector`] and compiled once for each [`Isa`]; [`Isa::run`] enters
+//! the copy of the instruction set at hand.
 
 use std::sync::OnceLock;
 
@@ -13,12 +13,12 @@ use crate::dtype::Native;
 /// An instruction set that kernels are compiled for.
 ///
 /// ```
-/// use wengert::Level;
-/// assert!(Level::available().contains(&Level::best()));
-/// assert_eq!(Level::available()[0], Level::Portable);
+/// use wengert::Isa;
+/// assert!(Isa::available().contains(&Isa::best()));
+/// assert_eq!(Isa::available()[0], Isa::Portable);
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Level {
+pub enum Isa {
     /// What every processor of the target has; products and sums round separately.
     Portable,
     /// x86-64 with AVX2 and FMA: 32-byte registers.
@@ -27,8 +27,8 @@ pub enum Level {
     Avx512,
 }
 
-impl Level {
-    /// The levels that this processor has, in ascending order.
+impl Isa {
+    /// The instruction sets that this processor has, in ascending order.
     pub fn available() -> &'static [Self] {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -45,10 +45,10 @@ impl Level {
         &[Self::Portable]
     }
 
-    /// The highest level that this processor has, or a lower one that the environment variable
+    /// The highest instruction set that this processor has, or a lower one that the environment variable
     /// `WENGERT_SIMD` names (`portable`, `avx2`, `avx512`): a switch for tests.
     pub fn best() -> Self {
-        static BEST: OnceLock<Level> = OnceLock::new();
+        static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| {
             let asked = match std::env::var("WENGERT_SIMD").as_deref() {
                 Ok("portable") => Self::Portable,
@@ -59,14 +59,14 @@ impl Level {
         })
     }
 
-    /// Runs a kernel compiled for this level, or for the best below that the processor has.
+    /// Runs a kernel compiled for this instruction set, or for the best below that the processor has.
     #[inline]
     pub(crate) fn run<T: Real, K: Simd<T>>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         {
             use super::x86;
             match self.min(Self::best()) {
-                // SAFETY: `best` is a level whose features were detected on this processor.
+                // SAFETY: `best` is an instruction set whose features were detected on this processor.
                 Self::Avx512 => return unsafe { x86::avx512::run(kernel) },
                 // SAFETY: as above; processors with AVX-512 have these features too.
                 Self::Avx2 => return unsafe { x86::avx2::run(kernel) },
@@ -77,8 +77,8 @@ impl Level {
     }
 }
 
-impl Level {
-    /// Runs plain loops compiled for this level, for the compiler to make vectors of.
+impl Isa {
+    /// Runs plain loops compiled for this instruction set, for the compiler to make vectors of.
     #[inline]
     pub(crate) fn loops<R>(self, f: impl FnOnce() -> R) -> R {
         struct Loops<F>(F);
@@ -102,7 +102,7 @@ pub(crate) const fn chains<T>() -> usize {
 }
 
 /// A computation over vectors of any width. `run` must be `#[inline(always)]`, so that it is compiled
-/// with the instructions of the level that calls it.
+/// with the instructions of the instruction set that calls it.
 pub(crate) trait Simd<T: Real> {
     /// What it returns.
     type Output;
@@ -111,7 +111,7 @@ pub(crate) trait Simd<T: Real> {
 }
 
 /// A register of floating-point numbers: the lanes of elementwise ops, and what kernels need beyond.
-/// A value exists only inside [`Level::run`], where the processor is known to have the register.
+/// A value exists only inside [`Isa::run`], where the processor is known to have the register.
 pub(crate) trait Vector: Lane {
     /// The type of one lane.
     type Scalar: Real;
@@ -192,7 +192,7 @@ pub(crate) trait Real:
 impl Real for f32 {}
 impl Real for f64 {}
 
-/// The vector type that holds a number at each level.
+/// The vector type that holds a number at each instruction set.
 pub(crate) trait Registers: Sized {
     /// `a · b + c`, rounded once; a slow call where the processor has no such instruction.
     fn fuse(a: Self, b: Self, c: Self) -> Self;

@@ -27,7 +27,7 @@ pub(crate) fn trace<T: Real, const N: usize>(
     error.map_or_else(|| builder.finish(&[y]), Err)
 }
 
-/// A number while a function is recorded: known, as levels with a fused multiply-add compute it, or what a body will have
+/// A number while a function is recorded: known, as instruction sets with a fused multiply-add compute it, or what a body will have
 /// computed.
 pub(crate) enum Trace<'b, T> {
     Known(Fused<T>),

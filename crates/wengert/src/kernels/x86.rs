@@ -9,16 +9,16 @@ use super::primitives::{self, Loop, Map};
 use super::simd::{Bits, Real, Simd, Vector, WIDEST};
 use super::tile::Tile;
 
-/// Where code for a level is entered: functions compiled with its instructions.
-macro_rules! level {
-    ($level:ident, $Registers:ident, $features:literal) => {
-        pub(super) mod $level {
+/// Where code for an instruction set is entered: functions compiled with its instructions.
+macro_rules! isa {
+    ($isa:ident, $Registers:ident, $features:literal) => {
+        pub(super) mod $isa {
             use super::*;
 
             /// Runs a kernel.
             ///
             /// # Safety
-            /// The processor has the features of this level.
+            /// The processor has the features of this instruction set.
             #[target_feature(enable = $features)]
             pub(in crate::kernels) unsafe fn run<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
                 kernel.run::<T::$Registers>()
@@ -27,7 +27,7 @@ macro_rules! level {
             /// A tile of a matrix product.
             ///
             /// # Safety
-            /// The processor has the features of this level; and as for [`Tile::run`].
+            /// The processor has the features of this instruction set; and as for [`Tile::run`].
             #[target_feature(enable = $features)]
             #[inline(never)]
             pub(in crate::kernels) unsafe fn tile<V: Vector, const LAYOUT: bool>(
@@ -41,7 +41,7 @@ macro_rules! level {
             /// A primitive of floats, behind a pointer.
             ///
             /// # Safety
-            /// The processor has the features of this level; and as for [`primitives::Pointer`].
+            /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
             #[target_feature(enable = $features)]
             pub(in crate::kernels) unsafe fn map<T: Real, F: Map<N>, const N: usize>(
                 x0: *const u8,
@@ -57,7 +57,7 @@ macro_rules! level {
             /// Any other primitive, behind a pointer.
             ///
             /// # Safety
-            /// The processor has the features of this level; and as for [`primitives::Pointer`].
+            /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
             #[target_feature(enable = $features)]
             pub(in crate::kernels) unsafe fn each<F: Loop>(
                 x0: *const u8,
@@ -72,13 +72,13 @@ macro_rules! level {
         }
     };
 }
-level!(avx2, Avx2, "avx2,fma");
-level!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
+isa!(avx2, Avx2, "avx2,fma");
+isa!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
 
 /// What differs between registers: the type, its lanes, its masks and the names of its instructions.
 macro_rules! register {
     (
-        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $level:ident $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident by $wrap:path;
+        $V:ident($Raw:ident) of $T:ident x $lanes:literal, tile $isa:ident $rows:literal x $vectors:literal, bits $I:ident, mantissa $mantissa:literal, mask $Mask:ident by $wrap:path;
         $set1:ident $load:ident $store:ident $add:ident $sub:ident $mul:ident $div:ident $fma:ident $sqrt:ident
         $to_int:ident $from_int:ident $int1:ident $int_add:ident $int_sub:ident $int_and:ident $int_or:ident
         $shl:ident $shr:ident;
@@ -97,7 +97,7 @@ macro_rules! register {
             const SIGN: $I = $I::MIN;
         }
 
-        // SAFETY of every block below: a register exists only inside `Level::run`, which entered a
+        // SAFETY of every block below: a register exists only inside `Isa::run`, which entered a
         // function compiled for a processor that has its instructions.
         impl Add for $V {
             type Output = Self;
@@ -317,7 +317,7 @@ macro_rules! register {
             #[inline(always)]
             unsafe fn tile<const LAYOUT: bool>(tile: &Tile<$T>, rows: usize) {
                 // SAFETY: passed on from the caller.
-                unsafe { $level::tile::<Self, LAYOUT>(tile, rows) }
+                unsafe { $isa::tile::<Self, LAYOUT>(tile, rows) }
             }
             #[inline(always)]
             fn fused(a: $T, b: $T, c: $T) -> $T {

@@ -16,7 +16,7 @@ impl LogSoftmax {
     const TOGETHER: usize = 256;
 
     fn run<T: Real>(call: &mut Call<'_, '_>) -> Result<(), Fault> {
-        let (level, width) = (call.level, call.operands[0].ty.shape.last().copied().unwrap_or(1));
+        let (isa, width) = (call.isa, call.operands[0].ty.shape.last().copied().unwrap_or(1));
         let x = call.operands[0].elements::<T>()?;
         let scratch: &mut [T] = bytemuck::cast_slice_mut(&mut *call.scratch);
         let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
@@ -27,21 +27,21 @@ impl LogSoftmax {
         let (exps, sums) = scratch.split_at_mut(rows * width);
         for (out, x) in out.chunks_mut(rows * width).zip(x.chunks(rows * width)) {
             let (exps, sums) = (&mut exps[..out.len()], &mut sums[..out.len() / width]);
-            level.loops(|| {
+            isa.loops(|| {
                 for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
                     let mut top = [x[0]];
                     reduce::max(&mut top, x, width, 1);
                     out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - top[0]);
                 }
             });
-            map1(level, Primitive::Exp, out, exps);
-            level.loops(|| {
+            map1(isa, Primitive::Exp, out, exps);
+            isa.loops(|| {
                 sums.iter_mut().zip(exps.chunks_exact(width)).for_each(|(s, e)| *s = reduce::tree(e))
             });
             // No longer needed, the exponentials make room for the logarithms.
             let logs = &mut exps[..sums.len()];
-            map1(level, Primitive::Ln, sums, logs);
-            level.loops(|| {
+            map1(isa, Primitive::Ln, sums, logs);
+            isa.loops(|| {
                 for (out, &log) in out.chunks_exact_mut(width).zip(&*logs) {
                     out.iter_mut().for_each(|o| *o = *o - log);
                 }

@@ -67,7 +67,7 @@ impl Names {
         let loops = self.loops([lhs.ty, rhs.ty], call.strides, None);
         with_float!(lhs.ty.dtype, T => {
             let right = call.operands[loops.right()].elements::<T>()?;
-            loops.pack(call.level, call.pieces, right, bytemuck::cast_slice_mut(call.out))
+            loops.pack(call.isa, call.pieces, right, bytemuck::cast_slice_mut(call.out))
         })
     }
 
@@ -94,7 +94,7 @@ impl Names {
             let packed = bytemuck::cast_slice(call.prepared);
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            loops.run(call.level, (l, r), packed, (call.alpha, call.beta), out, scratch)
+            loops.run(call.isa, (l, r), packed, (call.alpha, call.beta), out, scratch)
         })
     }
 

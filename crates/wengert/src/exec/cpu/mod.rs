@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     self, Body, Form, IndexMap, Indexed, List, Monoid, Op, Opaque, Operand, Reduction, ResultMut, ResultTypes,
 };
-use crate::kernels::{CHUNK, Compiled, Level};
+use crate::kernels::{CHUNK, Compiled, Isa};
 use crate::shape::{MAX_RANK, TensorType};
 
 use contract::Names;
@@ -47,7 +47,7 @@ pub(crate) struct Preparation<'a, 'b> {
     pub(crate) pieces: Range<usize>,
     /// The memory of these pieces, with any content.
     pub(crate) out: &'b mut [u64],
-    pub(crate) level: Level,
+    pub(crate) isa: Isa,
 }
 
 /// One call of a form's code: as [`ir::Call`], and what only plans ask for.
@@ -60,7 +60,7 @@ pub(crate) struct Call<'a, 'b> {
     /// What [`Code::prepare`] made of an operand; empty if nothing.
     pub(crate) prepared: &'b [u64],
     pub(crate) blocks: Range<usize>,
-    pub(crate) level: Level,
+    pub(crate) isa: Isa,
     /// By what the numbers that the results hold are multiplied before the results are added to them, as β in BLAS;
     /// at 0 they may be anything. Others only for code that [accumulates](Code::accumulates); 1 for code that
     /// works [onto](Code::onto) an operand that the results hold already.
@@ -214,9 +214,9 @@ impl Code {
             Self::Contract(names) => names.run(call),
             Self::Indexed(indexed) => indexed::run(indexed, call),
             Self::Opaque(op, _) => {
-                let Call { operands, results, scratch, blocks, level, .. } = call;
+                let Call { operands, results, scratch, blocks, isa, .. } = call;
                 let kernel = op.kernel().ok_or(Fault::Type)?;
-                kernel.eval(ir::Call { operands, results, scratch, blocks, level })
+                kernel.eval(ir::Call { operands, results, scratch, blocks, isa })
             }
         }
     }
@@ -232,7 +232,7 @@ impl Code {
         operands: &[Operand<'a>],
         results: &mut [ResultMut<'a>],
         memory: &mut [u64],
-        level: Level,
+        isa: Isa,
         beta: f64,
     ) -> Result<(), Fault> {
         let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
@@ -241,20 +241,10 @@ impl Code {
         let (prepared, scratch) =
             memory.split_at_mut_checked(layout.map_or(0, |p| p.bytes / 8)).ok_or(Fault::Type)?;
         if let Some(Prepared { pieces, .. }) = layout {
-            self.prepare(Preparation { operands, strides: None, pieces: 0..pieces, out: prepared, level })?;
+            self.prepare(Preparation { operands, strides: None, pieces: 0..pieces, out: prepared, isa })?;
         }
         let blocks = 0..self.blocks(&types, &result_types);
-        self.run(Call {
-            operands,
-            strides: None,
-            results,
-            scratch,
-            prepared,
-            blocks,
-            level,
-            beta,
-            alpha: 1.0,
-        })
+        self.run(Call { operands, strides: None, results, scratch, prepared, blocks, isa, beta, alpha: 1.0 })
     }
 
     /// The same in memory of its own.
@@ -262,14 +252,14 @@ impl Code {
         &self,
         operands: &[Operand<'a>],
         results: &mut [ResultMut<'a>],
-        level: Level,
+        isa: Isa,
     ) -> Result<(), ErrorKind> {
         let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| *o.ty).collect();
         let bytes = self.memory(&types);
         let mut memory = Vec::new();
         memory.try_reserve_exact(bytes.div_ceil(8)).map_err(|_| ErrorKind::Memory { bytes })?;
         memory.resize(bytes.div_ceil(8), 0);
-        self.run_within(operands, results, &mut memory, level, 0.0).map_err(ErrorKind::Fault)
+        self.run_within(operands, results, &mut memory, isa, 0.0).map_err(ErrorKind::Fault)
     }
 }
 
@@ -289,7 +279,7 @@ impl Codes {
         op: &Op,
         operands: &[TensorType],
         results: &[TensorType],
-        level: Level,
+        isa: Isa,
     ) -> Result<Arc<Code>, ErrorKind> {
         if let Some((known, types, code)) = &self.last
             && **types == *operands
@@ -301,7 +291,7 @@ impl Codes {
         let form = kernel.form(operands);
         form.check(operands, results)?;
         let code = match form {
-            Form::Map(body) => self.map(body, results.first().map_or(0, |y| y.shape.elements()), level)?,
+            Form::Map(body) => self.map(body, results.first().map_or(0, |y| y.shape.elements()), isa)?,
             Form::View(map) => Arc::new(Code::View(map)),
             Form::Reduce(reduction) => Arc::new(Code::Reduce(reduction)),
             Form::Contract(names) => Arc::new(Code::Contract(Names::of(&names))),
@@ -313,12 +303,12 @@ impl Codes {
         Ok(code)
     }
 
-    fn map(&mut self, body: Body, elements: usize, level: Level) -> Result<Arc<Code>, ErrorKind> {
+    fn map(&mut self, body: Body, elements: usize, isa: Isa) -> Result<Arc<Code>, ErrorKind> {
         let key = (Arc::new(body), elements.min(CHUNK));
         if let Some(known) = self.maps.get(&key) {
             return Ok(known.clone());
         }
-        let code = Arc::new(Code::Map(Box::new(Compiled::new(&key.0, key.1, level)?)));
+        let code = Arc::new(Code::Map(Box::new(Compiled::new(&key.0, key.1, isa)?)));
         self.maps.insert(key, code.clone());
         Ok(code)
     }

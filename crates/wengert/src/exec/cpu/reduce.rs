@@ -17,7 +17,7 @@ pub(super) fn scratch(Reduction { monoid, axis, count }: Reduction, operands: &[
 pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'_, '_>) -> Result<(), Fault> {
     let ty = call.operands.first().ok_or(Fault::Type)?.ty;
     let (_, reduced, inner) = ty.shape.split_at(axis, count);
-    let (level, beta) = (call.level, call.beta);
+    let (isa, beta) = (call.isa, call.beta);
     match monoid {
         Monoid::Sum => with_float!(ty.dtype, T => {
             let x = call.operands[0].elements::<T>()?;
@@ -27,12 +27,12 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
             if accumulate {
                 rescale(out, beta);
             }
-            level.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
+            isa.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         }),
         Monoid::Max => with_dtype!(ty.dtype, T => {
             let (x, out) = call.unary::<T, T>(0)?;
-            level.loops(|| reduce::max(out, x, reduced, inner));
+            isa.loops(|| reduce::max(out, x, reduced, inner));
             Ok(())
         }),
     }

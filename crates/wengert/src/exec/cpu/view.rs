@@ -38,9 +38,9 @@ pub(super) fn run(map: &IndexMap, mut call: Call<'_, '_>) -> Result<(), Fault> {
             }
             dims = dims.with(0, call.blocks.len());
         }
-        let level = call.level;
+        let isa = call.isa;
         let (x, out) = call.unary::<T, T>(0)?;
-        level.run(Gather { out, input: x, walk: Walk { dims: &dims, offset, strides: &map.strides } });
+        isa.run(Gather { out, input: x, walk: Walk { dims: &dims, offset, strides: &map.strides } });
         Ok(())
     }
     let ([x], [y]) = (call.operands, &*call.results) else { return Err(Fault::Type) };

@@ -9,7 +9,7 @@ use super::super::machine::Machine;
 use super::*;
 use crate::dtype::DType::{F64, U32};
 use crate::ir::{Outputs, Recorder, States, Tape};
-use crate::kernels::Level;
+use crate::kernels::Isa;
 use crate::shape::Shape;
 use crate::shape::TensorType;
 use std::collections::BTreeMap;
@@ -50,7 +50,7 @@ fn plan(record: fn(&Recorder) -> crate::Result<Outputs>, machine: &Machine) -> (
     let t = Recorder::new(&states(), false);
     let outputs = record(&t).unwrap();
     let tape: Tape = t.finish(outputs).unwrap().0.without_dead_rows();
-    Plan::draft(&tape, Level::best(), true, machine).unwrap()
+    Plan::draft(&tape, Isa::best(), true, machine).unwrap()
 }
 
 /// The first step that is such.

@@ -13,7 +13,7 @@ pub(crate) trait Coefficients: Sized + 'static {
     const ERF_ONE: f64;
 }
 
-/// The error function, of every level: the standard library has none.
+/// The error function, of every instruction set: the standard library has none.
 #[inline(always)]
 pub(in crate::kernels) fn erf<V: Vector<Scalar = T>, T: Real>(x: V) -> V {
     let (one, most) = (V::splat(1.0), V::splat(T::ERF_ONE));

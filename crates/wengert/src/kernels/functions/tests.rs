@@ -2,7 +2,7 @@
 
 use crate::kernels::body::Primitive;
 use crate::kernels::primitives::map1;
-use crate::kernels::simd::{Level, Real};
+use crate::kernels::simd::{Isa, Real};
 
 fn function(name: &str) -> Primitive {
     match name {
@@ -25,11 +25,7 @@ fn ulps<T: Real>(found: T, expected: T, bits: u32) -> f64 {
     (found - expected).abs() / 2f64.powi(exponent) * 2f64.powi(mantissa)
 }
 
-fn worst<T: Real + std::str::FromStr<Err: std::fmt::Debug>>(
-    level: Level,
-    name: &'static str,
-    bits: u32,
-) -> f64 {
+fn worst<T: Real + std::str::FromStr<Err: std::fmt::Debug>>(isa: Isa, name: &'static str, bits: u32) -> f64 {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/functions.csv");
     let table = std::fs::read_to_string(path).unwrap();
     let of = |line: &str| -> Option<(T, T)> {
@@ -40,22 +36,22 @@ fn worst<T: Real + std::str::FromStr<Err: std::fmt::Debug>>(
     let (x, y): (Vec<T>, Vec<T>) = table.lines().filter_map(of).unzip();
     assert!(x.len() >= 350, "{name} has {} numbers", x.len());
     let mut found = vec![T::default(); x.len()];
-    map1(level, function(name), &x, &mut found);
+    map1(isa, function(name), &x, &mut found);
     found.into_iter().zip(y).map(|(f, y)| ulps(f, y, bits)).fold(0.0, f64::max)
 }
 
 #[test]
 fn functions_are_within_two_units_in_the_last_place() {
-    for &level in Level::available() {
+    for &isa in Isa::available() {
         for name in NAMES {
-            let (single, double) = (worst::<f32>(level, name, 32), worst::<f64>(level, name, 64));
-            println!("{level:?} {name}: {single:.2} {double:.2}");
-            assert!(single <= 2.0 && double <= 2.0, "{level:?} {name}: {single} and {double} ulp");
+            let (single, double) = (worst::<f32>(isa, name, 32), worst::<f64>(isa, name, 64));
+            println!("{isa:?} {name}: {single:.2} {double:.2}");
+            assert!(single <= 2.0 && double <= 2.0, "{isa:?} {name}: {single} and {double} ulp");
         }
     }
 }
 
-fn corners<T: Real>(level: Level, least: f64, most: f64) {
+fn corners<T: Real>(isa: Isa, least: f64, most: f64) {
     let (inf, least) = (f64::INFINITY, T::from_f64(least).to_f64());
     let cases: [(&str, f64, f64); 33] = [
         ("exp", -inf, 0.0),
@@ -98,39 +94,39 @@ fn corners<T: Real>(level: Level, least: f64, most: f64) {
         // In the company of others, as in a register.
         let x = [1.0, x, 2.0].map(T::from_f64);
         let mut y = [T::default(); 3];
-        map1(level, function(name), &x, &mut y);
+        map1(isa, function(name), &x, &mut y);
         let (found, expected) = (y[1].to_f64(), T::from_f64(expected).to_f64());
         let close = (found - expected).abs() <= 1e-6 * expected.abs()
             && found.is_sign_negative() == expected.is_sign_negative();
         assert!(
             close || found == expected || (found.is_nan() && expected.is_nan()),
-            "{level:?} {name}({x:?}) = {found}, not {expected}"
+            "{isa:?} {name}({x:?}) = {found}, not {expected}"
         );
     }
 }
 
 #[test]
 fn erf_is_odd_and_no_greater_than_one() {
-    fn check<T: Real>(level: Level) {
+    fn check<T: Real>(isa: Isa) {
         let x: Vec<T> = (0..4000).map(|i| T::from_f64(f64::from(i) * 0.002)).collect();
         let minus: Vec<T> = x.iter().map(|&x| -x).collect();
         let (mut y, mut opposite) = (x.clone(), x.clone());
-        map1(level, function("erf"), &x, &mut y);
-        map1(level, function("erf"), &minus, &mut opposite);
+        map1(isa, function("erf"), &x, &mut y);
+        map1(isa, function("erf"), &minus, &mut opposite);
         let one = T::from_f64(1.0);
-        assert!(y.iter().zip(&opposite).all(|(&y, &o)| y == -o && y <= one), "{level:?}");
-        assert!(y.last() == Some(&one), "{level:?}");
+        assert!(y.iter().zip(&opposite).all(|(&y, &o)| y == -o && y <= one), "{isa:?}");
+        assert!(y.last() == Some(&one), "{isa:?}");
     }
-    for &level in Level::available() {
-        check::<f32>(level);
-        check::<f64>(level);
+    for &isa in Isa::available() {
+        check::<f32>(isa);
+        check::<f64>(isa);
     }
 }
 
 #[test]
 fn corners_and_nans_come_out_right() {
-    for &level in Level::available() {
-        corners::<f32>(level, 1e-45, f64::from(f32::MAX));
-        corners::<f64>(level, 5e-324, f64::MAX);
+    for &isa in Isa::available() {
+        corners::<f32>(isa, 1e-45, f64::from(f32::MAX));
+        corners::<f64>(isa, 5e-324, f64::MAX);
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn columns<V: Vector>((n, k): (usize, usize), a: Strides) -> usize {
 }
 
 /// `C[m, n] = α A[m, k] · B[k, n] + β C[m, n]`, with the columns of `B` one behind the other.
-pub(super) struct Narrow<'a, T> {
+pub(super) struct Skinny<'a, T> {
     pub(super) m: usize,
     pub(super) n: usize,
     pub(super) k: usize,
@@ -58,14 +58,14 @@ pub(super) struct Narrow<'a, T> {
 }
 
 /// The product of one row and one column, whose elements lie side by side.
-pub(super) struct Dot<'a, T>(Narrow<'a, T>);
+pub(super) struct Dot<'a, T>(Skinny<'a, T>);
 
 impl<'a, T: Real> Dot<'a, T> {
     pub(super) fn new(p: &Product, a: &'a [T], b: &'a [T], c: &'a mut [T]) -> Self {
         let (beta, alpha) = (T::from_f64(p.beta), T::from_f64(p.alpha));
         let strides = Strides { rows: p.k, columns: 1 };
         let gates = p.gates;
-        Self(Narrow { m: 1, n: 1, k: p.k, a, strides, b, c, row: 1, beta, alpha, gates, scratch: &mut [] })
+        Self(Skinny { m: 1, n: 1, k: p.k, a, strides, b, c, row: 1, beta, alpha, gates, scratch: &mut [] })
     }
 }
 
@@ -82,7 +82,7 @@ impl<T: Real> Simd<T> for Dot<'_, T> {
     }
 }
 
-impl<T: Real> Narrow<'_, T> {
+impl<T: Real> Skinny<'_, T> {
     #[inline(always)]
     pub(super) fn compute<V: Vector<Scalar = T>>(&mut self) {
         if self.strides.columns == 1 {
@@ -123,7 +123,7 @@ impl<T: Real> Narrow<'_, T> {
     fn column<V: Vector<Scalar = T>, const R: usize, const M: usize, const N: usize>(&mut self, j: usize) {
         let rows = M * V::GROUPS;
         let whole = self.m / rows * rows;
-        // No closures here: inside of them registers would not be those of the level.
+        // No closures here: inside of them registers would not be those of the instruction set.
         let mut i = 0;
         while i < whole {
             self.dots::<V, R, M, N>(i, j);
