@@ -97,7 +97,7 @@ fn outputs_and_states_belong_to_their_recording_and_store() -> Result<()> {
 struct Saying {
     blocks: usize,
     scratch: usize,
-    form: Option<Form<'static>>,
+    form: Option<Form>,
     fails: bool,
 }
 const HONEST: Saying = Saying { blocks: 1, scratch: 0, form: None, fails: false };
@@ -108,7 +108,7 @@ impl Kernel for Saying {
     fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         Ok(x.iter().copied().take(1).collect())
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         let opaque = || Opaque::default().in_blocks(self.blocks).with_scratch(self.scratch);
         self.form.clone().unwrap_or_else(|| Form::Opaque(opaque()))
     }
@@ -165,7 +165,7 @@ fn ops_that_ask_for_the_impossible_are_errors() {
             Form::Reduce(Reduction { monoid: Monoid::Max, axis: 1, count: usize::MAX }),
             Form::Map(Body::of(Primitive::Exp, &[F32]).unwrap()),
             Form::Map(Body::of(Primitive::Equal, &[F64; 2]).unwrap()),
-            Form::Contract(Contraction { lhs: b"i", rhs: b"i", out: b"i", gates: 0 }),
+            Form::Contract(Contraction { lhs: b"i".into(), rhs: b"i".into(), out: b"i".into(), gates: 0 }),
             Form::Indexed(Indexed::Gather { batch: 7 }),
             Form::Indexed(Indexed::AddPart(map(0, 1))),
         ];

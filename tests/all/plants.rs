@@ -89,7 +89,7 @@ macro_rules! same_kernel {
             fn infer(&self, operands: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
                 self.0.infer(operands)
             }
-            fn form(&self, operands: &[TensorType]) -> Form<'_> {
+            fn form(&self, operands: &[TensorType]) -> Form {
                 spoiled(self.0.form(operands), operands, self.1)
             }
             fn eval(&self, call: Call<'_, '_>) -> Result<(), Fault> {
@@ -112,7 +112,7 @@ macro_rules! same_kernel {
 same_kernel!(dyn ElementwiseOp; dyn Discrete; dyn Linear; dyn Bilinear; dyn Custom);
 
 /// A form of other numbers, or that says more of an opaque op than is so.
-fn spoiled<'a>(right: Form<'a>, operands: &[TensorType], wrong: Wrong) -> Form<'a> {
+fn spoiled(right: Form, operands: &[TensorType], wrong: Wrong) -> Form {
     match (wrong, right) {
         (Wrong::Body, Form::Map(body)) => Form::Map(squared(&body).unwrap_or(body)),
         (Map, Form::View(map)) => Form::View(reversed(map, operands[0].shape)),
@@ -375,7 +375,7 @@ impl Kernel for Wary {
     fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         Ok(x[0].into())
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::Opaque(Opaque::default().in_blocks(x[0].shape.elements()).chunked(0))
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {

@@ -52,7 +52,7 @@ impl Kernel for Flat {
         let flat = wengert::Shape::new(&[x[0].shape.elements()])?;
         Ok(std::iter::once(TensorType::new(x[0].dtype, flat)).collect())
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         Form::Opaque(Opaque::default().in_blocks(if self.uneven { 4 } else { 1 }).chunked(70))
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
@@ -206,7 +206,7 @@ impl Kernel for Drawn {
     fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         Ok(x[0].into())
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         Form::Map(self.body([0.0; 2]).0)
     }
 }

@@ -158,7 +158,7 @@ fn parts(indexed: Indexed, x: &[Tensor], out: Shape) -> Vec<f64> {
     y
 }
 
-fn contracted(c: Contraction<'_>, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec<f64> {
+fn contracted(c: Contraction, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec<f64> {
     let summed: Vec<u8> = c.lhs.iter().copied().filter(|l| !c.out.contains(l)).collect();
     let size = |l: &u8| c.lhs.iter().position(|m| m == l).map_or(1, |i| lhs.shape()[i]);
     let sizes: Vec<usize> = summed.iter().map(size).collect();
@@ -172,7 +172,7 @@ fn contracted(c: Contraction<'_>, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec
                     };
                     names.iter().map(find).collect()
                 };
-                at(lhs, &of(c.lhs)) * at(rhs, &of(c.rhs))
+                at(lhs, &of(&c.lhs)) * at(rhs, &of(&c.rhs))
             };
             indices(&sizes).map(term).sum()
         })

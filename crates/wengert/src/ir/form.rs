@@ -1,5 +1,8 @@
 //! What an op computes, as data: executors and passes match forms, as transforms match kinds.
 
+use std::fmt;
+use std::ops::Deref;
+
 use super::list::List;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
@@ -9,7 +12,7 @@ use crate::shape::{MAX_RANK, Shape, TensorType};
 /// What an op computes of operands of given types.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Form<'a> {
+pub enum Form {
     /// Element by element: each element of the results is that of a [`Body`] at the same place of all operands.
     Map(Body),
     /// Elements of the only operand, rearranged: reshape, permute, broadcast and slice.
@@ -17,7 +20,7 @@ pub enum Form<'a> {
     /// The only operand, reduced over neighbouring axes.
     Reduce(Reduction),
     /// A sum of products over named axes.
-    Contract(Contraction<'a>),
+    Contract(Contraction),
     /// Parts of an array, picked or added to.
     Indexed(Indexed),
     /// Whatever [`Kernel::eval`](super::Kernel::eval) does.
@@ -82,23 +85,62 @@ pub struct Reduction {
     pub count: usize,
 }
 
+/// The names of the axes of an array, a letter each.
+///
+/// ```
+/// use wengert::ir::Labels;
+/// let rows: Labels = b"ik".into();
+/// assert_eq!((rows.len(), rows[1]), (2, b'k'));
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    /// More than any shape has axes: what does not fit here fits no array either.
+    names: [u8; 15],
+    len: u8,
+}
+impl FromIterator<u8> for Labels {
+    fn from_iter<I: IntoIterator<Item = u8>>(names: I) -> Self {
+        let mut labels = Self::default();
+        for (to, name) in labels.names.iter_mut().zip(names) {
+            (*to, labels.len) = (name, labels.len + 1);
+        }
+        labels
+    }
+}
+impl<const N: usize> From<&[u8; N]> for Labels {
+    fn from(names: &[u8; N]) -> Self {
+        names.iter().copied().collect()
+    }
+}
+impl Deref for Labels {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.names[..usize::from(self.len)]
+    }
+}
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(self).fmt(f)
+    }
+}
+
 /// The axes of a contraction by name: `out = Σ lhs · rhs` over the names that `out` lacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contraction<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Contraction {
     /// The name of each axis of the first operand.
-    pub lhs: &'a [u8],
+    pub lhs: Labels,
     /// The name of each axis of the second.
-    pub rhs: &'a [u8],
+    pub rhs: Labels,
     /// The name of each axis of the result.
-    pub out: &'a [u8],
+    pub out: Labels,
     /// The operands (a bit each) whose zeros stand for themselves, whatever they are multiplied by.
     pub gates: u64,
 }
 
-impl Contraction<'_> {
+impl Contraction {
     /// All names, each once, those of the result first.
     pub fn names(&self) -> impl Iterator<Item = u8> + '_ {
-        let all = move || self.out.iter().chain(self.lhs).chain(self.rhs).copied();
+        let all = move || self.out.iter().chain(&*self.lhs).chain(&*self.rhs).copied();
         all()
             .enumerate()
             .filter(move |(i, name)| !all().take(*i).any(|other| other == *name))
@@ -108,7 +150,7 @@ impl Contraction<'_> {
     /// `ij,jk->ik`.
     pub fn text(&self) -> String {
         let text = String::from_utf8_lossy;
-        format!("{},{}->{}", text(self.lhs), text(self.rhs), text(self.out))
+        format!("{},{}->{}", text(&self.lhs), text(&self.rhs), text(&self.out))
     }
 
     /// The size of a named axis, where the operands agree.
@@ -116,7 +158,7 @@ impl Contraction<'_> {
         let of = |names: &[u8], shape: Shape| {
             names.iter().position(|&n| n == name).and_then(|i| shape.get(i).copied())
         };
-        match (of(self.lhs, lhs), of(self.rhs, rhs)) {
+        match (of(&self.lhs, lhs), of(&self.rhs, rhs)) {
             (Some(a), Some(b)) if a != b => Err(ErrorKind::Shape(format!(
                 "{lhs} and {rhs}: the sizes {a} and {b} of `{}` in `{}` differ",
                 name as char,
@@ -245,7 +287,7 @@ impl Opaque {
     }
 }
 
-impl Form<'_> {
+impl Form {
     /// The form of a body that could be made, or not.
     pub(crate) fn traced(body: Result<Body, ErrorKind>) -> Self {
         body.map_or_else(Self::Missing, Self::Map)

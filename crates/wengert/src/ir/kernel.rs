@@ -91,7 +91,7 @@ pub trait Kernel: Any + Send + Sync {
 
     /// What the op computes of operands of types that [`infer`](Self::infer) accepts. By default what
     /// [`eval`](Self::eval) does, all in one piece.
-    fn form(&self, _operands: &[TensorType]) -> Form<'_> {
+    fn form(&self, _operands: &[TensorType]) -> Form {
         Form::Opaque(Opaque::default())
     }
 

@@ -201,7 +201,7 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
         }
         Ok((*first).into())
     }
-    fn form(&self, operands: &[TensorType]) -> Form<'_> {
+    fn form(&self, operands: &[TensorType]) -> Form {
         let single = operands.first().is_some_and(|ty| ty.dtype == DType::F32);
         Form::traced(if single { self.traced::<f32>() } else { self.traced::<f64>() })
     }

@@ -159,7 +159,7 @@ impl Kernel for Scale {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         float(types).map(ResultTypes::from)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(scaled(x[0].dtype, self.factor))
     }
 }

@@ -27,7 +27,7 @@ impl Kernel for Cast {
         }
         one(self.to, x.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(Body::of(Primitive::Cast(self.to), &[x[0].dtype]))
     }
 }
@@ -66,7 +66,7 @@ impl Kernel for ToInteger {
         }
         one(self.to, x.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(Body::of(Primitive::Cast(self.to), &[x[0].dtype]))
     }
 }

@@ -3,27 +3,16 @@
 //! One op in the notation of Einstein's sums. It is closed under everything that is done to it:
 //! the transpose by an operand, a batch axis and a permuted operand only change its labels.
 
-use smallvec::SmallVec;
-
 use crate::error::ErrorKind;
 use crate::ir::{
-    Attr, Attrs, Bilinear, Contraction, Domain, Form, Kernel, Op, ResultTypes, Var, Vars, operands,
+    Attr, Attrs, Bilinear, Contraction, Domain, Form, Kernel, Labels, Op, ResultTypes, Var, Vars, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
-type Labels = SmallVec<[u8; 8]>;
-
-/// `out = Σ lhs · rhs` over the labels that `out` lacks. Each label stands in at least two of the
-/// three, and once in each.
-#[derive(Clone)]
-pub(crate) struct Contract {
-    lhs: Labels,
-    rhs: Labels,
-    out: Labels,
-    /// The operands, a bit each, whose zeros stand for themselves, whatever they are multiplied by.
-    gates: u64,
-}
+/// Each label stands in at least two of the three, and once in each.
+#[derive(Clone, Copy)]
+pub(crate) struct Contract(Contraction);
 impl Contract {
     /// From `ij,jk->ik`.
     fn parse(spec: &str) -> Result<Self, ErrorKind> {
@@ -36,11 +25,7 @@ impl Contract {
             let letters = labels.iter().all(u8::is_ascii_alphabetic);
             if letters && distinct { Ok(labels) } else { Err(malformed()) }
         };
-        Ok(Self { lhs: labels(lhs)?, rhs: labels(rhs)?, out: labels(out)?, gates: 0 })
-    }
-
-    fn names(&self) -> Contraction<'_> {
-        Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out, gates: self.gates }
+        Ok(Self(Contraction { lhs: labels(lhs)?, rhs: labels(rhs)?, out: labels(out)?, gates: 0 }))
     }
 }
 impl Kernel for Contract {
@@ -48,49 +33,44 @@ impl Kernel for Contract {
         "contract"
     }
     fn attrs(&self) -> Attrs {
-        let attrs = Attrs::new().with("labels", Attr::Text(self.names().text()));
-        if self.gates == 0 { attrs } else { attrs.with("gates", Attr::Int(self.gates as i64)) }
+        let attrs = Attrs::new().with("labels", Attr::Text(self.0.text()));
+        if self.0.gates == 0 { attrs } else { attrs.with("gates", Attr::Int(self.0.gates as i64)) }
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [lhs, rhs] = operands(types)?;
-        self.names().infer(lhs, rhs).map(ResultTypes::from)
+        self.0.infer(lhs, rhs).map(ResultTypes::from)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
-        Form::Contract(self.names())
+    fn form(&self, _: &[TensorType]) -> Form {
+        Form::Contract(self.0)
     }
 }
 impl Bilinear for Contract {
     fn gates(&self) -> u64 {
-        self.gates
+        self.0.gates
     }
     fn gated(&self, gates: u64) -> Option<Op> {
-        Some(Op::bilinear(Self { gates: gates & 3, ..self.clone() }))
+        Some(Op::bilinear(Self(Contraction { gates: gates & 3, ..self.0 })))
     }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Var<'t> {
-        let (other, out) = if i == 0 { (&self.rhs, &self.lhs) } else { (&self.lhs, &self.rhs) };
+        let Contraction { lhs, rhs, out, gates } = self.0;
+        let gates = gates & !(1 << i);
         // The cotangent keeps its side, so that products come out in the order people write them.
-        let gates = self.gates & !(1 << i);
-        let op = |lhs: &Labels, rhs: &Labels| {
-            Op::bilinear(Self { lhs: lhs.clone(), rhs: rhs.clone(), out: out.clone(), gates })
-        };
-        if i == 0 {
-            ct.recorder().emit_one(op(&self.out, other), &[ct, x[1]])
+        let (names, operands) = if i == 0 {
+            (Contraction { lhs: out, rhs, out: lhs, gates }, [ct, x[1]])
         } else {
-            ct.recorder().emit_one(op(other, &self.out), &[x[0], ct])
-        }
+            (Contraction { lhs, rhs: out, out: rhs, gates }, [x[0], ct])
+        };
+        ct.recorder().emit_one(Op::bilinear(Self(names)), &operands)
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let used: Labels = self.names().names().collect();
+        let used: Labels = self.0.names().collect();
         let free = (b'a'..=b'z').chain(b'A'..=b'Z').find(|l| !used.contains(l)).unwrap_or(b'?');
-        let mut op = self.clone();
-        op.out.insert(0, free);
-        if batched[0] {
-            op.lhs.insert(0, free);
-        }
-        if batched[1] {
-            op.rhs.insert(0, free);
-        }
-        x[0].recorder().emit(Op::bilinear(op), x)
+        let with = |labels: Labels, batched: bool| -> Labels {
+            batched.then_some(free).into_iter().chain(labels.iter().copied()).collect()
+        };
+        let Contraction { lhs, rhs, out, gates } = self.0;
+        let (lhs, rhs, out) = (with(lhs, batched[0]), with(rhs, batched[1]), with(out, true));
+        x[0].recorder().emit(Op::bilinear(Self(Contraction { lhs, rhs, out, gates })), x)
     }
 }
 impl Registered for Contract {
@@ -99,7 +79,8 @@ impl Registered for Contract {
         if gates > 3 {
             return Err(ErrorKind::Malformed(format!("two operands have no gates {gates}")));
         }
-        Ok(Self { gates: gates as u64, ..Self::parse(&attrs.text("labels")?)? })
+        let Self(names) = Self::parse(&attrs.text("labels")?)?;
+        Ok(Self(Contraction { gates: gates as u64, ..names }))
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         const SPECS: [&str; 9] = [
@@ -113,23 +94,18 @@ impl Registered for Contract {
             "iak,kja->ji",
             "k,kj->j",
         ];
-        let op = Self::parse(SPECS[s.below(SPECS.len())]).unwrap_or_else(|_| Self {
-            lhs: Labels::new(),
-            rhs: Labels::new(),
-            out: Labels::new(),
-            gates: 0,
-        });
-        let op = Self { gates: if s.below(2) == 0 { 0 } else { s.below(4) as u64 }, ..op };
+        let nothing = Contraction { lhs: b"".into(), rhs: b"".into(), out: b"".into(), gates: 0 };
+        let Self(names) = Self::parse(SPECS[s.below(SPECS.len())]).unwrap_or(Self(nothing));
+        let names = Contraction { gates: if s.below(2) == 0 { 0 } else { s.below(4) as u64 }, ..names };
         let large = s.below(8) == 0;
         let sizes: Vec<(u8, usize)> =
-            op.names().names().map(|l| (l, if large { 7 + s.below(6) } else { s.size(0) })).collect();
+            names.names().map(|l| (l, if large { 7 + s.below(6) } else { s.size(0) })).collect();
         let spec = |labels: &Labels| {
             let dims: Vec<usize> =
                 labels.iter().filter_map(|l| sizes.iter().find(|(m, _)| m == l).map(|(_, d)| *d)).collect();
             Spec::float(Shape::new(&dims).unwrap_or(Shape::SCALAR), Domain::All)
         };
-        let specs = vec![spec(&op.lhs), spec(&op.rhs)];
-        (op, specs)
+        (Self(names), vec![spec(&names.lhs), spec(&names.rhs)])
     }
 }
 
@@ -182,21 +158,22 @@ impl<'t> Var<'t> {
     }
 
     #[track_caller]
-    fn contract(self, mut op: Contract, other: Var<'t>) -> Var<'t> {
-        // A letter of one operand alone is summed away before the product.
-        let alone = |own: &Labels, others: [&Labels; 2]| -> Vec<usize> {
-            (0..own.len()).filter(|&i| others.iter().all(|o| !o.contains(&own[i]))).collect()
-        };
-        let (l, r) = (alone(&op.lhs, [&op.rhs, &op.out]), alone(&op.rhs, [&op.lhs, &op.out]));
-        let fits = op.lhs.len() == self.rank() && op.rhs.len() == other.rank();
-        if !fits {
-            return self.recorder().emit_one(Op::bilinear(op), &[self, other]);
+    fn contract(self, Contract(names): Contract, other: Var<'t>) -> Var<'t> {
+        let Contraction { lhs, rhs, out, gates } = names;
+        if lhs.len() != self.rank() || rhs.len() != other.rank() {
+            return self.recorder().emit_one(Op::bilinear(Contract(names)), &[self, other]);
         }
-        let operands = [self.sum(l.as_slice()), other.sum(r.as_slice())];
-        let (lhs, rhs, out) = (op.lhs.clone(), op.rhs.clone(), op.out.clone());
-        op.lhs.retain(|label| rhs.contains(label) || out.contains(label));
-        op.rhs.retain(|label| lhs.contains(label) || out.contains(label));
-        self.recorder().emit_one(Op::bilinear(op), &operands)
+        // A letter of one operand alone is summed away before the product.
+        let shared = |label: &u8, other: &Labels| other.contains(label) || out.contains(label);
+        let alone = |own: &Labels, other: &Labels| -> Vec<usize> {
+            (0..own.len()).filter(|&i| !shared(&own[i], other)).collect()
+        };
+        let left = |own: Labels, other: &Labels| -> Labels {
+            own.iter().copied().filter(|label| shared(label, other)).collect()
+        };
+        let operands = [self.sum(alone(&lhs, &rhs).as_slice()), other.sum(alone(&rhs, &lhs).as_slice())];
+        let names = Contraction { lhs: left(lhs, &rhs), rhs: left(rhs, &lhs), out, gates };
+        self.recorder().emit_one(Op::bilinear(Contract(names)), &operands)
     }
 }
 
@@ -216,7 +193,7 @@ fn matmul_plan(a: Shape, b: Shape) -> Result<(Contract, Shape, Shape), ErrorKind
         .broadcast(&Shape::new(&b[..front_b])?)
         .map_err(|_| ErrorKind::Shape(format!("{a} · {b}: the axes before the last two do not broadcast")))?;
     let side = |shape: Shape, own: usize, tail: &[u8]| -> Result<(Labels, Shape), ErrorKind> {
-        let mut labels = Labels::new();
+        let mut labels = Vec::new();
         let mut dims = Vec::new();
         for axis in front - own..front {
             let size = shape[axis + own - front];
@@ -228,12 +205,12 @@ fn matmul_plan(a: Shape, b: Shape) -> Result<(Contract, Shape, Shape), ErrorKind
         }
         labels.extend_from_slice(tail);
         dims.extend_from_slice(&shape[own..]);
-        Ok((labels, Shape::new(&dims)?))
+        Ok((labels.into_iter().collect(), Shape::new(&dims)?))
     };
     let rows: &[u8] = if a.rank() > 1 { b"m" } else { b"" };
     let columns: &[u8] = if b.rank() > 1 { b"n" } else { b"" };
     let (lhs, a) = side(a, front_a, &[rows, b"k"].concat())?;
     let (rhs, b) = side(b, front_b, &[b"k", columns].concat())?;
     let out: Labels = [&BATCH[..front], rows, columns].concat().into_iter().collect();
-    Ok((Contract { lhs, rhs, out, gates: 0 }, a, b))
+    Ok((Contract(Contraction { lhs, rhs, out, gates: 0 }), a, b))
 }

@@ -48,7 +48,7 @@ impl Kernel for Compare {
         }
         one(DType::Bool, a.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(Body::of(self.0.known().1, &[x[0].dtype; 2]))
     }
 }
@@ -104,7 +104,7 @@ impl Kernel for Step {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         float(types).map(ResultTypes::from)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(self.body(x[0].dtype))
     }
 }
@@ -138,7 +138,7 @@ impl Kernel for StopGradient {
         let [x] = operands(types)?;
         one(x.dtype, x.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(Body::of(Primitive::Copy, &[x[0].dtype]))
     }
 }

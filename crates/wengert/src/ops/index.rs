@@ -45,7 +45,7 @@ impl Kernel for Gather {
         let [x, index] = operands(types)?;
         one(x.dtype, Indexed::picked(self.0.batch, x, index)?)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         Form::Indexed(Indexed::Gather { batch: self.0.batch })
     }
 }
@@ -95,7 +95,7 @@ impl Kernel for ScatterAdd {
         }
         one(acc.dtype, acc.shape)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         Form::Indexed(Indexed::ScatterAdd { batch: self.0.batch })
     }
 }

@@ -185,7 +185,7 @@ impl Kernel for SinCos {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         float(types).map(|x| [x, x].into())
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(sin_cos(x[0].dtype))
     }
 }

@@ -31,7 +31,7 @@ impl Kernel for Reshape {
         }
         one(x.dtype, self.shape)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         Form::View(IndexMap::row_major(self.shape))
     }
 }
@@ -80,7 +80,7 @@ impl Kernel for Permute {
         }
         one(x.dtype, shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         let from = x[0].shape.strides();
         let mut strides = [0; MAX_RANK];
         for (s, &a) in strides.iter_mut().zip(self.order.iter()) {
@@ -131,7 +131,7 @@ impl Kernel for Broadcast {
             _ => Err(ErrorKind::Shape(format!("{} does not broadcast to {}", x.shape, self.shape))),
         }
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         let from = x[0].shape;
         let lead = self.shape.rank().saturating_sub(from.rank());
         let mut strides = [0; MAX_RANK];

@@ -28,7 +28,7 @@ impl Kernel for Uniform {
         }
         one(self.dtype, Shape::new(&[&key.shape[..], &self.shape[..]].concat())?)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         let elements = x[0].shape.elements().saturating_mul(self.shape.elements());
         Form::Opaque(Opaque::default().in_blocks(elements).infallible())
     }

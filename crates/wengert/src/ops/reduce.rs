@@ -74,7 +74,7 @@ impl Run {
         }
         Ok(shape.remove(self.axis, self.count))
     }
-    fn form(self, monoid: Monoid) -> Form<'static> {
+    fn form(self, monoid: Monoid) -> Form {
         Form::Reduce(Reduction { monoid, axis: self.axis, count: self.count })
     }
     fn shifted(self) -> Self {
@@ -121,7 +121,7 @@ impl Kernel for Sum {
         }
         one(x.dtype, self.0.reduced(x.shape)?)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         self.0.form(Monoid::Sum)
     }
 }
@@ -158,7 +158,7 @@ impl Kernel for Max {
         not_empty(&x, self.0)?;
         one(x.dtype, self.0.reduced(x.shape)?)
     }
-    fn form(&self, _: &[TensorType]) -> Form<'_> {
+    fn form(&self, _: &[TensorType]) -> Form {
         self.0.form(Monoid::Max)
     }
 }
@@ -206,7 +206,7 @@ impl Kernel for ArgMax {
         not_empty(&x, self.0)?;
         one(DType::I64, self.0.reduced(x.shape)?)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::Opaque(Opaque::default().in_blocks(self.0.outer(&x[0])).chunked(0).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {

@@ -27,7 +27,7 @@ impl Kernel for Select {
         }
         one(a.dtype, a.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::traced(Body::of(Primitive::Select, &[DType::Bool, x[1].dtype, x[1].dtype]))
     }
 }

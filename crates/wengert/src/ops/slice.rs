@@ -111,7 +111,7 @@ impl Kernel for Slice {
         let [x] = operands(types)?;
         one(x.dtype, self.0.shape(x.shape)?)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::View(self.0.map(x[0].shape))
     }
 }
@@ -153,7 +153,7 @@ impl Kernel for AddSlice {
         }
         one(acc.dtype, acc.shape)
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         Form::Indexed(Indexed::AddPart(self.0.map(x[0].shape)))
     }
 }

@@ -61,7 +61,7 @@ impl Kernel for LogSoftmax {
         }
         Ok(x.into())
     }
-    fn form(&self, x: &[TensorType]) -> Form<'_> {
+    fn form(&self, x: &[TensorType]) -> Form {
         let rank = x[0].shape.rank();
         let (rows, width) = (
             x[0].shape.split_at(rank.saturating_sub(1), 0).0,

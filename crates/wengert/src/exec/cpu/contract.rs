@@ -5,29 +5,21 @@ use smallvec::SmallVec;
 use super::{Call, Laid, Preparation, Prepared, Strides};
 use crate::dtype::{Native, with_float};
 use crate::error::Fault;
-use crate::ir::{Contraction, Operand};
+use crate::ir::{Contraction, Labels, Operand};
 use crate::kernels::contract::{Axis, Loops, MAX_LABELS};
 use crate::shape::TensorType;
 
-type Labels = SmallVec<[u8; 8]>;
-
-/// The axes of a contraction by name, as [`Contraction`] has them.
+/// A contraction in loops.
 #[derive(Clone)]
-pub(crate) struct Names {
-    lhs: Labels,
-    rhs: Labels,
-    out: Labels,
-    gates: u64,
-}
+pub(crate) struct Names(Contraction);
 
 impl Names {
-    pub(super) fn of(names: &Contraction<'_>) -> Self {
-        let of = |labels: &[u8]| labels.iter().copied().collect();
-        Self { lhs: of(names.lhs), rhs: of(names.rhs), out: of(names.out), gates: names.gates }
+    pub(super) fn of(names: &Contraction) -> Self {
+        Self(*names)
     }
 
-    pub(crate) fn names(&self) -> Contraction<'_> {
-        Contraction { lhs: &self.lhs, rhs: &self.rhs, out: &self.out, gates: self.gates }
+    pub(crate) fn names(&self) -> Contraction {
+        self.0
     }
 
     pub(super) fn work(&self, operands: &[TensorType]) -> usize {
@@ -40,8 +32,8 @@ impl Names {
     }
 
     pub(super) fn cut(&self, i: usize) -> bool {
-        let own = if i == 0 { &self.lhs } else { &self.rhs };
-        self.out.first().is_some_and(|first| own.first() == Some(first))
+        let own = if i == 0 { &self.0.lhs } else { &self.0.rhs };
+        self.0.out.first().is_some_and(|first| own.first() == Some(first))
     }
 
     pub(super) fn scratch(&self, operands: &[TensorType]) -> usize {
@@ -83,11 +75,11 @@ impl Names {
         // The blocks are slabs of the result's first axis; an operand that is whole begins further on.
         let start = |labels: &Labels, operand: &Operand<'_>, i: usize| {
             let given = given(call.strides, i);
-            let cut = given.is_none() && labels.first() == self.out.first();
-            let axis = labels.iter().position(|l| Some(l) == self.out.first()).filter(|_| !cut);
+            let cut = given.is_none() && labels.first() == self.0.out.first();
+            let axis = labels.iter().position(|l| Some(l) == self.0.out.first()).filter(|_| !cut);
             axis.map_or(0, |i| strides_of(operand.ty, given)[i] * call.blocks.start)
         };
-        let (from_l, from_r) = (start(&self.lhs, lhs, 0), start(&self.rhs, rhs, 1));
+        let (from_l, from_r) = (start(&self.0.lhs, lhs, 0), start(&self.0.rhs, rhs, 1));
         with_float!(lhs.ty.dtype, T => {
             let l = lhs.elements::<T>()?.get(from_l..).unwrap_or(&[]);
             let r = rhs.elements::<T>()?.get(from_r..).unwrap_or(&[]);
@@ -107,27 +99,27 @@ impl Names {
         let mut axes: SmallVec<[Axis; MAX_LABELS]> = SmallVec::new();
         // Labels of the result come first, so from the last of them on its strides are products of sizes.
         let mut step = 1;
-        for &label in self.out.iter().rev() {
+        for &label in self.0.out.iter().rev() {
             let full = size(label);
-            let cut = slabs.filter(|_| Some(&label) == self.out.first());
-            let (lhs, rhs) = (at(&self.lhs, label).map(|i| ls[i]), at(&self.rhs, label).map(|i| rs[i]));
+            let cut = slabs.filter(|_| Some(&label) == self.0.out.first());
+            let (lhs, rhs) = (at(&self.0.lhs, label).map(|i| ls[i]), at(&self.0.rhs, label).map(|i| rs[i]));
             let labels = u128::from(label);
             axes.push(Axis { labels, size: cut.unwrap_or(full), full, lhs, rhs, out: Some(step) });
             step *= full;
         }
         axes.reverse();
-        for (i, &label) in self.lhs.iter().enumerate().filter(|(_, l)| !self.out.contains(l)) {
+        for (i, &label) in self.0.lhs.iter().enumerate().filter(|(_, l)| !self.0.out.contains(l)) {
             let full = size(label);
             axes.push(Axis {
                 labels: u128::from(label),
                 size: full,
                 full,
                 lhs: Some(ls[i]),
-                rhs: at(&self.rhs, label).map(|i| rs[i]),
+                rhs: at(&self.0.rhs, label).map(|i| rs[i]),
                 out: None,
             });
         }
-        Loops::new(&axes, self.gates)
+        Loops::new(&axes, self.0.gates)
     }
 }
 
