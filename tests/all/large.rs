@@ -265,10 +265,10 @@ fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
         let x = numbers(&[ROWS, COLUMNS], DType::F64, 3);
         let profile = program.profile(&mut program.workspace().unwrap(), &mut start, (&x,)).unwrap();
         let calls = |op: &str| {
-            let steps = profile.steps().iter().filter(|s| s.op == op);
+            let steps = profile.calls().iter().filter(|s| s.op == op);
             steps.map(|s| s.calls).min().unwrap_or(0)
         };
-        assert!(calls("broadcast") * 2 <= profile.steps().iter().map(|s| s.calls).max().unwrap(), "{name}");
+        assert!(calls("broadcast") * 2 <= profile.calls().iter().map(|s| s.calls).max().unwrap(), "{name}");
         assert!(program.plan().to_string().contains(") once"), "{name}: {}", program.plan());
     }
 }

@@ -494,7 +494,7 @@ fn split_reductions_are_in_the_memory_report() -> Result<()> {
         t.outputs((y * y).sum(()).gradients([w])[w])
     })?;
     let report = step.memory_report();
-    assert!(report.rows.iter().any(|r| r.op.contains("by parts")), "{report}");
+    assert!(report.rows.iter().any(|r| r.op.starts_with("partial ")), "{report}");
     assert!(report.rows.iter().all(|r| r.bytes > 0), "{report}");
     Ok(())
 }

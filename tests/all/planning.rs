@@ -150,9 +150,9 @@ fn what_follows_a_late_scalar_is_still_cut() {
     })
     .unwrap();
     let plan = program.plan().to_string();
-    let (before, _) = plan.split_once("tanh").expect("a step");
-    let stage = before.lines().rfind(|line| line.contains("stage of")).expect("a stage");
-    assert!(!stage.contains("in 1 panel"), "{plan}");
+    let (before, _) = plan.split_once("tanh").expect("a call");
+    let group = before.lines().rfind(|line| line.contains("group: ")).expect("a group");
+    assert!(!group.contains("tasks 1"), "{plan}");
 }
 
 /// Two states of one shape.

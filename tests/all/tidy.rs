@@ -144,10 +144,10 @@ fn files_stay_short_and_unsafe_stays_home() {
         let dangerous =
             code.filter(|l| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
         let home = [
-            "exec/arena.rs",
-            "exec/pool.rs",
-            "exec/compute.rs",
-            "exec/rows.rs",
+            "exec/cpu/arena.rs",
+            "exec/cpu/pool.rs",
+            "exec/cpu/interpret.rs",
+            "exec/reference/rows.rs",
             "tests/all/tidy.rs",
             "tests/all/allocations.rs",
         ];

@@ -203,7 +203,7 @@ fn graph_in_both_forms() {
     assert!(listing.contains("= state W1()") && listing.contains("\n  update b2 := %"), "{listing}");
     let plan = out(&wengert(&["graph", "--plan"]));
     assert!(
-        plan.contains("stage of 100 units") && plan.contains("added to f32[784, 50] state W1 in part"),
+        plan.contains("group: chunks 100") && plan.contains("added to f32[784, 50] state W1 in chunks"),
         "{plan}"
     );
     assert!(plan.contains("a workspace takes"), "{plan}");

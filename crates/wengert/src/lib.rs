@@ -24,7 +24,9 @@ pub use ndarray;
 pub use aligned::Aligned;
 pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
 pub use error::{Error, ErrorKind, Fault, Result, Site};
-pub use exec::{Inputs, MemoryReport, PlanListing, Profile, Results, RowMemory, StepProfile, Workspace};
+pub use exec::{
+    CallProfile, Inputs, Lowering, MemoryReport, PlanListing, Profile, Results, RowMemory, Workspace,
+};
 pub use gradients::Gradients;
 pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
 pub use kernels::{Isa, Lane};

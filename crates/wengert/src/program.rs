@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
-    Inputs, Machine, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace, first_fault,
-    profile, run,
+    Inputs, Lowering, Machine, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace,
+    first_fault, lowered, profile, run,
 };
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
@@ -43,6 +43,9 @@ pub struct Program {
     planned: Arc<Tape>,
     plan: Arc<Plan>,
     observed: bool,
+    /// What the plan was made for, to make its earlier forms again.
+    rounding: bool,
+    machine: Machine,
 }
 
 /// Which passes a tape goes through before it is planned.
@@ -130,7 +133,7 @@ impl Program {
             let plan = Plan::new(&planned, isa, rounding, machine)?;
             (planned, plan)
         };
-        Ok(Self { tape, planned, plan: Arc::new(plan), observed })
+        Ok(Self { tape, planned, plan: Arc::new(plan), observed, rounding, machine: *machine })
     }
 
     /// The tape as it was recorded, without the rows that nothing depends on.
@@ -179,6 +182,24 @@ impl Program {
     /// ```
     pub fn plan(&self) -> PlanListing {
         PlanListing::new(&self.plan, &self.planned)
+    }
+
+    /// What the tape is on its way to numbers, as text: its graph, the schedule of that, or the plan.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Lowering, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [3]).exp().sum(())))?;
+    /// let graph = program.lowered(Lowering::Graph)?;
+    /// assert!(graph.contains("exp(input 0 f64[3]) -> b1 f64[3]"), "{graph}");
+    /// assert!(program.lowered(Lowering::Schedule)?.starts_with("level 0"));
+    /// assert_eq!(program.lowered(Lowering::Plan)?, program.plan().to_string());
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn lowered(&self, lowering: Lowering) -> Result<String> {
+        match lowering {
+            Lowering::Plan => Ok(self.plan().to_string()),
+            earlier => lowered(&self.planned, self.rounding, &self.machine, earlier),
+        }
     }
 
     /// Memory for runs on one thread: all that they need, unless an input is not row-major, which
@@ -249,17 +270,17 @@ impl Program {
         }
     }
 
-    /// Runs the program and updates the states, and tells what each step of the plan took. Taking the time
+    /// Runs the program and updates the states, and tells what each call of the plan took. Taking the time
     /// costs some 50 ns for each call of a kernel. An error for a program that was recorded to run
-    /// [once](Self::record_once): its plan has no steps.
+    /// [once](Self::record_once): its plan has no calls.
     ///
     /// ```
     /// use wengert::{DType::F64, Program, States};
     /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [300, 300]).exp()))?;
     /// let x = ndarray::Array2::<f64>::ones((300, 300));
     /// let profile = program.profile(&mut program.workspace()?, &mut States::new(), (&x,))?;
-    /// assert_eq!(profile.steps()[0].op, "exp");
-    /// assert_eq!(profile.steps()[0].bytes, 2 * 8 * 300 * 300);
+    /// assert_eq!(profile.calls()[0].op, "exp");
+    /// assert_eq!(profile.calls()[0].bytes, 2 * 8 * 300 * 300);
     /// println!("{profile}");
     /// # Ok::<(), wengert::Error>(())
     /// ```

@@ -93,6 +93,13 @@ impl Shape {
         out
     }
 
+    /// The first axis that is no more than one index, and its size; axis 0 of size 1 where there is none. Pieces along it
+    /// lie one behind the other.
+    pub(crate) fn outermost(&self) -> (usize, usize) {
+        let axis = self.iter().position(|&size| size != 1);
+        axis.map_or((0, 1), |axis| (axis, self[axis]))
+    }
+
     /// Row-major strides, in elements.
     pub fn strides(&self) -> [isize; MAX_RANK] {
         let mut strides = [0; MAX_RANK];

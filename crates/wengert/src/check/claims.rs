@@ -6,11 +6,12 @@ use super::registry::whole;
 use super::{bodies, broken, differ};
 use crate::dtype::{DType, Slice, SliceMut};
 use crate::error::{ErrorKind, Result};
-use crate::exec::{Call, Code, Codes, Laid, Preparation, Prepared, Strides};
+use crate::exec::{Call, Code, Codes, Laid, Packing, Strides};
 use crate::ir::{
     Algebra, Contraction, Form, IndexMap, Indexed, Linear, Monoid, Op, Operand, Reduction, ResultMut,
 };
 use crate::kernels::Isa;
+use crate::kernels::contract::Packed;
 use crate::ops::Sampler;
 use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::tensor::Tensor;
@@ -64,7 +65,7 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
 pub(super) fn infallible(op: &Op, x: &[Tensor]) -> Result<bool> {
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let Some(kernel) = op.kernel() else { return Ok(false) };
-    Ok(Codes::default().of(op, &types, &kernel.infer(&types)?, Isa::best())?.infallible())
+    Ok(Codes::default().of_op(op, &types, &kernel.infer(&types)?, Isa::best())?.what.infallible())
 }
 
 /// Whatever the parameters are, zeros become zeros.
@@ -181,7 +182,7 @@ fn contracted(c: Contraction, lhs: &Tensor, rhs: &Tensor, out: Shape) -> Vec<f64
 
 /// A kernel on operands of some types, and how often it is tried in pieces.
 struct Tried {
-    code: std::sync::Arc<Code>,
+    code: Code,
     types: Vec<TensorType>,
     results: Vec<TensorType>,
     blocks: usize,
@@ -195,8 +196,8 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], isa: Isa, sampler: &mut Sampler) -> 
     let Some(kernel) = op.kernel() else { return Ok(()) };
     let types: Vec<TensorType> = x.iter().map(Tensor::ty).collect();
     let results: Vec<TensorType> = kernel.infer(&types)?.into_iter().collect();
-    let code = Codes::default().of(op, &types, &results, isa)?;
-    let blocks = code.blocks(&types, &results);
+    let code = Codes::default().of_op(op, &types, &results, isa)?;
+    let blocks = code.what.blocks(&types, &results);
     let tried = Tried { code, types, results, blocks, isa };
     let whole = tried.whole(&tried.operands(x))?;
     let all: Vec<Range<usize>> = (0..blocks).map(|block| block..block + 1).collect();
@@ -257,7 +258,7 @@ pub(super) fn isas(op: &Op, x: &[Tensor]) -> Result<()> {
         }
         // No instruction set runs above the best.
         for &isa in Isa::available().iter().filter(|&&isa| isa <= Isa::best()) {
-            let code = Codes::default().of(op, &types, &results, isa)?;
+            let code = Codes::default().of_op(op, &types, &results, isa)?;
             let tried = Tried { code, types: types.clone(), results: results.clone(), blocks: 1, isa };
             let found = tried.whole(&tried.operands(x))?;
             if let Form::Map(body) = &form {
@@ -321,13 +322,13 @@ impl Tried {
     ) -> Result<Vec<Tensor>> {
         let Self { code, types, results, blocks, isa } = self;
         let mut out = out.to_vec();
-        let mut prepared = Vec::new();
-        if let Some(Prepared { bytes, pieces, .. }) = code.prepared(types) {
-            prepared = vec![u64::MAX; bytes / 8];
-            let each = prepared.len() / pieces.max(1);
-            for (piece, out) in prepared.chunks_exact_mut(each.max(1)).enumerate() {
-                let call = Preparation { operands, strides, pieces: piece..piece + 1, out, isa: *isa };
-                code.prepare(call).map_err(ErrorKind::Fault)?;
+        let mut packed = Vec::new();
+        if let Some(Packed { bytes, pieces, .. }) = code.packed(types) {
+            packed = vec![u64::MAX; bytes / 8];
+            let each = packed.len() / pieces.max(1);
+            for (piece, out) in packed.chunks_exact_mut(each.max(1)).enumerate() {
+                let call = Packing { operands, strides, pieces: piece..piece + 1, out, isa: *isa };
+                code.pack(call).map_err(ErrorKind::Fault)?;
             }
         }
         for range in ranges {
@@ -337,7 +338,7 @@ impl Tried {
             };
             let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
                 .map(|(i, &o)| {
-                    match code.cut(i, types, results)
+                    match code.what.chunked(i, types, results)
                         && strides.is_none_or(|s| s[i].is_none())
                         && onto != Some(i)
                     {
@@ -354,7 +355,7 @@ impl Tried {
                 strides,
                 results: &mut pieces,
                 scratch: &mut scratch,
-                prepared: &prepared,
+                packed: &packed,
                 blocks: range.clone(),
                 isa: *isa,
                 beta,
@@ -368,8 +369,9 @@ impl Tried {
     /// `onto`, `accumulates` and `scales`.
     fn adds(&self, x: &[Tensor], whole: &[Tensor], ranges: &[Range<usize>]) -> Result<()> {
         let Self { code, types, results, .. } = self;
-        if let Some(o) = code.onto() {
-            let fits = results.first() == types.get(o) && (self.blocks <= 1 || code.cut(o, types, results));
+        if let Some(o) = code.what.alias() {
+            let fits =
+                results.first() == types.get(o) && (self.blocks <= 1 || code.what.chunked(o, types, results));
             let wrong = || broken(format!("it cannot work onto its operand {o}"));
             let mut operands = self.operands(x);
             operands.get_mut(o).filter(|_| fits).ok_or_else(wrong)?.data = Slice::U8(&[]);
@@ -378,10 +380,10 @@ impl Tried {
             let found = self.split((&operands, None), ranges, (1.0, 1.0), &begin, Some(o))?;
             same(whole, &found, || format!("onto its operand {o}"))?;
         }
-        if !code.accumulates() {
+        if !code.what.accumulates() {
             return Ok(());
         }
-        let factors = if code.scales() {
+        let factors = if code.what.scales() {
             [(1.0, 1.0), (-0.25, 1.0), (3.0, -0.5)]
         } else {
             [(1.0, 1.0), (1.0, 2.0), (1.0, -0.5)]
@@ -409,7 +411,7 @@ impl Tried {
                 .map(|x| if sampler.below(2) == 0 { Ok((x.clone(), None)) } else { spread(x, sampler) })
                 .collect::<Result<_>>()?;
             let (laid, strides): (Vec<Tensor>, Vec<Option<Box<Strides>>>) = laid.into_iter().unzip();
-            if !self.code.strided(&self.types, &strides) {
+            if !self.code.what.strided(&self.types, &strides) {
                 continue;
             }
             let ranges = cut(self.blocks, sampler);
@@ -423,7 +425,7 @@ impl Tried {
 
     /// `infallible`: on NaNs, infinities and the ends of the integers.
     fn never_fails(&self, x: &[Tensor]) -> Result<()> {
-        if !self.code.infallible() {
+        if !self.code.what.infallible() {
             return Ok(());
         }
         for number in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, -1.0, 1e300] {

@@ -1,31 +1,34 @@
-//! Tape to numbers. Knows rows and kernels, and no op by name.
+//! From a tape to numbers. Knows forms and kernels, and no op by name.
+//!
+//! Each folder is a step on the way, with a type of its own that can be printed: [`graph`] says what is computed, [`schedule`]
+//! when, [`place`] where; [`plan`] is the result, verified, and [`cpu`] carries it out. [`reference`] does the same row by row,
+//! and all else is held to it. The words:
+//!
+//! - *buffer*: an array of the graph, or a view of one; *node*: what writes some, reading others;
+//! - *write mode*: whether a node overwrites, accumulates, or changes an operand that its result aliases;
+//! - *chunk*: one of equal parts of a buffer along its outer axes; *chunked* operand: one that is read chunk by chunk;
+//! - *level*: what lies between two meetings of the threads; *sink*: to move a node to the level that reads it;
+//! - *fusion group*: nodes of a level that are cut into the same chunks, and computed chunk by chunk;
+//! - *task*: neighbouring chunks of a group that one thread computes; *tile*: those of a task that stay in the first cache;
+//! - *tile loop*: calls that are made for a tile after another; *kernel call*: one node for one tile;
+//! - *micro-op*: a kernel call of one primitive on small arrays, in few bytes;
+//! - *split reduction*: one in *partial* results, which are *combined*;
+//! - *packed* operand: a matrix in the *panels* that a product reads;
+//! - *donated* state: one whose next value is written where the old one lies; *live-out*: what outlives a run;
+//! - *place*: in the arena, in a thread's own memory, or at home: input, state or constant.
 
-mod arena;
-mod assemble;
-mod brief;
-mod compute;
 mod cpu;
-mod eager;
-mod folds;
-mod layout;
-mod machine;
-mod nodes;
+mod graph;
+mod place;
 mod plan;
-mod pool;
-mod profile;
-mod report;
-mod rows;
-mod run;
+mod reference;
 mod schedule;
-mod store;
-mod verify;
+mod table;
 
-pub(crate) use cpu::{Call, Code, Codes, Laid, Preparation, Prepared, Strides};
-pub(crate) use eager::evaluate;
-pub(crate) use machine::Machine;
-pub(crate) use plan::Plan;
-pub(crate) use profile::profile;
-pub use profile::{Profile, StepProfile};
-pub use report::{MemoryReport, PlanListing, RowMemory};
-pub use run::{Inputs, Results, Workspace};
-pub(crate) use run::{Store, first_fault, run};
+pub(crate) use cpu::{Call, Code, Codes, Laid, Packing, Store, first_fault, profile, run};
+pub use cpu::{CallProfile, Inputs, Profile, Results, Workspace};
+pub(crate) use graph::Strides;
+pub use plan::{Lowering, MemoryReport, PlanListing, RowMemory};
+pub(crate) use plan::{Plan, lowered};
+pub(crate) use reference::evaluate;
+pub(crate) use schedule::Machine;

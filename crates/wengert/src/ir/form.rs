@@ -50,6 +50,27 @@ impl IndexMap {
         self.offset == 0 && (0..shape.rank()).all(|a| shape[a] == 1 || self.strides[a] == own[a])
     }
 
+    /// Whether a result has all elements of the operand in the same order: it only has another shape.
+    pub(crate) fn renames(&self, from: Shape, to: Shape) -> bool {
+        from.elements() == to.elements() && self.keeps_order(to)
+    }
+
+    /// Whether each row of the result (along its outermost axis) reads the elements of the operand in the same place, and
+    /// no others.
+    pub(crate) fn stays_in_rows(&self, to: Shape, from: Shape) -> bool {
+        let Self { offset, strides } = self;
+        let ((axis, count), elements) = (to.outermost(), from.elements());
+        let row = if to.rank() > axis { strides[axis] } else { 0 };
+        if row <= 0 || to.contains(&0) || count.checked_mul(row as usize) != Some(elements) {
+            return false;
+        }
+        let reach = |sign: isize| -> isize {
+            let inner = to.iter().zip(strides).skip(axis + 1);
+            inner.map(|(&d, &s)| (d as isize - 1) * s).filter(|r| r * sign > 0).sum()
+        };
+        offset + reach(-1) >= 0 && offset + reach(1) < row
+    }
+
     /// Whether all elements of a result of this shape are among so many.
     fn inside(&self, shape: Shape, elements: usize) -> bool {
         let reach = |sign: isize| {
@@ -220,6 +241,37 @@ pub enum Indexed {
 }
 
 impl Indexed {
+    /// The batches, or without any the picks of a gather: everything but the rows of no batch is cut into them.
+    pub(crate) fn blocks(&self, operands: &[TensorType]) -> usize {
+        match (self, operands) {
+            (Self::Gather { batch: 0 }, [_, index]) => index.shape.elements(),
+            // Without batches any row may be named by any pick.
+            (Self::ScatterAdd { batch: 0 }, _) => 1,
+            (Self::Gather { batch } | Self::ScatterAdd { batch }, [x, ..]) => {
+                x.shape[..*batch].iter().product()
+            }
+            (Self::AddPart(map), [x, part]) if Self::in_rows(map, x.shape, part.shape) => {
+                x.shape.outermost().1
+            }
+            _ => 1,
+        }
+    }
+
+    /// Whether a block reads of operand `i` only the block in the same place.
+    pub(crate) fn chunked(&self, i: usize, operands: &[TensorType]) -> bool {
+        match (self, operands) {
+            (Self::Gather { batch }, _) => i == 1 || *batch > 0,
+            (Self::ScatterAdd { batch }, _) => *batch > 0,
+            (Self::AddPart(map), [x, part]) => Self::in_rows(map, x.shape, part.shape),
+            _ => false,
+        }
+    }
+
+    /// Whether a part takes all rows along the outermost axis as they are, and stays within each.
+    pub(crate) fn in_rows(map: &IndexMap, of: Shape, part: Shape) -> bool {
+        part.rank() == of.rank() && part.outermost() == of.outermost() && map.stays_in_rows(part, of)
+    }
+
     /// The shape of the rows that an index picks.
     pub fn picked(batch: usize, x: TensorType, index: TensorType) -> Result<Shape, ErrorKind> {
         if !index.dtype.is_integer() {
@@ -287,6 +339,11 @@ impl Opaque {
     }
 }
 
+/// Whether a block reads of operand `i` only one block, as the bits of [`Opaque`] say.
+pub(crate) fn one_block(chunked: u64, i: usize) -> bool {
+    chunked.checked_shr(i as u32).unwrap_or(0) & 1 == 1
+}
+
 impl Form {
     /// The form of a body that could be made, or not.
     pub(crate) fn traced(body: Result<Body, ErrorKind>) -> Self {
@@ -341,11 +398,10 @@ impl Form {
             (Self::Opaque(Opaque { blocks, chunked, .. }), ..) => {
                 let divides = |ty: &TensorType| *blocks > 0 && ty.shape.elements().is_multiple_of(*blocks);
                 let nothing = results.iter().all(|ty| ty.shape.elements() == 0);
-                let cut = |i: usize| chunked.checked_shr(i as u32).unwrap_or(0) & 1 == 1;
                 if let Some(ty) = results.iter().find(|ty| !nothing && !divides(ty)) {
                     return Err(ErrorKind::Malformed(format!("{blocks} blocks do not divide {ty}")));
                 }
-                nothing || operands.iter().enumerate().all(|(i, ty)| !cut(i) || divides(ty))
+                nothing || operands.iter().enumerate().all(|(i, ty)| !one_block(*chunked, i) || divides(ty))
             }
             _ => false,
         };

@@ -17,6 +17,7 @@ mod verify;
 
 pub use crate::kernels::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
 pub use attrs::{Attr, Attrs};
+pub(crate) use form::one_block;
 pub use form::{Contraction, Form, IndexMap, Indexed, Labels, Monoid, Opaque, Reduction};
 pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
 pub(crate) use kernel::{float, one, operands};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
@@ -180,17 +182,31 @@ pub struct Instruction {
 /// # Ok::<(), wengert::ErrorKind>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Body {
+pub struct Body(Arc<Parts>);
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+struct Parts {
     operands: SmallVec<[DType; 4]>,
     constants: SmallVec<[Constant; 1]>,
     instructions: SmallVec<[Instruction; 2]>,
     results: SmallVec<[Scalar; 2]>,
 }
 
+impl Parts {
+    fn dtype(&self, of: Scalar) -> Result<DType, ErrorKind> {
+        let found = match of {
+            Scalar::Operand(i) => self.operands.get(i as usize).copied(),
+            Scalar::Constant(i) => self.constants.get(i as usize).map(|c| c.dtype),
+            Scalar::Instruction(i) => self.instructions.get(i as usize).map(|i| i.dtype),
+        };
+        found.ok_or_else(|| ErrorKind::Malformed(format!("a body without {of:?}")))
+    }
+}
+
 impl Body {
     /// Begins a body whose operands have these types.
     pub fn builder(operands: &[DType]) -> Builder {
-        Builder(Self {
+        Builder(Parts {
             operands: operands.iter().copied().collect(),
             constants: SmallVec::new(),
             instructions: SmallVec::new(),
@@ -208,29 +224,24 @@ impl Body {
 
     /// The types of the operands.
     pub fn operands(&self) -> &[DType] {
-        &self.operands
+        &self.0.operands
     }
     /// The numbers that are part of it.
     pub fn constants(&self) -> &[Constant] {
-        &self.constants
+        &self.0.constants
     }
     /// The operations, in order.
     pub fn instructions(&self) -> &[Instruction] {
-        &self.instructions
+        &self.0.instructions
     }
     /// Where the results come from.
     pub fn results(&self) -> &[Scalar] {
-        &self.results
+        &self.0.results
     }
 
     /// The type of a number inside of it; an error where there is no such number.
     pub fn dtype(&self, of: Scalar) -> Result<DType, ErrorKind> {
-        let found = match of {
-            Scalar::Operand(i) => self.operands.get(i as usize).copied(),
-            Scalar::Constant(i) => self.constants.get(i as usize).map(|c| c.dtype),
-            Scalar::Instruction(i) => self.instructions.get(i as usize).map(|i| i.dtype),
-        };
-        found.ok_or_else(|| ErrorKind::Malformed(format!("a body without {of:?}")))
+        self.0.dtype(of)
     }
 
     /// The number that the only operand is multiplied by, if that is all.
@@ -242,7 +253,7 @@ impl Body {
         };
         let [a, b, _] = only.operands;
         let by = [(Scalar::Operand(0), Scalar::Constant(0)), (Scalar::Constant(0), Scalar::Operand(0))];
-        (only.primitive == Primitive::Mul && self.operands.len() == 1 && by.contains(&(a, b)))
+        (only.primitive == Primitive::Mul && self.0.operands.len() == 1 && by.contains(&(a, b)))
             .then_some(constant.value)
     }
 
@@ -251,8 +262,21 @@ impl Body {
         let ([only], [Scalar::Instruction(0)]) = (self.instructions(), self.results()) else { return None };
         let in_order = |(i, x): (usize, &Scalar)| *x == Scalar::Operand(i as u16);
         let operands = &only.operands[..only.primitive.arity()];
-        let all = operands.len() == self.operands.len() && operands.iter().enumerate().all(in_order);
+        let all = operands.len() == self.0.operands.len() && operands.iter().enumerate().all(in_order);
         all.then_some(only.primitive)
+    }
+
+    /// Whether a result may lie where an operand of as many bytes does: no operand is read once a result is written. Results
+    /// that are operands are copied when all instructions are done.
+    pub(crate) fn in_place(&self) -> bool {
+        let count = self.0.instructions.len();
+        let is_operand = |x: &Scalar| matches!(x, Scalar::Operand(_));
+        let position = |y: &Scalar| if let Scalar::Instruction(i) = y { usize::from(*i) } else { count };
+        let written = self.0.results.iter().map(position).min().unwrap_or(count);
+        let read = |i: &Instruction| i.operands[..i.primitive.arity()].iter().any(is_operand);
+        let copied = self.0.results.iter().filter(|y| is_operand(y)).count();
+        !self.0.instructions.iter().skip(written + 1).any(read)
+            && (copied == 0 || (written == count && self.0.results.len() == 1))
     }
 }
 
@@ -260,15 +284,15 @@ impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |f: &mut fmt::Formatter<'_>, x: Scalar| match x {
             Scalar::Operand(i) => write!(f, "x{i}"),
-            Scalar::Constant(i) => write!(f, "c{i}={}", self.constants[i as usize].value),
+            Scalar::Constant(i) => write!(f, "c{i}={}", self.0.constants[i as usize].value),
             Scalar::Instruction(i) => write!(f, "v{i}"),
         };
         f.write_str("(")?;
-        for (i, dtype) in self.operands.iter().enumerate() {
+        for (i, dtype) in self.0.operands.iter().enumerate() {
             write!(f, "{}x{i}: {dtype}", if i > 0 { ", " } else { "" })?;
         }
         f.write_str(") {")?;
-        for (i, Instruction { primitive, operands, .. }) in self.instructions.iter().enumerate() {
+        for (i, Instruction { primitive, operands, .. }) in self.0.instructions.iter().enumerate() {
             write!(f, "{} {primitive}", if i > 0 { ";" } else { "" })?;
             for &x in &operands[..primitive.arity()] {
                 f.write_str(" ")?;
@@ -276,7 +300,7 @@ impl fmt::Display for Body {
             }
         }
         f.write_str(" } -> ")?;
-        for (i, &y) in self.results.iter().enumerate() {
+        for (i, &y) in self.0.results.iter().enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
             name(f, y)?;
             write!(f, ": {}", self.dtype(y).map_err(|_| fmt::Error)?)?;
@@ -287,7 +311,7 @@ impl fmt::Display for Body {
 
 /// A [`Body`] in the making.
 #[derive(Clone, Debug)]
-pub struct Builder(Body);
+pub struct Builder(Parts);
 
 impl Builder {
     /// An operand; an error where there are fewer.
@@ -356,7 +380,7 @@ impl Builder {
         });
         body.instructions.iter_mut().for_each(|i| i.operands = i.operands.map(to));
         body.results = results.iter().map(|&y| to(y)).collect();
-        Ok(body)
+        Ok(Body(Arc::new(body)))
     }
 }
 

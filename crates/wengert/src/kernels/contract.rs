@@ -8,25 +8,38 @@ use super::reduce::rescale;
 use super::simd::{Isa, Real, Simd, Vector};
 use super::skinny::{Dot, SHORT};
 use super::tile::{is_nan, term};
+use crate::dtype::{DType, with_float};
 use crate::error::Fault;
+use crate::shape::{MAX_RANK, Shape};
 
 /// One label of a contraction, or several that lie behind one another: size and stride in each array
 /// (`None` where absent).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Axis {
+struct Axis {
     /// The labels, a byte each, the innermost lowest.
-    pub(crate) labels: u128,
-    pub(crate) size: usize,
+    labels: u128,
+    size: usize,
     /// Its size in the whole result, of which this call may compute a part. Choices are made by this,
     /// so that a part has the bits of the whole.
-    pub(crate) full: usize,
-    pub(crate) lhs: Option<usize>,
-    pub(crate) rhs: Option<usize>,
-    pub(crate) out: Option<usize>,
+    full: usize,
+    lhs: Option<usize>,
+    rhs: Option<usize>,
+    out: Option<usize>,
 }
 
 /// The largest number of labels: those of the result and as many summed ones.
-pub(crate) const MAX_LABELS: usize = 2 * crate::shape::MAX_RANK;
+const MAX_LABELS: usize = 2 * MAX_RANK;
+
+/// How an operand is packed once for all calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packed {
+    /// The operand: it is not chunked.
+    pub(crate) operand: usize,
+    /// Bytes, a multiple of eight for each piece.
+    pub(crate) bytes: usize,
+    /// Pieces that do not depend on one another.
+    pub(crate) pieces: usize,
+}
 
 /// A contraction as loops over matrix products.
 #[derive(Clone, Debug)]
@@ -46,8 +59,43 @@ pub(crate) struct Loops {
 const UNIT: Axis = Axis { labels: 0, size: 1, full: 1, lhs: None, rhs: None, out: None };
 
 impl Loops {
-    /// The loops over these axes; `gates` has a bit for each operand.
-    pub(crate) fn new(axes: &[Axis], gates: u64) -> Self {
+    /// The loops of a contraction whose axes have these names, in the operands and in the result, and these strides in the
+    /// operands; or of so many rows along the result's outermost axis. `gates` has a bit for each operand.
+    pub(crate) fn of(
+        [lhs, rhs, out]: [&[u8]; 3],
+        shapes: [Shape; 2],
+        strides: [[usize; MAX_RANK]; 2],
+        gates: u64,
+        rows: Option<usize>,
+    ) -> Self {
+        let at = |labels: &[u8], label: u8| labels.iter().position(|&l| l == label);
+        let stride = |i: usize, labels: &[u8], label: u8| at(labels, label).map(|axis| strides[i][axis]);
+        let size = |label: u8| {
+            let own =
+                |i: usize, labels: &[u8]| at(labels, label).and_then(|axis| shapes[i].get(axis)).copied();
+            own(0, lhs).or_else(|| own(1, rhs)).unwrap_or(0)
+        };
+        let outermost = out.iter().position(|&label| size(label) != 1).unwrap_or(0);
+        let mut axes: SmallVec<[Axis; MAX_LABELS]> = SmallVec::new();
+        // Labels of the result come first, so from the last of them on its strides are products of sizes.
+        let mut step = 1;
+        for (axis, &label) in out.iter().enumerate().rev() {
+            let (full, labels) = (size(label), u128::from(label));
+            let size = rows.filter(|_| axis == outermost).unwrap_or(full);
+            let (lhs, rhs) = (stride(0, lhs, label), stride(1, rhs, label));
+            axes.push(Axis { labels, size, full, lhs, rhs, out: Some(step) });
+            step *= full;
+        }
+        axes.reverse();
+        for &label in lhs.iter().filter(|l| !out.contains(l)) {
+            let (full, labels) = (size(label), u128::from(label));
+            let (lhs, rhs) = (stride(0, lhs, label), stride(1, rhs, label));
+            axes.push(Axis { labels, size: full, full, lhs, rhs, out: None });
+        }
+        Self::new(&axes, gates)
+    }
+
+    fn new(axes: &[Axis], gates: u64) -> Self {
         let mut axes: SmallVec<[Axis; MAX_LABELS]> = axes.iter().copied().filter(|a| a.full != 1).collect();
         fuse(&mut axes);
         // Columns are neighbours in the result: where those belong to the first operand alone, the operands
@@ -105,14 +153,26 @@ impl Loops {
     }
 
     /// Elements of the right matrix packed once for all rows; 0 where each call reads it as it is.
-    pub(crate) fn packed_len<T>(&self) -> usize {
+    fn packed_len<T>(&self) -> usize {
         let often = self.m.full > FEW && self.outer.is_empty() && self.kernel() == Inner::Gemm;
         if often { pack::packed_len::<T>(self.k.full, self.n.full) } else { 0 }
     }
 
-    /// In how many pieces of equal length that is packed.
-    pub(crate) fn pieces<T>(&self) -> usize {
-        self.n.full.div_ceil(pack::piece::<T>())
+    /// How the right matrix is packed once for all rows, if it is.
+    pub(crate) fn packed(&self, dtype: DType) -> Option<Packed> {
+        let (bytes, pieces) = with_float!(dtype, T => {
+            let bytes = self.packed_len::<T>() * size_of::<T>();
+            Ok::<_, Fault>((bytes, self.n.full.div_ceil(pack::piece::<T>())))
+        })
+        .ok()?;
+        (bytes > 0).then_some(Packed { operand: self.right(), bytes, pieces })
+    }
+
+    /// Bytes of scratch of a call.
+    pub(crate) fn scratch_bytes(&self, dtype: DType) -> usize {
+        let bytes: Result<usize, Fault> =
+            with_float!(dtype, T => Ok(self.scratch_len::<T>().saturating_mul(size_of::<T>())));
+        bytes.unwrap_or(0)
     }
 
     /// Which operand is the right matrix.
@@ -135,7 +195,7 @@ impl Loops {
     }
 
     /// Elements of scratch of a call.
-    pub(crate) fn scratch_len<T>(&self) -> usize {
+    fn scratch_len<T>(&self) -> usize {
         match self.kernel() {
             Inner::Gemm if self.packed_len::<T>() > 0 => gemm::left_len::<T>(self.k.full),
             Inner::Gemm => gemm::scratch_len::<T>(self.k.full, self.n.full),

@@ -1,7 +1,5 @@
 //! Bodies over arrays: primitive by primitive, a few hundred elements at a time, which stay in the first cache.
 
-use std::sync::Arc;
-
 use smallvec::SmallVec;
 
 use super::body::{Body, Constant, Primitive, Scalar};
@@ -18,15 +16,13 @@ const KEPT: usize = 8 * CHUNK;
 /// A body for an instruction set: the functions that its primitives are, and where what they read and write lies.
 #[derive(Clone, Debug)]
 pub(crate) struct Compiled {
-    body: Arc<Body>,
+    body: Body,
     calls: SmallVec<[Call; 1]>,
     /// Copies of each constant, one behind the other in as many words for each, and how many copies there are.
     constants: Box<[u64]>,
     copies: u16,
     /// Chunks that are kept between two primitives.
     kept: u16,
-    /// Whether a result may lie where an operand does.
-    in_place: bool,
 }
 
 /// A body of one primitive, each of whose operands is one of the body's or a constant.
@@ -107,7 +103,7 @@ fn words(copies: usize) -> usize {
 
 impl Compiled {
     /// The functions of a body on arrays of so many elements. An error where there are none for its types.
-    pub(crate) fn new(body: &Arc<Body>, elements: usize, isa: Isa) -> Result<Self, ErrorKind> {
+    pub(crate) fn new(body: &Body, elements: usize, isa: Isa) -> Result<Self, ErrorKind> {
         let (instructions, most) = (body.instructions(), elements.clamp(1, CHUNK));
         let bytes = |x: Scalar| Ok::<u8, ErrorKind>(body.dtype(x)?.bytes() as u8);
         // The last instruction that reads each result of another, and the result of the body that each is.
@@ -182,16 +178,13 @@ impl Compiled {
                 result,
             });
         }
-        let written = calls.iter().position(|c| matches!(c.result, Place::Result(..))).unwrap_or(0);
-        let reads = |c: &Call| c.operands.iter().any(|p| matches!(p, Place::Operand(..)));
-        let in_place = calls.iter().skip(written + 1).all(|c| !reads(c));
         let mut constants = vec![0; body.constants().len() * words(most)];
         body.constants()
             .iter()
             .zip(constants.chunks_exact_mut(words(most)))
             .for_each(|(c, to)| repeat(c, to));
         let constants = constants.into();
-        Ok(Self { body: body.clone(), calls, constants, copies: most as u16, kept, in_place })
+        Ok(Self { body: body.clone(), calls, constants, copies: most as u16, kept })
     }
 
     /// The only call, if it reads nothing but operands, each once and in order, and constants.
@@ -223,11 +216,6 @@ impl Compiled {
             }
         }
         (next as usize == self.body.operands().len()).then_some(single)
-    }
-
-    /// What it computes.
-    pub(crate) fn body(&self) -> &Body {
-        &self.body
     }
 
     /// Where the copies of a constant lie.
@@ -262,11 +250,6 @@ impl Compiled {
         usize::from(self.kept) * KEPT
     }
 
-    /// Whether a result may lie where an operand of as many bytes does.
-    pub(crate) fn in_place(&self) -> bool {
-        self.in_place
-    }
-
     /// Computes all elements of the results.
     pub(crate) fn run(
         &self,
@@ -294,7 +277,7 @@ impl Compiled {
     ///
     /// # Safety
     /// Operands and results are `len` elements of the body's types, results unshared and writable, but that a result may
-    /// lie where an operand of as many bytes does, [if allowed](Self::in_place); `scratch` are as many bytes as are
+    /// lie where an operand of as many bytes does, [if allowed](Body::in_place); `scratch` are as many bytes as are
     /// [asked for](Self::scratch).
     #[inline]
     pub(crate) unsafe fn apply(&self, x: &[*const u8], y: &[*mut u8], scratch: *mut u8, len: usize) {

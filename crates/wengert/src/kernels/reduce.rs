@@ -170,6 +170,26 @@ fn add<T: Copy + Add<Output = T>>(sums: &mut [T], x: &[T]) {
     sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum = *sum + x);
 }
 
+/// One of parts of equal length, in their order; of those numbers of each that begin at `start`. `None` where they are too
+/// short.
+#[inline(always)]
+pub(crate) fn combine<T: Copy>(
+    out: &mut [T],
+    parts: &[T],
+    (start, part): (usize, usize),
+    with: impl Fn(T, T) -> T + Copy,
+) -> Option<()> {
+    for (i, x) in parts.chunks_exact(part.max(1)).enumerate() {
+        let x = x.get(start..start + out.len())?;
+        if i == 0 {
+            out.copy_from_slice(x);
+        } else {
+            out.iter_mut().zip(x).for_each(|(o, &x)| *o = with(*o, x));
+        }
+    }
+    Some(())
+}
+
 /// Multiplies numbers by β; at 0 they may have been anything.
 pub(crate) fn rescale<T: Real>(c: &mut [T], beta: f64) {
     if beta == 0.0 {
@@ -179,36 +199,45 @@ pub(crate) fn rescale<T: Real>(c: &mut [T], beta: f64) {
     }
 }
 
-/// The largest number over the middle axis (which is not empty); NaN where any is NaN.
+/// The largest number over the middle axis (which is not empty), and of what is there if that counts; NaN where any is
+/// NaN.
 #[inline(always)]
-pub(crate) fn max<T: Copy + PartialOrd>(out: &mut [T], input: &[T], reduced: usize, inner: usize) {
+pub(crate) fn max<T: Copy + PartialOrd>(
+    out: &mut [T],
+    input: &[T],
+    (reduced, inner): (usize, usize),
+    accumulate: bool,
+) {
     if inner == 0 {
         return;
     }
     if inner == 1 && reduced > 0 {
-        let row = |(out, x): (&mut T, &[T])| *out = largest(x);
-        return out.iter_mut().zip(input.chunks_exact(reduced)).for_each(row);
+        for (out, x) in out.iter_mut().zip(input.chunks_exact(reduced)) {
+            let found = largest(x);
+            *out = if accumulate { larger(*out, found) } else { found };
+        }
+        return;
     }
     for (i, out) in out.chunks_exact_mut(inner).enumerate() {
         let mut rows = input[i * reduced * inner..(i + 1) * reduced * inner].chunks_exact(inner);
-        if let Some(first) = rows.next() {
+        if let Some(first) = if accumulate { None } else { rows.next() } {
             out.copy_from_slice(first);
         }
         for row in rows {
-            for (o, &x) in out.iter_mut().zip(row) {
-                if x > *o || is_nan(x) {
-                    *o = x;
-                }
-            }
+            out.iter_mut().zip(row).for_each(|(o, &x)| *o = larger(*o, x));
         }
     }
+}
+
+/// The larger of two numbers, the first of equal ones; NaN where one is NaN.
+#[inline(always)]
+pub(crate) fn larger<T: Copy + PartialOrd>(a: T, b: T) -> T {
+    if b > a || is_nan(b) { b } else { a }
 }
 
 /// The largest of contiguous numbers (at least one); NaN where any is NaN.
 #[inline(always)]
 fn largest<T: Copy + PartialOrd>(x: &[T]) -> T {
-    const LANES: usize = 8;
-    let larger = |a: T, b: T| if b > a || is_nan(b) { b } else { a };
     let (chunks, rest) = x.as_chunks::<LANES>();
     let Some((first, chunks)) = chunks.split_first() else {
         return x.iter().skip(1).fold(x[0], |a, &b| larger(a, b));
@@ -278,7 +307,7 @@ mod tests {
     #[test]
     fn nan_wins_and_ties_go_to_the_first() {
         let mut out = [0.0; 1];
-        max(&mut out, &[1.0, f64::NAN, 2.0], 3, 1);
+        max(&mut out, &[1.0, f64::NAN, 2.0], (3, 1), false);
         assert!(out[0].is_nan());
         let mut at = [0; 1];
         argmax(&mut at, &[1.0, 5.0, 5.0], 3, 1);

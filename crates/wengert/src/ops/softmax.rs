@@ -30,7 +30,7 @@ impl LogSoftmax {
             isa.loops(|| {
                 for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
                     let mut top = [x[0]];
-                    reduce::max(&mut top, x, width, 1);
+                    reduce::max(&mut top, x, (width, 1), false);
                     out.iter_mut().zip(x).for_each(|(o, &x)| *o = x - top[0]);
                 }
             });

@@ -5,38 +5,10 @@ use crate::dtype::{Native, Slice, with_dtype, with_float};
 use crate::error::Fault;
 use crate::ir::{IndexMap, Indexed, Operand};
 use crate::kernels::copy::{self, Walk, prefetch};
-use crate::shape::{Shape, TensorType};
+use crate::shape::Shape;
 
 /// How many rows ahead of its copies a gather fetches.
 const AHEAD: usize = 8;
-
-/// The batches, or without any the picks of a gather: everything but the rows of no batch is cut into them.
-pub(super) fn blocks(indexed: &Indexed, operands: &[TensorType]) -> usize {
-    match (indexed, operands) {
-        (Indexed::Gather { batch: 0 }, [_, index]) => index.shape.elements(),
-        // Without batches any row may be named by any pick.
-        (Indexed::ScatterAdd { batch: 0 }, _) => 1,
-        (Indexed::Gather { batch } | Indexed::ScatterAdd { batch }, [x, ..]) => {
-            x.shape[..*batch].iter().product()
-        }
-        (Indexed::AddPart(map), [x, part]) if slabs(map, x.shape, part.shape) => x.shape[0],
-        _ => 1,
-    }
-}
-
-pub(super) fn cut(indexed: &Indexed, i: usize, operands: &[TensorType]) -> bool {
-    match (indexed, operands) {
-        (Indexed::Gather { batch }, _) => i == 1 || *batch > 0,
-        (Indexed::ScatterAdd { batch }, _) => *batch > 0,
-        (Indexed::AddPart(map), [x, part]) => slabs(map, x.shape, part.shape),
-        _ => false,
-    }
-}
-
-/// Whether a part takes all slabs along the first axis as they are, and stays within each.
-fn slabs(map: &IndexMap, of: Shape, part: Shape) -> bool {
-    of.rank() > 0 && part.rank() == of.rank() && part[0] == of[0] && super::view::slab_by_slab(map, part, of)
-}
 
 pub(super) fn run(indexed: &Indexed, mut call: Call<'_, '_>) -> Result<(), Fault> {
     match (indexed, call.operands) {
@@ -124,8 +96,8 @@ fn add_part<T: Native + std::ops::AddAssign>(
     call: &mut Call<'_, '_>,
 ) -> Result<(), Fault> {
     let mut dims = part.ty.shape;
-    if slabs(map, acc.ty.shape, dims) {
-        dims = dims.with(0, call.blocks.len());
+    if Indexed::in_rows(map, acc.ty.shape, dims) {
+        dims = dims.with(dims.outermost().0, call.blocks.len());
     }
     let (part, copy) = (part.elements::<T>()?, call.beta == 0.0);
     let out = call.result::<T>(0)?;

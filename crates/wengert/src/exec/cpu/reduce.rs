@@ -32,7 +32,7 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
         }),
         Monoid::Max => with_dtype!(ty.dtype, T => {
             let (x, out) = call.unary::<T, T>(0)?;
-            isa.loops(|| reduce::max(out, x, reduced, inner));
+            isa.loops(|| reduce::max(out, x, (reduced, inner), beta != 0.0));
             Ok(())
         }),
     }

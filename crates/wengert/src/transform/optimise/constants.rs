@@ -40,7 +40,7 @@ fn number(new: &Rewrite, row: &Row) -> Option<f64> {
     let tensors: SmallVec<[Tensor; 3]> = tensors.collect::<Option<_>>()?;
     let mut result = Tensor::filled(scalar(ty), 0.0).ok()?;
     let x: SmallVec<[Slice<'_>; 3]> = tensors.iter().map(Tensor::data).collect();
-    let compiled = Compiled::new(&std::sync::Arc::new(body), 1, Isa::best()).ok()?;
+    let compiled = Compiled::new(&body, 1, Isa::best()).ok()?;
     let mut scratch = vec![0; compiled.scratch().div_ceil(8)];
     compiled.run(&x, &mut [result.data_mut()], &mut scratch).ok()?;
     result.data().f64_at(0)

@@ -1,0 +1,237 @@
+//! One block of aligned memory, and typed views of its parts.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::NonNull;
+
+use crate::dtype::{DType, Native, Slice, SliceMut};
+use crate::error::ErrorKind;
+use crate::exec::place::{ALIGN, WORD};
+
+/// Zeroed memory, aligned to [`ALIGN`]. The system hands out its pages when they are first written.
+pub(super) struct Arena {
+    base: NonNull<u8>,
+    layout: Layout,
+}
+
+// SAFETY: the arena owns its memory alone, and lends it out under the borrow checker.
+unsafe impl Send for Arena {}
+// SAFETY: as above; what is shared is only read.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    pub(super) fn new(bytes: usize) -> Result<Self, ErrorKind> {
+        let memory = || ErrorKind::Memory { bytes };
+        // Never empty, which the allocator would not take.
+        let layout = Layout::from_size_align(bytes.max(ALIGN), ALIGN).map_err(|_| memory())?;
+        // SAFETY: the layout has a size above zero.
+        let base = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or_else(memory)?;
+        Ok(Self { base, layout })
+    }
+
+    /// All of it, to be lent out in parts.
+    pub(super) fn block(&mut self) -> Block {
+        Block { base: self.base.as_ptr(), bytes: self.layout.size() }
+    }
+
+    /// One part, for reading.
+    pub(super) fn slice(&self, offset: usize, dtype: DType, len: usize) -> Slice<'_> {
+        // SAFETY: the memory is borrowed shared for as long as the slice lives, so nobody writes it;
+        // `typed` checks bounds and alignment.
+        unsafe { typed(self.base.as_ptr(), self.layout.size(), offset, dtype, len) }
+    }
+
+    /// One part, for writing.
+    pub(super) fn slice_mut(&mut self, offset: usize, dtype: DType, len: usize) -> SliceMut<'_> {
+        // SAFETY: the memory is borrowed exclusively for as long as the slice lives.
+        unsafe { self.block().slice_mut(offset, dtype, len) }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout, and lent to nobody any more.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+    }
+}
+
+/// Memory that is handed out in parts, by promises that the borrow checker does not see: see each method.
+#[derive(Clone, Copy)]
+pub(in crate::exec) struct Block {
+    base: *mut u8,
+    bytes: usize,
+}
+
+// SAFETY: a `Block` does nothing by itself; each of its parts is made under the promise that no other
+// overlaps it that is written, on whatever thread.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// An array, only for reading.
+    pub(super) fn shared(array: Slice<'_>) -> Self {
+        let bytes = array.as_bytes();
+        Self { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() }
+    }
+
+    /// An array.
+    pub(super) fn exclusive(array: &mut SliceMut<'_>) -> Self {
+        let bytes = array.as_bytes_mut();
+        Self { base: bytes.as_mut_ptr(), bytes: bytes.len() }
+    }
+
+    /// The first bytes, to be handed out by the word without further checks: none, if they are not there.
+    pub(super) fn words_of(&self, reach: usize) -> Option<Words> {
+        let there = reach <= self.bytes && self.base.addr().is_multiple_of(ALIGN);
+        there.then_some(Words { base: self.base })
+    }
+
+    /// The first of `len` numbers of so many bytes each, if they lie inside and are aligned.
+    pub(super) fn pointer(&self, offset: usize, len: usize, bytes: usize) -> Option<*mut u8> {
+        let end = len.checked_mul(bytes).and_then(|b| b.checked_add(offset));
+        let fits = offset.is_multiple_of(bytes) && end.is_some_and(|end| end <= self.bytes);
+        fits.then(|| self.base.wrapping_add(offset))
+    }
+
+    /// A part of known type for writing; empty if it does not lie inside.
+    ///
+    /// # Safety
+    /// As for [`slice_mut`](Self::slice_mut).
+    unsafe fn part_mut<'a, T: Native>(&self, offset: usize, len: usize) -> &'a mut [T] {
+        if !fits::<T>(self.bytes, offset, len) {
+            return &mut [];
+        }
+        // SAFETY: as for `part`, and nothing else refers to it by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), len) }
+    }
+
+    /// A part for reading; empty if it does not lie inside.
+    ///
+    /// # Safety
+    /// The memory lives for 'a, and no part for writing that overlaps this one lives at the same time.
+    pub(super) unsafe fn slice<'a>(&self, offset: usize, dtype: DType, len: usize) -> Slice<'a> {
+        // SAFETY: `base` points to `bytes` initialised bytes; the caller keeps writers of this part away.
+        unsafe { typed(self.base, self.bytes, offset, dtype, len) }
+    }
+
+    /// A part for writing; empty if it does not lie inside.
+    ///
+    /// # Safety
+    /// The memory is writable and lives for 'a, and no other part that overlaps this one lives at the
+    /// same time.
+    pub(super) unsafe fn slice_mut<'a>(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
+        // SAFETY: the promise is passed on unchanged.
+        unsafe {
+            match dtype {
+                DType::F32 => SliceMut::F32(self.part_mut(offset, len)),
+                DType::F64 => SliceMut::F64(self.part_mut(offset, len)),
+                DType::U8 => SliceMut::U8(self.part_mut(offset, len)),
+                DType::U32 => SliceMut::U32(self.part_mut(offset, len)),
+                DType::I64 => SliceMut::I64(self.part_mut(offset, len)),
+                DType::Bool => SliceMut::Bool(self.part_mut(offset, len)),
+            }
+        }
+    }
+
+    /// The eight-byte words of a part, for writing.
+    ///
+    /// # Safety
+    /// As for [`slice_mut`](Self::slice_mut).
+    pub(in crate::exec) unsafe fn words<'a>(&self, offset: usize, bytes: usize) -> &'a mut [u64] {
+        let len = bytes.div_ceil(8);
+        if !fits::<u64>(self.bytes, offset, len) {
+            return &mut [];
+        }
+        // SAFETY: in bounds and aligned by `fits`, initialised, unshared by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(offset).cast(), len) }
+    }
+}
+
+/// The beginning of a block, in words of eight bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    base: *mut u8,
+}
+
+impl Words {
+    /// # Safety
+    /// The word lies inside of what was reached for.
+    #[inline(always)]
+    pub(super) unsafe fn word<T>(self, word: u32) -> *const T {
+        // SAFETY: passed on from the caller.
+        unsafe { self.base.add(word as usize * WORD).cast() }
+    }
+
+    /// # Safety
+    /// The word lies inside of what was reached for.
+    #[inline(always)]
+    pub(super) unsafe fn word_mut<T>(self, word: u32) -> *mut T {
+        // SAFETY: passed on from the caller.
+        unsafe { self.base.add(word as usize * WORD).cast() }
+    }
+}
+
+/// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned. What is handed out is at
+/// least as aligned as its first element was: an arena's line, or an array of the same type.
+fn fits<T>(bytes: usize, offset: usize, len: usize) -> bool {
+    let end = len.checked_mul(size_of::<T>()).and_then(|b| b.checked_add(offset));
+    offset.is_multiple_of(align_of::<T>()) && end.is_some_and(|end| end <= bytes)
+}
+
+/// A typed view of a part; empty if it does not lie inside.
+///
+/// # Safety
+/// `base` points to `bytes` initialised bytes that nobody writes to during 'a where they overlap
+/// the part.
+unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, len: usize) -> Slice<'a> {
+    /// # Safety
+    /// As for `typed`.
+    unsafe fn part<'a, T>(base: *mut u8, bytes: usize, offset: usize, len: usize) -> &'a [T] {
+        if !fits::<T>(bytes, offset, len) {
+            return &[];
+        }
+        // SAFETY: in bounds and aligned by `fits`; initialised and unwritten by the caller's promise;
+        // T is a number, for which every bit pattern is valid.
+        unsafe { std::slice::from_raw_parts(base.add(offset).cast(), len) }
+    }
+    // SAFETY: the promise is passed on unchanged.
+    unsafe {
+        match dtype {
+            DType::F32 => Slice::F32(part(base, bytes, offset, len)),
+            DType::F64 => Slice::F64(part(base, bytes, offset, len)),
+            DType::U8 => Slice::U8(part(base, bytes, offset, len)),
+            DType::U32 => Slice::U32(part(base, bytes, offset, len)),
+            DType::I64 => Slice::I64(part(base, bytes, offset, len)),
+            DType::Bool => Slice::Bool(part(base, bytes, offset, len)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_aligned_disjoint_and_checked() {
+        let mut arena = Arena::new(200).unwrap();
+        let parts = arena.block();
+        // SAFETY: bytes 0..32 and 64..80 do not overlap.
+        let (a, b) = unsafe { (parts.slice_mut(0, DType::F64, 4), parts.slice(64, DType::F32, 4)) };
+        let SliceMut::F64(a) = a else { panic!("the type is kept") };
+        a.fill(1.5);
+        assert_eq!((a.as_ptr().addr() % ALIGN, b.len()), (0, 4));
+        // SAFETY: parts outside are empty, and the others are gone.
+        unsafe {
+            assert_eq!(parts.slice(0, DType::F64, 1000).len(), 0, "out of bounds");
+            assert_eq!(parts.slice(4, DType::F64, 1).len(), 0, "not aligned");
+            assert_eq!(parts.slice(8, DType::F64, usize::MAX).len(), 0, "not countable");
+            assert_eq!(parts.words(136, 64).len(), 8);
+        }
+        assert_eq!(arena.slice(0, DType::F64, 4).f64_at(3), Some(1.5));
+    }
+
+    #[test]
+    fn memory_that_cannot_be_had_is_an_error() {
+        assert!(matches!(Arena::new(isize::MAX as usize), Err(ErrorKind::Memory { .. })));
+    }
+}

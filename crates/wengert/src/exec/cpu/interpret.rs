@@ -1,0 +1,420 @@
+//! Making the calls of a plan.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use smallvec::SmallVec;
+
+use super::arena::Block;
+use super::code::{Call, Packing};
+use super::pool::Pool;
+use crate::dtype::{Element, Native, Slice, SliceMut, with_dtype};
+use crate::error::{ErrorKind, Fault};
+use crate::exec::graph::{Action, Home, Split, segment_end, slab};
+use crate::exec::place::Place;
+use crate::exec::plan::{Body, Frame, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
+use crate::ir::{Monoid, Operand, ResultMut};
+use crate::kernels::{Compiled, reduce};
+use crate::shape::TensorType;
+
+/// All places of one run.
+pub(in crate::exec) struct Memory<'a> {
+    pub(in crate::exec) frame: &'a Frame,
+    /// The arena, the inputs, the states, the constants.
+    pub(in crate::exec) blocks: &'a [Block],
+    /// The block of the first state, and of the first constant.
+    pub(super) states: usize,
+    pub(super) constants: usize,
+    /// Where the time of each call, and behind them of each micro-op, is counted, if it is.
+    pub(super) clock: Option<&'a [Spent]>,
+}
+
+/// What a call took so far.
+#[derive(Default)]
+pub(crate) struct Spent {
+    pub(super) nanoseconds: AtomicU64,
+    pub(super) calls: AtomicU64,
+}
+
+impl Spent {
+    fn add(&self, since: Instant) {
+        self.nanoseconds.fetch_add(since.elapsed().as_nanos() as u64, Relaxed);
+        self.calls.fetch_add(1, Relaxed);
+    }
+}
+
+/// The part of a group that one thread computes at a time.
+struct Tile {
+    chunks: Range<usize>,
+    /// The first chunk of the task that the tile belongs to.
+    task: usize,
+    thread: usize,
+}
+
+/// Operands and results up to this number are listed on the stack.
+const INLINE: usize = 4;
+
+/// A tiled plan in the memory of a run.
+pub(super) struct Interpreter<'a> {
+    pub(super) plan: &'a Tiled,
+    pub(super) memory: Memory<'a>,
+}
+
+impl Interpreter<'_> {
+    /// Runs all levels. The error comes with the row that failed.
+    pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
+        for level in &self.plan.levels {
+            let groups = &self.plan.groups[level.groups.clone()];
+            if let ([group], 1) = (groups, level.tasks) {
+                self.task(group, 0, 0)?;
+                continue;
+            }
+            // Of several failures that of the first row counts, and of its first task, whichever came first in time.
+            let first: Mutex<Option<(u32, usize, ErrorKind)>> = Mutex::new(None);
+            pool.run(level.tasks, &|index, thread| {
+                let (mut group, mut task) = (0, index);
+                while task >= groups[group].tasks {
+                    task -= groups[group].tasks;
+                    group += 1;
+                }
+                if let Err((row, kind)) = self.task(&groups[group], task, thread) {
+                    let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+                    if first.as_ref().is_none_or(|(r, t, _)| (row, index) < (*r, *t)) {
+                        *first = Some((row, index, kind));
+                    }
+                }
+            });
+            if let Some((row, _, kind)) = first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                return Err((row, kind));
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes one task of a group, loop by loop. The error comes with the row that failed.
+    fn task(&self, group: &Group, task: usize, thread: usize) -> Result<(), (u32, ErrorKind)> {
+        let bound = |task: usize| task * group.chunks / group.tasks;
+        let (start, end) = (bound(task), bound(task + 1));
+        for tiles in &self.plan.loops[group.loops.clone()] {
+            let calls = match &tiles.body {
+                Body::Micro(ops) => {
+                    self.micro(ops.clone()).map_err(|kind| (self.plan.micro[ops.start].row, kind))?;
+                    continue;
+                }
+                Body::Calls(calls) => calls,
+            };
+            // What is the same in every tile is made once for the longest so far: segments differ by a chunk.
+            let (mut at, mut longest) = (start, 0);
+            while at < end {
+                let most = if tiles.splits { segment_end(group.chunks, at) } else { end };
+                let chunks = at..at.saturating_add(tiles.tile).min(end).min(most);
+                at = chunks.end;
+                let tile = Tile { chunks, task: start, thread };
+                for (call, index) in self.plan.calls[calls.clone()].iter().zip(calls.clone()) {
+                    if !(call.once && tile.chunks.len() <= longest) {
+                        self.timed(call, index, &tile).map_err(|kind| (call.row, kind))?;
+                    }
+                }
+                longest = longest.max(tile.chunks.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a call for a tile, and counts its time if that is asked for.
+    fn timed(&self, call: &KernelCall, index: usize, tile: &Tile) -> Result<(), ErrorKind> {
+        let start = self.memory.clock.map(|_| Instant::now());
+        self.call(call, tile)?;
+        if call.canonical {
+            // While it is in the cache.
+            for part in &call.results {
+                // SAFETY: as in `call`, whose parts are gone.
+                unsafe { self.write(*part, tile) }.canonicalise();
+            }
+        }
+        if let (Some(start), Some(spent)) = (start, self.memory.clock.and_then(|c| c.get(index))) {
+            spent.add(start);
+        }
+        Ok(())
+    }
+
+    /// Applies functions to small arrays.
+    fn micro(&self, ops: Range<usize>) -> Result<(), ErrorKind> {
+        let Some(clock) = self.memory.clock else { return self.apply(&self.plan.micro[ops]) };
+        for at in ops {
+            let start = Instant::now();
+            self.apply(&self.plan.micro[at..at + 1])?;
+            if let Some(spent) = clock.get(self.plan.calls.len() + at) {
+                spent.add(start);
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, ops: &[MicroOp]) -> Result<(), ErrorKind> {
+        let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
+        let memory = self.memory.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
+        for op in ops {
+            let Function { single, .. } = &self.plan.functions[op.function as usize];
+            // SAFETY: no micro-op leaves the reach of them all, and the group is the first thread's alone (V3, V4 of
+            // `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan keeps
+            // the code that the functions belong to.
+            unsafe {
+                single.apply(op.x.map(|x| memory.word(x)), memory.word_mut(op.out), op.len as usize);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the part of a buffer that a tile works on lies: its block, byte and number of elements.
+    fn locate(&self, part: Part, tile: &Tile) -> (Block, usize, usize) {
+        let Placed { place, ty, len, .. } = &self.plan.buffers[part.buffer];
+        let (start, len, chunk) = match part.chunk {
+            Some(chunk) => (tile.chunks.start * chunk.get(), tile.chunks.len() * chunk.get(), chunk.get()),
+            None => (0, *len, 0),
+        };
+        let bytes = ty.dtype.bytes();
+        let (block, offset) = self.memory.find(*place);
+        let Frame { arena, local, scratch, .. } = *self.memory.frame;
+        let thread = || arena + tile.thread * (local + scratch);
+        let offset = match *place {
+            Place::Tile(_) => thread() + offset,
+            Place::Task(_) => thread() + offset + (start - tile.task * chunk) * bytes,
+            // Any part of it is like any other.
+            Place::Home(Home::Fill(_)) => offset,
+            _ => offset + start * bytes,
+        };
+        (block, offset, len)
+    }
+
+    fn ty(&self, part: &Part) -> &TensorType {
+        &self.plan.buffers[part.buffer].ty
+    }
+
+    /// # Safety
+    /// No writer of this part lives at the same time.
+    unsafe fn read<'b>(&self, part: Part, tile: &Tile) -> Slice<'b> {
+        let (block, offset, len) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice(offset, self.ty(&part).dtype, len) }
+    }
+
+    /// # Safety
+    /// No other user of this part lives at the same time.
+    unsafe fn write<'b>(&self, part: Part, tile: &Tile) -> SliceMut<'b> {
+        let (block, offset, len) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        // to states that are bound exclusively.
+        unsafe { block.slice_mut(offset, self.ty(&part).dtype, len) }
+    }
+
+    /// One of the partial results of a split reduction.
+    ///
+    /// # Safety
+    /// No other user of it lives at the same time.
+    unsafe fn partial<'b>(&self, part: Part, tile: &Tile, segment: usize, ty: &TensorType) -> SliceMut<'b> {
+        let (block, offset, _) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        // to states that are bound exclusively.
+        unsafe { block.slice_mut(offset + segment * ty.bytes(), ty.dtype, ty.shape.elements()) }
+    }
+
+    /// The memory of a thread that a call may do with as it likes.
+    ///
+    /// # Safety
+    /// No other user of it lives at the same time.
+    unsafe fn scratch<'b>(&self, call: &KernelCall, tile: &Tile) -> &'b mut [u64] {
+        let Frame { arena, local, scratch, .. } = *self.memory.frame;
+        // SAFETY: behind all arrays each thread has memory of its own; the rest is passed on to the caller.
+        unsafe { self.memory.blocks[0].words(arena + tile.thread * (local + scratch) + local, call.scratch) }
+    }
+
+    /// Computes a map of a tile. Its result may lie where one of its operands does. `None` where not all of them fit.
+    fn map(&self, map: &Compiled, call: &KernelCall, tile: &Tile) -> Option<()> {
+        let elements = |part: &Part| self.locate(*part, tile).2;
+        let len = call.results.first().map_or(0, elements);
+        let pointer = |part: &Part| {
+            let (block, offset, found) = self.locate(*part, tile);
+            block.pointer(offset, len, self.ty(part).dtype.bytes()).filter(|_| found == len)
+        };
+        let x = call.operands.iter().map(|part| Some(pointer(part)?.cast_const()));
+        let x: SmallVec<[*const u8; INLINE]> = x.collect::<Option<_>>()?;
+        let y: SmallVec<[*mut u8; INLINE]> = call.results.iter().map(pointer).collect::<Option<_>>()?;
+        // SAFETY: the parts are of the body's types and length (V4 of `verify`). Nobody else uses those of results, nor writes
+        // the others (V3, V6); and where a result lies where an operand does the body allows it (V5). The thread's scratch is
+        // free, and as large as the body asks for (V4).
+        unsafe {
+            let scratch = self.scratch(call, tile);
+            map.apply(&x, &y, scratch.as_mut_ptr().cast(), len);
+        }
+        Some(())
+    }
+
+    fn call(&self, call: &KernelCall, tile: &Tile) -> Result<(), ErrorKind> {
+        if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
+            let leaves = || ErrorKind::Malformed("a plan that leaves its arrays".into());
+            return self.map(map, call, tile).ok_or_else(leaves);
+        }
+        // Operands that are not read, or lie where the result does, come without elements.
+        let there = |o: usize| match &call.action {
+            Action::Pack(_, operand) => o == *operand,
+            _ => call.alias() != Some(o),
+        };
+        let operand = |(o, part): (usize, &Part)| Operand {
+            ty: self.ty(part),
+            // SAFETY, here and for all parts of calls, by the invariants of `verify`: they lie inside their arrays and memory
+            // (V4, V8); what is alive at the same time shares no byte (V1), other tasks neither read nor write what is written
+            // here (V3), and it is no operand that comes with elements (V5).
+            data: if there(o) { unsafe { self.read(*part, tile) } } else { Slice::U8(&[]) },
+        };
+        let operands: SmallVec<[Operand<'_>; INLINE]> =
+            call.operands.iter().enumerate().map(operand).collect();
+        match &call.action {
+            Action::Compute(_) => self.compute(call, &operands, tile),
+            Action::Pack(..) => self.pack(call, &operands, tile),
+            Action::Partial(split) => self.partials(split, call, &operands, tile),
+            Action::Combine(monoid) => self.combine(*monoid, call, &operands, tile),
+            Action::Guard { recorded } => {
+                let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+                if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
+            }
+            Action::Copy => {
+                // SAFETY: see `call`.
+                let to = call.results.first().map(|part| unsafe { self.write(*part, tile) });
+                let fits = to.zip(operands.first()).is_some_and(|(mut to, from)| to.copy_from(from.data));
+                if fits {
+                    Ok(())
+                } else {
+                    Err(ErrorKind::Malformed("a copy between arrays that differ".into()))
+                }
+            }
+        }
+    }
+
+    fn compute(&self, call: &KernelCall, operands: &[Operand<'_>], tile: &Tile) -> Result<(), ErrorKind> {
+        let code = call.code.as_ref().ok_or(ErrorKind::Fault(Fault::Type))?;
+        // SAFETY: see `call`.
+        let result = |part: &Part| ResultMut { ty: self.ty(part), data: unsafe { self.write(*part, tile) } };
+        let mut results: SmallVec<[ResultMut<'_>; INLINE]> = call.results.iter().map(result).collect();
+        // SAFETY: see `call`.
+        let scratch = unsafe { self.scratch(call, tile) };
+        let packed = call.packed.map(|buffer| Part { buffer, chunk: None });
+        // SAFETY: the operand is packed, and nothing writes to it any more (V2, V7).
+        let packed = packed.and_then(|part| i64::from_slice(unsafe { self.read(part, tile) }));
+        let (alpha, beta) = call.factors();
+        code.run(Call {
+            operands,
+            strides: call.strides.as_deref(),
+            results: &mut results,
+            scratch,
+            packed: bytemuck::cast_slice(packed.unwrap_or(&[])),
+            blocks: tile.chunks.start * call.blocks..tile.chunks.end * call.blocks,
+            isa: self.memory.frame.isa,
+            alpha,
+            beta,
+        })
+        .map_err(ErrorKind::Fault)
+    }
+
+    fn pack(&self, call: &KernelCall, operands: &[Operand<'_>], tile: &Tile) -> Result<(), ErrorKind> {
+        let code = call.code.as_ref().ok_or(ErrorKind::Fault(Fault::Type))?;
+        // SAFETY: see `call`.
+        let mut out = call.results.first().map(|part| unsafe { self.write(*part, tile) });
+        let out = out.as_mut().and_then(i64::from_slice_mut).ok_or(ErrorKind::Fault(Fault::Type))?;
+        let pieces = tile.chunks.start * call.blocks..tile.chunks.end * call.blocks;
+        let (out, isa) = (bytemuck::cast_slice_mut(out), self.memory.frame.isa);
+        code.pack(Packing { operands, strides: call.strides.as_deref(), pieces, out, isa })
+            .map_err(ErrorKind::Fault)
+    }
+
+    /// Reduces the chunks of a tile, one after another.
+    fn partials(
+        &self,
+        split: &Split,
+        call: &KernelCall,
+        operands: &[Operand<'_>],
+        tile: &Tile,
+    ) -> Result<(), ErrorKind> {
+        let code = call.code.as_ref().ok_or(ErrorKind::Fault(Fault::Type))?;
+        let all = tile.chunks.start * call.blocks..tile.chunks.end * call.blocks;
+        for chunk in split.chunks(all.clone()) {
+            let types: SmallVec<[TensorType; INLINE]> =
+                operands.iter().map(|o| slab(o.ty, chunk.rows.len())).collect();
+            let rows = operands.iter().zip(&types).map(|(o, ty)| chunk.of(o, ty, &all));
+            let rows: SmallVec<[Operand<'_>; INLINE]> = rows.collect();
+            // SAFETY: see `call`; no other task has this partial result (V9).
+            let partial = |part: &Part| unsafe { self.partial(*part, tile, chunk.segment, &split.ty) };
+            let partial = |part| ResultMut { ty: &split.ty, data: partial(part) };
+            let mut partials: SmallVec<[ResultMut<'_>; 1]> = call.results.iter().map(partial).collect();
+            // SAFETY: see `call`.
+            let memory = unsafe { self.scratch(call, tile) };
+            let beta = if chunk.first { 0.0 } else { 1.0 };
+            code.run_within(&rows, &mut partials, memory, self.memory.frame.isa, beta)
+                .map_err(ErrorKind::Fault)?;
+        }
+        Ok(())
+    }
+
+    fn combine(
+        &self,
+        monoid: Monoid,
+        call: &KernelCall,
+        operands: &[Operand<'_>],
+        tile: &Tile,
+    ) -> Result<(), ErrorKind> {
+        // SAFETY: see `call`.
+        let out = call.results.first().map(|part| unsafe { self.write(*part, tile) });
+        let part = call.results.first().map_or(0, |part| self.ty(part).shape.elements());
+        let (at, isa) = ((tile.chunks.start * call.blocks, part), self.memory.frame.isa);
+        let x = operands.first().map(|o| o.data);
+        let combined = match (monoid, out, x) {
+            (Monoid::Sum, Some(SliceMut::F32(out)), Some(Slice::F32(x))) => {
+                isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))
+            }
+            (Monoid::Sum, Some(SliceMut::F64(out)), Some(Slice::F64(x))) => {
+                isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))
+            }
+            (Monoid::Max, Some(mut out), Some(x)) => with_dtype!(x.dtype(), T => {
+                let (out, x) = (T::from_slice_mut(&mut out), T::from_slice(x));
+                Ok::<_, Fault>(out.zip(x).and_then(|(out, x)| reduce::combine(out, x, at, reduce::larger)))
+            })
+            .map_err(ErrorKind::Fault)?,
+            _ => None,
+        };
+        combined.ok_or(ErrorKind::Fault(Fault::Type))
+    }
+}
+
+impl Memory<'_> {
+    fn find(&self, place: Place) -> (Block, usize) {
+        let (block, offset) = match place {
+            Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
+            Place::Home(Home::Input(i)) => (1 + i, 0),
+            Place::Home(Home::State(k)) => (self.states + k, 0),
+            Place::Home(Home::Constant(c) | Home::Fill(c)) => (self.constants + c, 0),
+        };
+        (self.blocks[block], offset)
+    }
+
+    /// All of an array of this type.
+    ///
+    /// # Safety
+    /// No writer of it lives at the same time.
+    pub(in crate::exec) unsafe fn place<'b>(&self, place: Place, ty: &TensorType) -> Slice<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice(offset, ty.dtype, ty.shape.elements()) }
+    }
+
+    /// The same for writing.
+    ///
+    /// # Safety
+    /// It lies in the arena, and no other user of it lives at the same time.
+    pub(in crate::exec) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice_mut(offset, ty.dtype, ty.shape.elements()) }
+    }
+}

@@ -1,0 +1,203 @@
+//! Running a plan: bind, compute, then write the states.
+
+use std::sync::Arc;
+
+use super::arena::{Arena, Block};
+use super::bind::{Inputs, bind};
+use super::interpret::{Interpreter, Memory, Spent};
+use super::pool::Pool;
+use crate::dtype::{Element, Slice};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::plan::{Frame, LiveOut, Plan};
+use crate::ir::{States, Tape};
+use crate::kernels::Isa;
+use crate::shape::Shape;
+use crate::tensor::{self, Tensor};
+
+/// The most threads of a workspace: more than any machine it is meant for has.
+const MOST_THREADS: usize = 1024;
+
+/// Every byte that runs of one program need. Made by [`Program::workspace`](crate::Program::workspace);
+/// one for each thread that runs the program.
+pub struct Workspace {
+    /// The plan it was made for, and no other.
+    plan: Arc<Plan>,
+    arena: Arena,
+    /// Row-major copies of inputs that came in another layout.
+    packed: Vec<Option<Tensor>>,
+    /// Where everything lies during a run, kept so that the next need not allocate.
+    blocks: Vec<Block>,
+    pool: Pool,
+}
+
+impl Workspace {
+    pub(crate) fn new(plan: &Arc<Plan>, threads: usize) -> Result<Self> {
+        if threads > MOST_THREADS {
+            let kind =
+                ErrorKind::Argument(format!("a workspace has at most {MOST_THREADS} threads, not {threads}"));
+            return Err(kind.into());
+        }
+        let frame = plan.frame();
+        let constants = frame.arrays()?.len();
+        let arena = Arena::new(plan.workspace_bytes(threads))?;
+        let packed = vec![None; frame.inputs.len()];
+        let blocks = Vec::with_capacity(1 + frame.inputs.len() + frame.states.len() + constants);
+        Ok(Self { plan: plan.clone(), arena, packed, blocks, pool: Pool::new(threads)? })
+    }
+}
+
+/// The store a run reads from, and writes to if it may.
+pub(crate) enum Store<'a> {
+    Shared(&'a States),
+    Exclusive(&'a mut States),
+}
+
+impl Store<'_> {
+    fn states(&self) -> &States {
+        match self {
+            Self::Shared(states) => states,
+            Self::Exclusive(states) => states,
+        }
+    }
+}
+
+/// What a run returned, in the workspace until the next run.
+pub struct Results<'w> {
+    arena: &'w Arena,
+    outputs: &'w [LiveOut],
+}
+
+impl<'w> Results<'w> {
+    fn output(&self, i: usize) -> Result<(Shape, Slice<'w>)> {
+        match self.outputs.get(i) {
+            Some(LiveOut { offset, ty, .. }) => {
+                Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
+            }
+            None => {
+                Err(ErrorKind::Argument(format!("there are {} outputs, no number {i}", self.outputs.len()))
+                    .into())
+            }
+        }
+    }
+
+    /// Output `i`, a single element, as f64.
+    pub fn scalar(&self, i: usize) -> Result<f64> {
+        let (shape, data) = self.output(i)?;
+        tensor::item(shape, data)
+    }
+
+    /// The row-major elements of output `i`. An error where `T` is not its element type.
+    pub fn slice<T: Element>(&self, i: usize) -> Result<&'w [T]> {
+        tensor::typed(self.output(i)?.1)
+    }
+
+    /// Output `i` as an `ndarray` view. An error where `T` is not its element type.
+    pub fn view<T: Element>(&self, i: usize) -> Result<ndarray::ArrayViewD<'w, T>> {
+        let (shape, data) = self.output(i)?;
+        tensor::view(shape, data)
+    }
+
+    /// A copy of output `i`.
+    pub fn tensor(&self, i: usize) -> Result<Tensor> {
+        let (_, data) = self.output(i)?;
+        let mut copy = Tensor::filled(self.outputs[i].ty, 0.0)?;
+        copy.data_mut().copy_from(data);
+        Ok(copy)
+    }
+}
+
+/// Runs a plan. A run that returns an error has changed no state.
+pub(crate) fn run<'w>(
+    plan: &'w Arc<Plan>,
+    tape: &Tape,
+    workspace: &'w mut Workspace,
+    mut store: Store<'_>,
+    inputs: &dyn Inputs,
+    clock: Option<&[Spent]>,
+) -> Result<Results<'w>> {
+    if !Arc::ptr_eq(plan, &workspace.plan) {
+        return Err(ErrorKind::Argument("the workspace is that of another program".into()).into());
+    }
+    let frame = plan.frame();
+    check_states(frame, store.states())?;
+    let Workspace { arena, packed, blocks, pool, .. } = workspace;
+    blocks.clear();
+    blocks.push(arena.block());
+    bind(&frame.inputs, packed, inputs, blocks)?;
+    let states = blocks.len();
+    bind_states(frame, &mut store, blocks)?;
+    blocks.extend(frame.arrays()?.iter().map(|c| Block::shared(c.data())));
+    let memory = Memory { frame, blocks, states, constants: states + frame.states.len(), clock };
+    let outcome = match &**plan {
+        Plan::Rows(_, rows) => rows.run(&memory, tape),
+        Plan::Tiled(_, plan) => Interpreter { plan, memory }.run(pool),
+    };
+    if let Plan::Rows(..) = &**plan {
+        for LiveOut { offset, ty, .. } in &frame.outputs {
+            arena.slice_mut(*offset, ty.dtype, ty.shape.elements()).canonicalise();
+        }
+    }
+    outcome.map_err(|(row, kind)| tape.blame(&tape.rows()[row as usize], kind))?;
+    if let Store::Exclusive(states) = &mut store {
+        commit(frame, arena, states)?;
+    }
+    Ok(Results { arena, outputs: &frame.outputs })
+}
+
+/// Lists where the states are: those that calls write in place exclusively.
+fn bind_states(frame: &Frame, store: &mut Store<'_>, blocks: &mut Vec<Block>) -> Result<()> {
+    if let Store::Exclusive(store) = store {
+        // Arrays that snapshots share are copied before anything refers to them, and before anything is written.
+        for used in frame.commits.iter().filter_map(|(k, _)| frame.states.get(*k)) {
+            store.get_mut(used.index)?;
+        }
+    }
+    let first = blocks.len();
+    for used in &frame.states {
+        blocks.push(Block::shared(store.states().at(used.index)?.1.data()));
+    }
+    if let Store::Exclusive(store) = store {
+        for &k in &frame.donated {
+            let Some(used) = frame.states.get(k) else { continue };
+            blocks[first + k] = Block::exclusive(&mut store.get_mut(used.index)?.data_mut());
+        }
+    }
+    Ok(())
+}
+
+/// Copies the next values that were not written in place.
+fn commit(frame: &Frame, arena: &Arena, states: &mut States) -> Result<()> {
+    for (k, LiveOut { offset, ty, .. }) in &frame.commits {
+        let Some(used) = frame.states.get(*k) else { continue };
+        let next = arena.slice(*offset, ty.dtype, ty.shape.elements());
+        let mut state = states.get_mut(used.index)?.data_mut();
+        if !state.copy_from(next) {
+            return Err(ErrorKind::Malformed("a next value that does not fit its state".into()).into());
+        }
+        state.canonicalise();
+    }
+    Ok(())
+}
+
+/// The error of the first row of a tape that fails on these inputs, if one does: that of a run row by row. Plans that
+/// compute rows in another order ask for it when something failed.
+pub(crate) fn first_fault(tape: &Tape, states: &States, inputs: &dyn Inputs) -> Option<Error> {
+    let plan = Arc::new(Plan::rows(tape, Isa::best()).ok()?);
+    let mut workspace = Workspace::new(&plan, 1).ok()?;
+    let outcome = run(&plan, tape, &mut workspace, Store::Shared(states), inputs, None);
+    outcome.err().filter(|e| matches!(e.kind(), ErrorKind::Fault(_) | ErrorKind::Guard { .. }))
+}
+
+fn check_states(frame: &Frame, states: &States) -> Result<()> {
+    for used in &frame.states {
+        let (name, found) = states.at(used.index).map(|(name, value)| (name, value.ty()))?;
+        if found != used.ty || name != &*used.name {
+            return Err(ErrorKind::State(format!(
+                "the program was recorded with the state {} {} in this place, the store has {name} {found}",
+                used.name, used.ty
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}

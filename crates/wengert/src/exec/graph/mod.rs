@@ -1,0 +1,350 @@
+//! What is computed: buffers, and the nodes that write them in an order in which they may run one by one. Knows no
+//! machine, no threads and no place in memory.
+//!
+//! A tape becomes a graph row by row ([`build`]); passes then rewrite it. All but two keep every bit of the rows.
+
+mod accumulate;
+mod alias;
+mod build;
+mod computation;
+mod donate;
+mod layout;
+mod print;
+mod split_reduce;
+mod views;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::table::{BufferId, Id, NodeId, Table};
+use crate::error::{ErrorKind, Result};
+use crate::ir::{Form, IndexMap, Monoid, Tape};
+use crate::shape::{MAX_RANK, TensorType};
+use crate::tensor::Tensor;
+
+pub(super) use computation::loops;
+pub(crate) use computation::{Computation, Computations};
+pub(super) use print::Listing;
+pub(crate) use split_reduce::Split;
+pub(super) use split_reduce::{segment_end, segments, slab};
+
+/// How far apart the neighbours along each axis of an operand lie, in elements.
+pub(crate) type Strides = [usize; MAX_RANK];
+
+/// Where the elements of a buffer lie that exist before the run, or outlive it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Home {
+    /// The array bound to this input.
+    Input(usize),
+    /// The array of this one of the tape's states.
+    State(usize),
+    /// This constant.
+    Constant(usize),
+    /// Anywhere in a constant whose elements are all the same.
+    Fill(usize),
+}
+
+/// An array that is the same in every run.
+pub(crate) enum Constant {
+    Array(Arc<Tensor>),
+    /// So many times the same number: as many as any call reads at once.
+    Fill {
+        value: f64,
+        dtype: crate::dtype::DType,
+        len: usize,
+    },
+}
+
+impl Constant {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Array(tensor) => tensor.ty().bytes(),
+            Self::Fill { dtype, len, .. } => len.saturating_mul(dtype.bytes()),
+        }
+    }
+}
+
+/// The order in which the elements of a buffer lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    RowMajor,
+    /// In the panels that a product reads: eight-byte words, whose order is the kernel's own.
+    Packed,
+}
+
+/// An array, or another view of one.
+#[derive(Clone, Debug)]
+pub(super) struct Buffer {
+    /// Shared by all buffers of the type: a graph of a million scalars holds it once.
+    pub(super) ty: Arc<TensorType>,
+    pub(super) layout: Layout,
+    /// The buffer that this is another view of: itself if it is none.
+    pub(super) of: BufferId,
+    /// The buffer whose memory that is: itself, but for results that alias an operand.
+    pub(super) base: BufferId,
+    /// Where it lies if no plan decides.
+    pub(super) home: Option<Home>,
+    /// The node that writes it.
+    pub(super) maker: Option<NodeId>,
+}
+
+/// What a node reads.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) buffer: BufferId,
+    /// Of an operand that is read through a row that rearranges it.
+    pub(super) strides: Option<Box<Strides>>,
+    /// Whether each block of the node reads only the block in its own place.
+    pub(super) chunked: bool,
+}
+
+/// What becomes of what lies where the first result is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum WriteMode {
+    /// It may be anything.
+    Overwrite,
+    /// The result is α times what the node computes, added to β times what is there: the value of this state at the start.
+    Accumulate { alpha: f64, beta: f64, state: usize },
+    /// It is this operand, which the node changes where it lies.
+    Alias(u8),
+}
+
+impl fmt::Display for WriteMode {
+    /// As an arrow from a node to its result.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Overwrite => f.write_str("-> "),
+            Self::Alias(operand) => write!(f, "added to operand {operand} in "),
+            Self::Accumulate { alpha, beta, .. } => {
+                if alpha != 1.0 {
+                    write!(f, "times {alpha} ")?;
+                }
+                f.write_str("added to ")?;
+                if beta == 1.0 { Ok(()) } else { write!(f, "{beta} · ") }
+            }
+        }
+    }
+}
+
+/// What a node does.
+#[derive(Clone)]
+pub(crate) enum Action {
+    /// Computes a row.
+    Compute(Arc<Computation>),
+    /// Packs an operand of a computation.
+    Pack(Arc<Computation>, usize),
+    /// Computes a row on chunks of its operands: partial results of a split reduction.
+    Partial(Box<Split>),
+    /// Makes one result of those.
+    Combine(Monoid),
+    /// Compares a predicate with the recorded outcome.
+    Guard { recorded: bool },
+    /// Copies elements.
+    Copy,
+}
+
+impl Action {
+    /// What it computes, if that is a row's.
+    pub(super) fn computation(&self) -> Option<&Arc<Computation>> {
+        match self {
+            Self::Compute(computation) | Self::Pack(computation, _) => Some(computation),
+            Self::Partial(split) => Some(&split.computation),
+            Self::Guard { .. } | Self::Combine(_) | Self::Copy => None,
+        }
+    }
+
+    /// The form of what it computes whole.
+    pub(super) fn form(&self) -> Option<&Form> {
+        if let Self::Compute(computation) = self { Some(&computation.form) } else { None }
+    }
+
+    /// Whether it is a product of matrices.
+    pub(super) fn multiplies(&self) -> bool {
+        let computation = match self {
+            Self::Compute(computation) => computation,
+            Self::Partial(split) => &split.computation,
+            _ => return false,
+        };
+        matches!(computation.form, Form::Contract(_))
+    }
+
+    /// What it does, for people.
+    pub(super) fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Compute(computation) => computation.name().into(),
+            Self::Pack(computation, _) => format!("pack for {}", computation.name()).into(),
+            Self::Guard { .. } => "guard".into(),
+            Self::Partial(split) => format!("partial {}", split.computation.name()).into(),
+            Self::Combine(_) => "combine".into(),
+            Self::Copy => "copy".into(),
+        }
+    }
+}
+
+/// One thing to do.
+pub(super) struct Node {
+    pub(super) action: Action,
+    pub(super) row: u32,
+    pub(super) operands: SmallVec<[Source; 2]>,
+    pub(super) results: SmallVec<[BufferId; 1]>,
+    pub(super) mode: WriteMode,
+    /// The operand that was packed for it.
+    pub(super) packed: Option<BufferId>,
+    pub(super) blocks: usize,
+    pub(super) work: usize,
+    pub(super) infallible: bool,
+}
+
+impl Node {
+    /// A copy of a buffer of this type.
+    pub(super) fn copy(row: u32, from: BufferId, to: BufferId, ty: &TensorType) -> Self {
+        Self {
+            action: Action::Copy,
+            row,
+            operands: std::iter::once(Source { buffer: from, strides: None, chunked: true }).collect(),
+            results: std::iter::once(to).collect(),
+            mode: WriteMode::Overwrite,
+            packed: None,
+            blocks: ty.shape.elements(),
+            work: ty.shape.elements(),
+            infallible: true,
+        }
+    }
+
+    /// The operands that the node reads: all, but for those that are not packed by it.
+    pub(super) fn reads(&self) -> impl Iterator<Item = (usize, &Source)> + Clone {
+        let only = if let Action::Pack(_, operand) = self.action { Some(operand) } else { None };
+        self.operands.iter().enumerate().filter(move |(o, _)| only.is_none_or(|only| only == *o))
+    }
+}
+
+/// All buffers and nodes of a tape.
+pub(super) struct Graph {
+    pub(super) buffers: Table<BufferId, Buffer>,
+    pub(super) nodes: Table<NodeId, Node>,
+    /// The nodes that are left, in an order in which each finds what it reads: written, and not yet overwritten.
+    pub(super) order: Vec<NodeId>,
+    pub(super) constants: Vec<Constant>,
+    pub(super) outputs: Vec<BufferId>,
+    /// The next value of each state that has one, until [`donate`] divides them up:
+    pub(super) updates: Vec<(usize, BufferId)>,
+    /// states that nodes write in place, after all reading of the old value and whatever may fail,
+    pub(super) donated: Vec<usize>,
+    /// and next values that are copied when all else is done.
+    pub(super) commits: Vec<(usize, BufferId)>,
+}
+
+impl Graph {
+    /// The graph of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
+    pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
+        let mut graph = build::build(tape)?;
+        if rounding {
+            split_reduce::split(&mut graph)?;
+        }
+        alias::alias(&mut graph);
+        if rounding {
+            accumulate::accumulate(&mut graph);
+        }
+        donate::donate(&mut graph)?;
+        layout::convert(&mut graph)?;
+        Ok(graph)
+    }
+
+    /// The node that makes what another one adds to, unless that is a state.
+    pub(super) fn begun(&self, node: &Node) -> Option<NodeId> {
+        let result = node.results.first().filter(|_| matches!(node.mode, WriteMode::Accumulate { .. }))?;
+        let base = self.base(*result);
+        self.maker(base).filter(|_| base != *result)
+    }
+
+    /// The node that writes a buffer.
+    pub(super) fn maker(&self, buffer: BufferId) -> Option<NodeId> {
+        self.buffers[self.buffers[buffer].of].maker
+    }
+
+    pub(super) fn base(&self, buffer: BufferId) -> BufferId {
+        self.buffers[self.buffers[buffer].of].base
+    }
+
+    pub(super) fn bytes(&self, buffer: BufferId) -> usize {
+        self.buffers[buffer].ty.bytes()
+    }
+
+    /// A new buffer with memory of its own.
+    pub(super) fn buffer(
+        &mut self,
+        ty: Arc<TensorType>,
+        maker: Option<NodeId>,
+    ) -> Result<BufferId, ErrorKind> {
+        let id = BufferId::new(self.buffers.len() as u32);
+        self.buffers.push(Buffer { ty, layout: Layout::RowMajor, of: id, base: id, home: None, maker })
+    }
+
+    /// The name that the next node will have.
+    pub(super) fn next(&self) -> NodeId {
+        NodeId::new(self.nodes.len() as u32)
+    }
+
+    /// A node that copies a buffer on behalf of a row, and the copy; not in the order yet.
+    pub(super) fn copy(&mut self, row: u32, from: BufferId) -> Result<(NodeId, BufferId), ErrorKind> {
+        let (maker, ty) = (self.next(), self.buffers[from].ty.clone());
+        let to = self.buffer(ty.clone(), Some(maker))?;
+        Ok((self.nodes.push(Node::copy(row, from, to, &ty))?, to))
+    }
+
+    /// Where a buffer lies if no plan decides.
+    pub(super) fn home(&self, buffer: BufferId) -> Option<Home> {
+        self.buffers[self.base(buffer)].home
+    }
+
+    /// The state whose value at the start of the run a buffer holds.
+    pub(super) fn old_state(&self, buffer: BufferId) -> Option<usize> {
+        match (self.home(buffer), self.maker(buffer)) {
+            (Some(Home::State(state)), None) => Some(state),
+            _ => None,
+        }
+    }
+
+    /// Whether a buffer holds the value of this state at the start of the run.
+    pub(super) fn is_old(&self, buffer: BufferId, state: usize) -> bool {
+        self.old_state(buffer) == Some(state)
+    }
+
+    /// How often each base is read or kept.
+    pub(super) fn uses(&self) -> Table<BufferId, u32> {
+        let mut uses = Table::alike(&self.buffers, 0);
+        let read = self.order.iter().flat_map(|&n| self.nodes[n].operands.iter().map(|s| s.buffer));
+        let kept = self.outputs.iter().chain(self.updates.iter().map(|(_, b)| b)).copied();
+        read.chain(kept).for_each(|buffer| uses[self.base(buffer)] += 1);
+        uses
+    }
+
+    /// Whether a node, done in so many chunks, reads only the chunks in the same places of operand `o`.
+    pub(super) fn reads_chunked(&self, node: &Node, o: usize, chunks: usize) -> bool {
+        let source = &node.operands[o];
+        let divides = || self.buffers[source.buffer].ty.shape.elements().is_multiple_of(chunks);
+        chunks == 1 || (source.chunked && node.blocks.is_multiple_of(chunks) && divides())
+    }
+
+    /// Whether a node, done in so many chunks, makes each of them the same of all of its operand.
+    pub(super) fn repeats(&self, node: &Node, chunks: usize) -> bool {
+        let (Some(Form::View(IndexMap { strides, .. })), [to]) =
+            (node.action.form(), node.results.as_slice())
+        else {
+            return false;
+        };
+        let to = self.buffers[*to].ty.shape;
+        // The first axes, as many as make up the chunks.
+        let mut left = chunks;
+        for (&size, &stride) in to.iter().zip(strides) {
+            if left == 1 || size == 0 || !left.is_multiple_of(size) || (size > 1 && stride != 0) {
+                break;
+            }
+            left /= size;
+        }
+        chunks > 1 && left == 1 && !self.reads_chunked(node, 0, chunks)
+    }
+}

@@ -1,0 +1,120 @@
+//! What a plan takes, for people.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::{Frame, Placed, Plan, Run, Tiled};
+use crate::error::Site;
+use crate::exec::place::{Place, WORD};
+use crate::ir::Tape;
+
+/// What the results of one row take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowMemory {
+    /// The row of the tape.
+    pub row: usize,
+    /// What the memory holds: the row's op, or what is made for it.
+    pub op: String,
+    /// The line that recorded the row, and its scope.
+    pub site: Site,
+    /// Bytes of all results; of arrays that only one thread needs in part, the bytes of that part.
+    pub bytes: usize,
+    /// Whether each thread has memory for it, rather than all of them together.
+    pub by_thread: bool,
+}
+
+/// What a program needs before it has run: all of it is in a workspace, but for the constants, which all
+/// workspaces share. Arrays that are not needed at the same time may share memory, so a workspace takes less
+/// than the sum of the rows. Prints as a table, the largest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemoryReport {
+    /// Each row whose results need memory, in the order of the plan.
+    pub rows: Vec<RowMemory>,
+    /// Bytes that the threads of a workspace share.
+    pub shared: usize,
+    /// Bytes for each thread, scratch among them.
+    pub by_thread: usize,
+    /// Bytes of the constants.
+    pub constants: usize,
+}
+
+impl MemoryReport {
+    /// Bytes of a workspace for so many threads.
+    pub fn workspace(&self, threads: usize) -> usize {
+        self.by_thread.saturating_mul(threads.max(1)).saturating_add(self.shared)
+    }
+}
+
+impl fmt::Display for MemoryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows: Vec<&RowMemory> = self.rows.iter().collect();
+        rows.sort_by_key(|r| std::cmp::Reverse(r.bytes));
+        writeln!(f, "{:>12}  each thread  row  op, line", "bytes")?;
+        for RowMemory { row, op, site, bytes, by_thread } in rows {
+            let each = if *by_thread { "yes" } else { "" };
+            writeln!(f, "{bytes:>12}  {each:>11}  {row:>3}  {op} at {site}")?;
+        }
+        let Self { shared, by_thread, constants, .. } = self;
+        writeln!(f, "a workspace takes {shared} bytes and {by_thread} for each thread; constants {constants}")
+    }
+}
+
+impl Plan {
+    /// Bytes by row and in all.
+    pub(crate) fn memory_report(&self, tape: &Tape) -> MemoryReport {
+        let of = |row: usize, op: String, bytes: usize, by_thread: bool| RowMemory {
+            row,
+            op,
+            site: tape.site(&tape.rows()[row].origin),
+            bytes,
+            by_thread,
+        };
+        let (frame, mut rows) = (self.frame(), Vec::new());
+        match self {
+            Self::Rows(_, plan) => {
+                let bytes = plan.held(tape).filter(|(_, bytes)| *bytes > 0);
+                rows.extend(
+                    bytes.map(|(row, bytes)| of(row, tape.rows()[row].op.name().into(), bytes, false)),
+                );
+            }
+            Self::Tiled(_, plan) => rows.extend(
+                plan.held(frame).map(|(row, op, bytes, own)| of(row as usize, op.into_owned(), bytes, own)),
+            ),
+        }
+        let by_thread = frame.local + frame.scratch;
+        MemoryReport { rows, shared: frame.arena, by_thread, constants: self.constant_bytes() }
+    }
+}
+
+impl Tiled {
+    /// What each result takes: the row, what makes it, bytes, and whether each thread has its own.
+    fn held(&self, frame: &Frame) -> impl Iterator<Item = (u32, Cow<'static, str>, usize, bool)> {
+        let arena = frame.arena;
+        self.walk().flat_map(move |(group, tiles, run)| {
+            let mut held: SmallVec<[_; 1]> = SmallVec::new();
+            match run {
+                Run::Micro(_, op) => {
+                    let (_, function) = op.bytes(self);
+                    let bytes = op.len as usize * usize::from(function.single.result);
+                    held.push((op.row, function.name().into(), bytes, op.out as usize * WORD >= arena));
+                }
+                Run::Call(_, call) => {
+                    for part in &call.results {
+                        let Placed { place, ty, .. } = &self.buffers[part.buffer];
+                        let part = |chunks: usize| ty.bytes() / group.chunks.max(1) * chunks;
+                        let (bytes, own) = match *place {
+                            Place::Tile(_) => (part(tiles.tile), true),
+                            Place::Task(_) => (part(group.chunks.div_ceil(group.tasks)), true),
+                            Place::Arena(_) => (ty.bytes(), false),
+                            Place::Home(_) => continue,
+                        };
+                        held.push((call.row, call.action.name(), bytes, own));
+                    }
+                }
+            }
+            held
+        })
+    }
+}

@@ -1,0 +1,181 @@
+//! What each call does to its operands and results.
+
+use super::{At, Check, In, Named, Verifier, broken};
+use crate::exec::graph::{Action, Computation, WriteMode};
+use crate::exec::place::{Place, WORD};
+use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
+use crate::kernels::Compiled;
+
+impl Verifier<'_> {
+    pub(super) fn micro_op(&mut self, at: At, home: In<'_>, op: &MicroOp, named: &Named) -> Check {
+        let fail = |what| Err(broken("V4", at.row, what));
+        let Some(function) = self.plan.functions.get(op.function as usize) else {
+            return fail("a micro-op without a function");
+        };
+        let arity = op.operands(function).count();
+        let (Some(result), operands) = (named[0], &named[1..=arity]) else {
+            return fail("a micro-op without a result");
+        };
+        let words = [(op.out, function.single.result)].into_iter().chain(op.operands(function));
+        for (buffer, (word, bytes)) in named.iter().zip(words) {
+            let Some(buffer) = *buffer else { return fail("a micro-op of other operands") };
+            self.word(at, op, self.buffer(buffer, at)?, (word, bytes))?;
+        }
+        let dtype = |b: &Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| b.ty.dtype);
+        let (x, y) = (operands.iter().filter_map(dtype), named[..1].iter().filter_map(dtype));
+        let (Function { single, code }, len) = (function, op.len as usize);
+        if !code.map().is_some_and(|map| map.fits(x, y, len)) || len > single.most {
+            return fail("a micro-op of other types, or of more elements than its constants");
+        }
+        let whole = |buffer| Part { buffer, chunk: None };
+        for &buffer in operands.iter().flatten() {
+            self.read(at, home, whole(buffer), None)?;
+            if self.buffer(buffer, at)?.base == self.buffer(result, at)?.base {
+                return Err(broken("V5", at.row, "a micro-op that writes what it reads"));
+            }
+        }
+        self.write(at, home, whole(result), true, false)
+    }
+
+    /// That what a micro-op reads or writes by the word is a buffer of its length.
+    fn word(&self, at: At, op: &MicroOp, buffer: &Placed, (word, each): (u32, u8)) -> Check {
+        let (frame, reach) = (self.frame, self.plan.reach);
+        let byte = match buffer.place {
+            Place::Arena(offset) => offset,
+            Place::Task(offset) | Place::Tile(offset) => frame.arena + offset,
+            Place::Home(_) => return Err(broken("V4", at.row, "a micro-op that leaves its arena")),
+        };
+        let bytes = op.len as usize * usize::from(each);
+        let fits = buffer.len == op.len as usize && buffer.ty.dtype.bytes() == usize::from(each);
+        let inside = byte + bytes <= reach && reach <= frame.arena + frame.local;
+        if byte == word as usize * WORD && fits && inside {
+            Ok(())
+        } else {
+            Err(broken("V4", at.row, "a micro-op that leaves its buffers"))
+        }
+    }
+
+    /// What a map that runs behind pointers relies on: the types of its body, as many elements everywhere, and its scratch.
+    fn map(&self, at: At, call: &KernelCall, map: &Compiled) -> Check {
+        let len = |part: &Part| self.buffer(part.buffer, at).map(|b| (b.len, part.chunk));
+        let dtype = |part: &Part| self.plan.buffers.get(part.buffer).map(|b| b.ty.dtype);
+        let first = call.results.first().map_or(Ok((0, None)), len)?;
+        for part in call.operands.iter().chain(&call.results) {
+            if len(part)? != first {
+                return Err(broken("V4", at.row, "a map of buffers of different lengths"));
+            }
+        }
+        let (x, y) = (call.operands.iter().filter_map(dtype), call.results.iter().filter_map(dtype));
+        if !map.fits(x, y, first.0) || call.scratch < map.scratch() {
+            return Err(broken("V4", at.row, "a map of other types, or without its scratch"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn call(&mut self, at: At, home: In<'_>, call: &KernelCall) -> Check {
+        if call.scratch > self.frame.scratch {
+            return Err(broken("V4", at.row, "scratch that is not there"));
+        }
+        let computes = call.action.computation().is_some();
+        if computes != call.code.is_some() {
+            return Err(broken("V4", at.row, "a call without its code"));
+        }
+        if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
+            self.map(at, call, map)?;
+        }
+        for (o, part) in call.operands.iter().enumerate() {
+            if !matches!(call.action, Action::Pack(_, operand) if operand != o) {
+                self.operand(at, home, call, (o, *part))?;
+            }
+        }
+        if let Some(buffer) = call.packed {
+            let base = self.buffer(buffer, at)?.base;
+            if self.buffers[base].written.is_none() {
+                return Err(broken("V7", at.row, "an operand that is used before it is packed"));
+            }
+            self.read(at, home, Part { buffer, chunk: None }, None)?;
+        }
+        match &call.action {
+            Action::Partial(split) => self.partial(at, home, call, split)?,
+            Action::Combine(_) => self.combine(at, call)?,
+            _ => {}
+        }
+        let infallible = call.action.computation().is_none_or(|c| c.infallible());
+        if !infallible || matches!(call.action, Action::Guard { .. }) {
+            self.may_fail(at)?;
+        }
+        self.results(at, home, call)
+    }
+
+    fn operand(&mut self, at: At, home: In<'_>, call: &KernelCall, (o, part): (usize, Part)) -> Check {
+        let strides = call.strides.as_ref().and_then(|s| s.get(o)?.as_deref());
+        self.read(at, home, part, strides)?;
+        let from = self.buffer(part.buffer, at)?;
+        let alias = call.alias() == Some(o);
+        let in_place = matches!(call.action, Action::Compute(_))
+            && call.action.computation().is_some_and(|c| c.in_place());
+        for (r, result) in call.results.iter().enumerate() {
+            let to = self.buffer(result.buffer, at)?;
+            let (same, alike) = (same_bytes(from, to), from.ty.dtype.bytes() == to.ty.dtype.bytes());
+            if alias && r == 0 {
+                let chunks = part.chunk == result.chunk || home.0.chunks == 1;
+                if !(same && chunks && *from.ty == *to.ty) {
+                    return Err(broken(
+                        "V5",
+                        at.row,
+                        "a result that aliases an operand which lies elsewhere",
+                    ));
+                }
+            } else if same && !(in_place && alike && part.chunk == result.chunk) {
+                return Err(broken("V5", at.row, "a call that writes what it reads"));
+            }
+        }
+        Ok(())
+    }
+
+    fn results(&mut self, at: At, home: In<'_>, call: &KernelCall) -> Check {
+        let computes = |can: fn(&Computation) -> bool| {
+            matches!(call.action, Action::Compute(_)) && call.action.computation().is_some_and(|c| can(c))
+        };
+        let fits = match call.mode {
+            WriteMode::Overwrite => true,
+            WriteMode::Alias(o) => computes(|c| c.alias().is_some()) && usize::from(o) < call.operands.len(),
+            WriteMode::Accumulate { alpha, .. } => {
+                computes(Computation::accumulates) && (alpha == 1.0 || computes(Computation::scales))
+            }
+        };
+        if !fits {
+            return Err(broken("V5", at.row, "it adds to what is there, which its kernel cannot"));
+        }
+        for part in &call.results {
+            if let WriteMode::Accumulate { .. } = call.mode {
+                // It begins as what is there.
+                let Placed { place, base, .. } = *self.buffer(part.buffer, at)?;
+                if !matches!(place, Place::Home(_)) || self.buffers[base].written.is_some() {
+                    self.read(at, home, *part, None)?;
+                }
+            }
+            self.write(at, home, *part, call.mode == WriteMode::Overwrite, call.once)?;
+        }
+        Ok(())
+    }
+
+    fn may_fail(&mut self, at: At) -> Check {
+        if self.changed {
+            return Err(broken("V6", at.row, "it may fail when a state has changed"));
+        }
+        self.failing = Some(match self.failing {
+            Some((level, only)) if level == at.level => {
+                let only = only.filter(|(group, _)| *group == at.group);
+                (level, only.map(|(group, tiles)| (group, tiles.max(at.tiles))))
+            }
+            _ => (at.level, Some((at.group, at.tiles))),
+        });
+        Ok(())
+    }
+}
+
+/// Whether two buffers are names of the same bytes, whichever array lies there.
+fn same_bytes(a: &Placed, b: &Placed) -> bool {
+    a.base == b.base || (a.place == b.place && matches!(a.place, Place::Home(_)))
+}
