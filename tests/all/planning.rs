@@ -155,6 +155,47 @@ fn what_follows_a_late_scalar_is_still_cut() {
     assert!(!group.contains("tasks 1"), "{plan}");
 }
 
+/// One row that is most of the work is shared among threads: cut along whatever axes there are.
+#[test]
+fn a_single_row_takes_several_tasks_and_keeps_its_bits() {
+    type Record = for<'t> fn(Var<'t>) -> Var<'t>;
+    // What is computed, the shape of its operand, and whether the bits are those of the rows.
+    let programs: [(&str, &[usize], Record, bool); 6] = [
+        ("sum", &[1, 100_000], |x| x.sum(1), false),
+        ("sum of a function", &[1, 1, 100_003], |x| x.exp().sum(2), false),
+        ("maximum", &[1, 100_000], |x| x.max(1), true),
+        ("log_softmax", &[1, 100_000], |x| x.log_softmax(), false),
+        ("a row times a matrix", &[1, 500], |x| x.matmul(matrix(x, [500, 1003])), true),
+        ("a vector times a matrix", &[500], |x| x.matmul(matrix(x, [500, 1600])).exp(), true),
+    ];
+    for (name, dims, f, exact) in programs {
+        let record = |t: &Recorder| t.outputs(f(t.input(DType::F64, dims)));
+        let program = Program::record(&States::new(), record).unwrap();
+        let rows = Program::record_once(&States::new(), record).unwrap();
+        let plan = program.plan().to_string();
+        let tasks = |line: &str| line.split("tasks ").nth(1).and_then(|n| n.parse::<usize>().ok());
+        assert!(plan.lines().filter_map(tasks).any(|tasks| tasks >= 2), "{name}: {plan}");
+        let x = numbers(dims, 7);
+        let run = |program: &Program, threads: usize| {
+            let mut workspace = program.workspace_on(threads).unwrap();
+            let found = program.evaluate(&mut workspace, &States::new(), (&x,)).unwrap();
+            found.slice::<f64>(0).unwrap().to_vec()
+        };
+        let (due, one) = (run(&rows, 1), run(&program, 1));
+        let bits = |x: &[f64]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert!(!exact || bits(&due) == bits(&one), "{name}");
+        assert!(due.iter().zip(&one).all(|(a, b)| (a - b).abs() <= 1e-12 * (1.0 + a.abs())), "{name}");
+        for threads in 2..5 {
+            assert_eq!(bits(&run(&program, threads)), bits(&one), "{name} on {threads} threads");
+        }
+    }
+}
+
+/// A matrix that depends on nothing but its shape.
+fn matrix<'t>(x: Var<'t>, dims: [usize; 2]) -> Var<'t> {
+    x.recorder().constant(numbers(&dims, 8))
+}
+
 /// Two states of one shape.
 fn weights() -> (States, [wengert::State; 2]) {
     let mut states = States::new();

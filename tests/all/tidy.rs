@@ -72,6 +72,42 @@ fn imports_point_upwards_only() {
     assert!(checked > 100, "only {checked} imports were found");
 }
 
+/// The rooms of the executor, each on the way from a tape to numbers: a file uses its own and those before it.
+const ROOMS: &[&str] =
+    &["table", "graph", "code", "schedule", "place", "frame", "memory", "reference", "plan", "cpu"];
+
+#[test]
+fn rooms_of_the_executor_lead_one_way() {
+    let root = Path::new(LIBRARY).join("exec");
+    let mut checked = 0;
+    for path in sources(&root) {
+        let relative = path.strip_prefix(&root).unwrap();
+        let room = relative.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+        if room == "mod" {
+            continue;
+        }
+        let own = ROOMS.iter().position(|r| *r == room).unwrap_or_else(|| panic!("{room} has no place"));
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+        // A file of the folder itself names its neighbours by `super`.
+        let prefixes: &[&str] = if relative.iter().count() == 1 || relative.ends_with("mod.rs") {
+            &["crate::exec::", "super::"]
+        } else {
+            &["crate::exec::", "super::super::"]
+        };
+        for prefix in prefixes {
+            for rest in code.split(prefix).skip(1) {
+                let name: String = rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                if let Some(theirs) = ROOMS.iter().position(|r| *r == name) {
+                    assert!(theirs <= own, "{} uses {name}", relative.display());
+                    checked += 1;
+                }
+            }
+        }
+    }
+    assert!(checked > 60, "only {checked} uses were found");
+}
+
 /// Transforms match kinds, executors and the passes of their plans match forms; nobody matches both.
 #[test]
 fn nobody_matches_kinds_and_forms() {
@@ -144,7 +180,7 @@ fn files_stay_short_and_unsafe_stays_home() {
         let dangerous =
             code.filter(|l| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
         let home = [
-            "exec/cpu/arena.rs",
+            "exec/memory.rs",
             "exec/cpu/pool.rs",
             "exec/cpu/interpret.rs",
             "exec/reference/rows.rs",

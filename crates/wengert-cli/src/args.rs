@@ -206,15 +206,21 @@ pub(crate) struct GraphArgs {
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: GraphFormat,
-    /// Print the plan by which the tape runs, as text, instead
-    #[arg(long, conflicts_with = "format")]
-    pub(crate) plan: bool,
     /// Print the tape as each pass over it leaves it, as text, instead
-    #[arg(long, conflicts_with_all = ["format", "plan"])]
+    #[arg(long, group = "instead", conflicts_with = "format")]
     pub(crate) passes: bool,
     /// Print what the ops that work element by element compute of each, as text, instead
-    #[arg(long, conflicts_with_all = ["format", "plan", "passes"])]
+    #[arg(long, group = "instead", conflicts_with = "format")]
     pub(crate) bodies: bool,
+    /// Print what is computed: the graph of buffers and nodes, as text, instead
+    #[arg(long, group = "instead", conflicts_with = "format")]
+    pub(crate) graph: bool,
+    /// Print when it is computed: levels, fusion groups and tiles, as text, instead
+    #[arg(long, group = "instead", conflicts_with = "format")]
+    pub(crate) schedule: bool,
+    /// Print the plan by which the tape runs and the memory that it takes, as text, instead
+    #[arg(long, group = "instead", conflicts_with = "format")]
+    pub(crate) plan: bool,
 }
 
 fn learning_rate(text: &str) -> Result<f64, String> {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use wengert::PASSES;
+use wengert::{Lowering, PASSES};
 use wengert_nn::{Sgd, Split, TwoLayerNet};
 
 use crate::Failure;
@@ -15,6 +15,12 @@ pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure
     let images = Split::load(&dir, "train", CLASSES, &args.data.limit.options())?.images;
     let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, CLASSES as usize, 0)?;
     let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
+    for (asked, lowering) in [(args.graph, Lowering::Graph), (args.schedule, Lowering::Schedule)] {
+        if asked {
+            write!(out, "{}", step.lowered(lowering)?)?;
+            return Ok(());
+        }
+    }
     if args.plan {
         write!(out, "{}\n{}", step.plan(), step.memory_report())?;
         return Ok(());

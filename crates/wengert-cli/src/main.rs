@@ -5,8 +5,10 @@
 mod args;
 mod curves;
 mod data;
+mod eval;
+mod gradcheck;
 mod graph;
-mod judge;
+mod predict;
 mod run_folder;
 mod training;
 
@@ -104,9 +106,9 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     let out = &mut io::stdout().lock();
     match command {
         Command::Train(args) => training::train(&args, out),
-        Command::Eval(args) => judge::eval(&args, out),
-        Command::Predict(args) => judge::predict(&args, out),
-        Command::Gradcheck(args) => judge::gradcheck(&args, out),
+        Command::Eval(args) => eval::eval(&args, out),
+        Command::Predict(args) => predict::predict(&args, out),
+        Command::Gradcheck(args) => gradcheck::gradcheck(&args, out),
         Command::Data { command: DataCommand::Inspect(args) } => data::inspect(&args, out),
         Command::Data { command: DataCommand::Check(args) } => data::check(&args, out),
         Command::Graph(args) => graph::graph(&args, out),

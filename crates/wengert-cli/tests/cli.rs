@@ -207,6 +207,11 @@ fn graph_in_both_forms() {
         "{plan}"
     );
     assert!(plan.contains("a workspace takes"), "{plan}");
+    let graph = out(&wengert(&["graph", "--graph"]));
+    assert!(graph.contains("added to state W1") || graph.contains("added to b"), "{graph}");
+    assert!(graph.contains(" in state W1") && !graph.contains("level 0"), "{graph}");
+    let schedule = out(&wengert(&["graph", "--schedule"]));
+    assert!(schedule.starts_with("level 0\n  group: chunks ") && schedule.contains("tiles of"), "{schedule}");
     let bodies = out(&wengert(&["graph", "--bodies"]));
     assert!(bodies.lines().any(|l| l.starts_with("relu ") && l.contains("{ max x0 c0=0 }")), "{bodies}");
     let passes = out(&wengert(&["graph", "--passes"]));
@@ -238,6 +243,8 @@ fn misuse_is_one_line_and_code_two() {
         &["data"],
         &["data", "check", "--images", "x"],
         &["graph", "--format", "png"],
+        &["graph", "--graph", "--plan"],
+        &["graph", "--schedule", "--format", "dot"],
         &["graph", "--format", "dot", "--plan"],
         &["graph", "--bodies", "--plan"],
     ] {

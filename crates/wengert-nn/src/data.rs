@@ -108,7 +108,7 @@ impl Dataset {
         let split = |part: &str| Split::load(dir, part, classes, options);
         let (train, test) = std::thread::scope(|scope| {
             let other = std::thread::Builder::new();
-            // Where there is no other thread to be had, this one reads both.
+            // Where no other thread can be spawned, this one reads both.
             let test =
                 (threads > 1).then(|| other.spawn_scoped(scope, || split("t10k"))).and_then(Result::ok);
             let train = split("train");

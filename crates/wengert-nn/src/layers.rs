@@ -53,7 +53,7 @@ impl Init {
     }
 }
 
-/// An array of numbers that are made one by one. An error where its memory cannot be had.
+/// An array of numbers that are made one by one. An error where its allocation fails.
 fn filled<T: Element>(shape: impl IntoShape, next: impl FnMut() -> T) -> Result<Tensor> {
     let shape = shape.into_shape().map_err(wengert::Error::from)?;
     let (mut numbers, bytes) = (Vec::new(), shape.elements().saturating_mul(size_of::<T>()));
@@ -84,7 +84,7 @@ pub struct Affine {
 
 impl Affine {
     /// Adds weights `[inputs, outputs]` and a zero bias of these names to the store. An error where
-    /// a name is taken, or memory cannot be had.
+    /// a name is taken, or an allocation fails.
     pub fn new(
         states: &mut States,
         (weights, bias): (&str, &str),

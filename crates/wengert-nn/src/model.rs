@@ -128,7 +128,7 @@ impl Model {
             }
         };
         let parts: Vec<Result<Vec<Chunk>>> = std::thread::scope(|scope| {
-            // Threads that cannot be had leave their chunks to the others.
+            // Threads that cannot be spawned leave their chunks to the others.
             let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, work).ok();
             let others: Vec<_> = (1..threads.min(chunks)).filter_map(spawn).collect();
             let own = work();

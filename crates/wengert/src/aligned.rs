@@ -25,7 +25,7 @@ pub struct Aligned<T> {
 }
 
 impl<T: Native> Aligned<T> {
-    /// So many times the same number. An error where the memory cannot be had.
+    /// So many times the same number. An error where the allocation fails.
     pub fn filled(len: usize, value: T) -> Result<Self, ErrorKind> {
         let mut memory = Vec::new();
         let memory_error = |_| ErrorKind::Memory { bytes: len.saturating_mul(size_of::<T>()) };
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_an_error() {
+    fn an_allocation_that_fails_is_an_error() {
         assert!(matches!(Aligned::filled(usize::MAX / 16, 0.0f64), Err(ErrorKind::Memory { .. })));
         assert!(matches!(Aligned::filled(usize::MAX, 0u8), Err(ErrorKind::Memory { .. })));
     }

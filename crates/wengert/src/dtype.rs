@@ -394,7 +394,7 @@ impl SliceMut<'_> {
 
 impl Buffer {
     /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
-    /// error where the memory cannot be had.
+    /// error where the allocation fails.
     pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
         Ok(match dtype {
             DType::F32 => Self::F32(Aligned::filled(len, Element::from_f64(value))?),

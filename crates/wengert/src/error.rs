@@ -38,7 +38,7 @@ pub enum ErrorKind {
     State(String),
     /// A strict recording looked at a value.
     Observed,
-    /// Memory that cannot be had.
+    /// An allocation that failed, or a size that cannot be allocated.
     Memory {
         /// The bytes that were asked for.
         bytes: usize,
@@ -111,7 +111,7 @@ impl fmt::Display for ErrorKind {
             Self::Budget { needed, budget } => {
                 write!(f, "the workspace needs {needed} bytes, more than the {budget} that it may take")
             }
-            Self::Memory { bytes } => write!(f, "{bytes} bytes of memory cannot be had"),
+            Self::Memory { bytes } => write!(f, "allocation of {bytes} bytes failed"),
         }
     }
 }

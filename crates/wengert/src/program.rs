@@ -203,14 +203,14 @@ impl Program {
     }
 
     /// Memory for runs on one thread: all that they need, unless an input is not row-major, which
-    /// takes room for a copy when it is first bound. An error where the memory cannot be had.
+    /// takes room for a copy when it is first bound. An error where the allocation fails.
     pub fn workspace(&self) -> Result<Workspace> {
         Workspace::new(&self.plan, 1)
     }
 
     /// Memory for runs that share the work of large rows among `threads` threads (at least one),
     /// the calling one among them; the others wait in the workspace and end with it. The results have the
-    /// same bits for any number of threads. An error where memory or threads cannot be had, or for more than 1024
+    /// same bits for any number of threads. An error where memory cannot be allocated, threads cannot be spawned, or for more than 1024
     /// threads.
     ///
     /// ```

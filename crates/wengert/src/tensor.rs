@@ -51,12 +51,12 @@ impl Tensor {
     }
 
     /// A tensor whose elements are all `value`, converted as `as` does. An error where the memory
-    /// cannot be had.
+    /// cannot be allocated.
     pub fn filled(ty: TensorType, value: f64) -> Result<Self> {
         Ok(Self { shape: ty.shape, data: Buffer::filled(ty.dtype, ty.shape.elements(), value)? })
     }
 
-    /// A copy. An error where the memory cannot be had.
+    /// A copy. An error where the allocation fails.
     ///
     /// ```
     /// let x = wengert::Tensor::scalar(2.5);

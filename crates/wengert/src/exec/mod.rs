@@ -1,8 +1,8 @@
 //! From a tape to numbers. Knows forms and kernels, and no op by name.
 //!
-//! Each folder is a step on the way, with a type of its own that can be printed: [`graph`] says what is computed, [`schedule`]
-//! when, [`place`] where; [`plan`] is the result, verified, and [`cpu`] carries it out. [`reference`] does the same row by row,
-//! and all else is held to it. The words:
+//! Each folder is a step on the way, with a type of its own that can be printed: [`graph`] says what is computed and [`code`] by
+//! which kernels, [`schedule`] when, [`place`] where; [`plan`] is the result, verified, and [`cpu`] carries it out.
+//! [`mod@reference`] does the same row by row, and all else is held to it. The words:
 //!
 //! - *buffer*: an array of the graph, or a view of one; *node*: what writes some, reading others;
 //! - *write mode*: whether a node overwrites, accumulates, or changes an operand that its result aliases;
@@ -17,16 +17,20 @@
 //! - *donated* state: one whose next value is written where the old one lies; *live-out*: what outlives a run;
 //! - *place*: in the arena, in a thread's own memory, or at home: input, state or constant.
 
+mod code;
 mod cpu;
+mod frame;
 mod graph;
+mod memory;
 mod place;
 mod plan;
 mod reference;
 mod schedule;
 mod table;
 
-pub(crate) use cpu::{Call, Code, Codes, Laid, Packing, Store, first_fault, profile, run};
+pub(crate) use code::{Call, Code, Codes, Laid, Packing};
 pub use cpu::{CallProfile, Inputs, Profile, Results, Workspace};
+pub(crate) use cpu::{Store, first_fault, profile, run};
 pub(crate) use graph::Strides;
 pub use plan::{Lowering, MemoryReport, PlanListing, RowMemory};
 pub(crate) use plan::{Plan, lowered};

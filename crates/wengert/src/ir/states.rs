@@ -96,7 +96,7 @@ impl States {
     }
 
     /// A state's elements, for writing some of them in place; copied first where a snapshot shares
-    /// them. An error where the memory for that cannot be had.
+    /// them. An error where the allocation for that fails.
     pub fn data_mut(&mut self, state: State) -> Result<SliceMut<'_>> {
         self.entry(state)?;
         self.get_mut(state.index).map(Tensor::data_mut)

@@ -9,6 +9,10 @@ use crate::kernels::{Real, map1, reduce};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
 
+/// Rows of logits that are too few to be shared among threads one by one, and numbers of a row that is worth sharing.
+const FEW: usize = 8;
+const WIDE: usize = 1 << 13;
+
 /// `x − ln Σ eˣ` along the last axis.
 pub(crate) struct LogSoftmax;
 impl LogSoftmax {
@@ -112,7 +116,21 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn log_softmax(self) -> Var<'t> {
+        let last = self.rank().saturating_sub(1);
+        let width = self.shape().last().copied().unwrap_or(0);
+        let rows = self.shape().elements() / width.max(1);
+        if self.dtype().is_float() && rows <= FEW && width >= WIDE {
+            return self.operation("log_softmax", || self.wide_log_softmax(last));
+        }
         self.apply(Op::custom(LogSoftmax))
+    }
+
+    /// The same by ops of their own, which many threads share where one row is most of the work.
+    #[track_caller]
+    fn wide_log_softmax(self, last: usize) -> Var<'t> {
+        // The maximum only shifts, so nothing is differentiated through it.
+        let z = self - self.max(last).stop_gradient().insert_axis(last);
+        z - z.exp().sum(last).ln().insert_axis(last)
     }
 
     /// `eˣ / Σ eˣ` along the last axis: class probabilities.

@@ -1,8 +1,8 @@
 //! The arrays that a run is bound to.
 
-use super::arena::Block;
 use crate::dtype::Slice;
 use crate::error::{Error, ErrorKind, Result};
+use crate::exec::memory::Block;
 use crate::shape::TensorType;
 use crate::tensor::{Bind, Tensor};
 

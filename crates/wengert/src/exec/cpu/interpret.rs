@@ -7,29 +7,18 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::arena::Block;
-use super::code::{Call, Packing};
 use super::pool::Pool;
 use crate::dtype::{Element, Native, Slice, SliceMut, with_dtype};
 use crate::error::{ErrorKind, Fault};
+use crate::exec::code::{Call, Packing};
+use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, segment_end, slab};
+use crate::exec::memory::{Block, Memory};
 use crate::exec::place::Place;
-use crate::exec::plan::{Body, Frame, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
+use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
 use crate::kernels::{Compiled, reduce};
 use crate::shape::TensorType;
-
-/// All places of one run.
-pub(in crate::exec) struct Memory<'a> {
-    pub(in crate::exec) frame: &'a Frame,
-    /// The arena, the inputs, the states, the constants.
-    pub(in crate::exec) blocks: &'a [Block],
-    /// The block of the first state, and of the first constant.
-    pub(super) states: usize,
-    pub(super) constants: usize,
-    /// Where the time of each call, and behind them of each micro-op, is counted, if it is.
-    pub(super) clock: Option<&'a [Spent]>,
-}
 
 /// What a call took so far.
 #[derive(Default)]
@@ -60,6 +49,8 @@ const INLINE: usize = 4;
 pub(super) struct Interpreter<'a> {
     pub(super) plan: &'a Tiled,
     pub(super) memory: Memory<'a>,
+    /// Where the time of each call, and behind them of each micro-op, is counted, if it is.
+    pub(super) clock: Option<&'a [Spent]>,
 }
 
 impl Interpreter<'_> {
@@ -125,7 +116,7 @@ impl Interpreter<'_> {
 
     /// Makes a call for a tile, and counts its time if that is asked for.
     fn timed(&self, call: &KernelCall, index: usize, tile: &Tile) -> Result<(), ErrorKind> {
-        let start = self.memory.clock.map(|_| Instant::now());
+        let start = self.clock.map(|_| Instant::now());
         self.call(call, tile)?;
         if call.canonical {
             // While it is in the cache.
@@ -134,7 +125,7 @@ impl Interpreter<'_> {
                 unsafe { self.write(*part, tile) }.canonicalise();
             }
         }
-        if let (Some(start), Some(spent)) = (start, self.memory.clock.and_then(|c| c.get(index))) {
+        if let (Some(start), Some(spent)) = (start, self.clock.and_then(|c| c.get(index))) {
             spent.add(start);
         }
         Ok(())
@@ -142,7 +133,7 @@ impl Interpreter<'_> {
 
     /// Applies functions to small arrays.
     fn micro(&self, ops: Range<usize>) -> Result<(), ErrorKind> {
-        let Some(clock) = self.memory.clock else { return self.apply(&self.plan.micro[ops]) };
+        let Some(clock) = self.clock else { return self.apply(&self.plan.micro[ops]) };
         for at in ops {
             let start = Instant::now();
             self.apply(&self.plan.micro[at..at + 1])?;
@@ -264,10 +255,14 @@ impl Interpreter<'_> {
         };
         let operand = |(o, part): (usize, &Part)| Operand {
             ty: self.ty(part),
-            // SAFETY, here and for all parts of calls, by the invariants of `verify`: they lie inside their arrays and memory
-            // (V4, V8); what is alive at the same time shares no byte (V1), other tasks neither read nor write what is written
-            // here (V3), and it is no operand that comes with elements (V5).
-            data: if there(o) { unsafe { self.read(*part, tile) } } else { Slice::U8(&[]) },
+            data: if there(o) {
+                // SAFETY: here and for all parts of calls, by the invariants of `verify`: they lie inside their arrays and
+                // memory (V4, V8); what is alive at the same time shares no byte (V1), other tasks neither read nor write
+                // what is written here (V3), and it is no operand that comes with elements (V5).
+                unsafe { self.read(*part, tile) }
+            } else {
+                Slice::U8(&[])
+            },
         };
         let operands: SmallVec<[Operand<'_>; INLINE]> =
             call.operands.iter().enumerate().map(operand).collect();
@@ -384,37 +379,5 @@ impl Interpreter<'_> {
             _ => None,
         };
         combined.ok_or(ErrorKind::Fault(Fault::Type))
-    }
-}
-
-impl Memory<'_> {
-    fn find(&self, place: Place) -> (Block, usize) {
-        let (block, offset) = match place {
-            Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
-            Place::Home(Home::Input(i)) => (1 + i, 0),
-            Place::Home(Home::State(k)) => (self.states + k, 0),
-            Place::Home(Home::Constant(c) | Home::Fill(c)) => (self.constants + c, 0),
-        };
-        (self.blocks[block], offset)
-    }
-
-    /// All of an array of this type.
-    ///
-    /// # Safety
-    /// No writer of it lives at the same time.
-    pub(in crate::exec) unsafe fn place<'b>(&self, place: Place, ty: &TensorType) -> Slice<'b> {
-        let (block, offset) = self.find(place);
-        // SAFETY: passed on to the caller; the blocks outlive the run.
-        unsafe { block.slice(offset, ty.dtype, ty.shape.elements()) }
-    }
-
-    /// The same for writing.
-    ///
-    /// # Safety
-    /// It lies in the arena, and no other user of it lives at the same time.
-    pub(in crate::exec) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
-        let (block, offset) = self.find(place);
-        // SAFETY: passed on to the caller; the blocks outlive the run.
-        unsafe { block.slice_mut(offset, ty.dtype, ty.shape.elements()) }
     }
 }

@@ -87,8 +87,8 @@ impl Shared {
 }
 
 impl Pool {
-    /// A pool in which `threads` threads work, the calling one among them. An error where they cannot
-    /// be had.
+    /// A pool in which `threads` threads work, the calling one among them. An error where they cannot be
+    /// spawned.
     pub(super) fn new(threads: usize) -> Result<Self> {
         let shared = Arc::new(Shared {
             open: AtomicUsize::new(0),
@@ -105,7 +105,7 @@ impl Pool {
             let worker =
                 thread::Builder::new().name(format!("wengert-{thread}")).spawn(move || shared.serve(thread));
             pool.workers.push(
-                worker.map_err(|e| ErrorKind::Argument(format!("{threads} threads cannot be had: {e}")))?,
+                worker.map_err(|e| ErrorKind::Argument(format!("spawning {threads} threads failed: {e}")))?,
             );
         }
         Ok(pool)

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::arena::{Arena, Block};
 use super::bind::{Inputs, bind};
-use super::interpret::{Interpreter, Memory, Spent};
+use super::interpret::{Interpreter, Spent};
 use super::pool::Pool;
 use crate::dtype::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::plan::{Frame, LiveOut, Plan};
+use crate::exec::frame::{Frame, LiveOut};
+use crate::exec::memory::{Arena, Block, Memory};
+use crate::exec::plan::Plan;
 use crate::ir::{States, Tape};
 use crate::kernels::Isa;
 use crate::shape::Shape;
@@ -127,10 +128,10 @@ pub(crate) fn run<'w>(
     let states = blocks.len();
     bind_states(frame, &mut store, blocks)?;
     blocks.extend(frame.arrays()?.iter().map(|c| Block::shared(c.data())));
-    let memory = Memory { frame, blocks, states, constants: states + frame.states.len(), clock };
+    let memory = Memory { frame, blocks, states, constants: states + frame.states.len() };
     let outcome = match &**plan {
         Plan::Rows(_, rows) => rows.run(&memory, tape),
-        Plan::Tiled(_, plan) => Interpreter { plan, memory }.run(pool),
+        Plan::Tiled(_, plan) => Interpreter { plan, memory, clock }.run(pool),
     };
     if let Plan::Rows(..) = &**plan {
         for LiveOut { offset, ty, .. } in &frame.outputs {

@@ -74,11 +74,15 @@ impl Computation {
     pub(crate) fn work(&self, operands: &[TensorType], results: &[TensorType]) -> usize {
         /// Multiplications that a matrix product does in the time of one unit.
         const PRODUCTS: usize = 32;
+        /// Numbers that one reads in that time.
+        const READS: usize = 4;
         let largest = || operands.iter().chain(results).map(|ty| ty.shape.elements()).max().unwrap_or(0);
         match (&self.form, operands) {
             (Form::Contract(names), [lhs, rhs]) => {
                 let size = |name| names.size(name, lhs.shape, rhs.shape).unwrap_or(1);
-                names.names().map(size).fold(1, usize::saturating_mul) / PRODUCTS
+                let products = names.names().map(size).fold(1, usize::saturating_mul);
+                // A thin product waits for the numbers that it reads.
+                (products / PRODUCTS).max(largest() / READS)
             }
             (Form::Indexed(Indexed::Gather { .. }), _) => results.first().map_or(0, |r| r.shape.elements()),
             (Form::Opaque(Opaque { work: Some(work), .. }), _) => *work,

@@ -322,6 +322,14 @@ impl Graph {
         uses
     }
 
+    /// Whether a node is a product of one row and a matrix: cut along its columns.
+    pub(super) fn is_row(&self, node: &Node) -> bool {
+        let shape = |&buffer: &BufferId| self.buffers[buffer].ty.shape;
+        let row = node.results.first().map(shape).is_some_and(|s| s.outermost().1 == s.elements());
+        let cut = node.blocks > 1 && node.operands.iter().all(|s| !s.chunked);
+        row && cut && matches!(node.action, Action::Compute(_)) && node.action.multiplies()
+    }
+
     /// Whether a node, done in so many chunks, reads only the chunks in the same places of operand `o`.
     pub(super) fn reads_chunked(&self, node: &Node, o: usize, chunks: usize) -> bool {
         let source = &node.operands[o];

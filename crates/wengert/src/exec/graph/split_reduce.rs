@@ -19,6 +19,8 @@ use crate::shape::{Shape, TensorType};
 
 /// Bytes of the operands, at least: less is read twice as fast as it is shared.
 const LEAST: usize = 16 << 10;
+/// The same of a vector times a matrix.
+const LEAST_VECTOR: usize = 1 << 20;
 /// By how much the operands are larger than the result, at least.
 const LARGER: usize = 32;
 /// Rows of a segment, at least.
@@ -100,8 +102,8 @@ impl Split {
                 (*first..first + count).contains(&axis(x))
             }
             (Form::Contract(c), [lhs, rhs]) => {
-                let first = c.lhs.get(axis(lhs));
-                first == c.rhs.get(axis(rhs)) && first.is_some_and(|label| !c.out.contains(label))
+                let first = c.lhs.get(axis(lhs)).filter(|label| !c.out.contains(label));
+                first.is_some() && first == c.rhs.get(axis(rhs))
             }
             _ => false,
         };
@@ -110,6 +112,10 @@ impl Split {
         let result = ty(*node.results.first()?);
         let bytes = operands.iter().map(TensorType::bytes).fold(0, usize::saturating_add);
         let plain = node.operands.iter().all(|s| s.strides.is_none());
+        // A vector times a wide matrix is cut along the columns instead, which keeps its bits; and in parts it is slower,
+        // so that it must be worth another thread.
+        let vector = operands.len() == 2 && operands.iter().any(|x| x.shape.elements() == rows);
+        let reduced = reduced && !(vector && (result.shape.elements() >= rows || bytes < LEAST_VECTOR));
         if !(reduced && plain && bytes >= LEAST && result.bytes().saturating_mul(LARGER) <= bytes) {
             return None;
         }

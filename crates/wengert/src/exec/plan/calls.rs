@@ -6,7 +6,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::{Function, MicroOp, Placed};
-use crate::exec::cpu::Code;
+use crate::exec::code::Code;
 use crate::exec::graph::{Action, Strides, WriteMode};
 use crate::exec::table::{BufferId, Table};
 

@@ -5,8 +5,9 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use super::{Frame, Placed, Plan, Run, Tiled};
+use super::{Placed, Plan, Run, Tiled};
 use crate::error::Site;
+use crate::exec::frame::Frame;
 use crate::exec::place::{Place, WORD};
 use crate::ir::Tape;
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::{Frame, KernelCall, Part, Tiled};
-use crate::exec::cpu::Code;
+use super::{KernelCall, Part, Tiled};
+use crate::exec::code::Code;
+use crate::exec::frame::Frame;
 use crate::exec::graph::Action;
 use crate::exec::place::{Place, WORD};
 use crate::kernels::Single;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Body, Frame, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
+use super::{Body, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
 use crate::error::Result;
+use crate::exec::frame::Frame;
 use crate::exec::graph::{self, Graph, Home};
 use crate::exec::place::{Place, WORD};
 use crate::exec::schedule::{self, Machine, Schedule};

@@ -3,5 +3,6 @@
 mod rows;
 mod values;
 
-pub(super) use rows::Rows;
+pub(crate) use rows::Rows;
+pub(super) use rows::rows;
 pub(crate) use values::evaluate;

@@ -8,10 +8,11 @@ use smallvec::SmallVec;
 
 use crate::dtype::{DType, Slice};
 use crate::error::{ErrorKind, Result};
-use crate::exec::cpu::{Call, Code, Codes, Memory, Packing};
+use crate::exec::code::{Call, Code, Codes, Packing};
+use crate::exec::frame::{Frame, LiveOut};
 use crate::exec::graph::{Constant, Home};
+use crate::exec::memory::Memory;
 use crate::exec::place::{ALIGN, Place, WORD};
-use crate::exec::plan::{Frame, LiveOut, Plan};
 use crate::ir::{Control, Leaf, Op, Operand, ResultMut, Row, Tape, Value};
 use crate::kernels::Isa;
 use crate::kernels::contract::Packed;
@@ -32,46 +33,44 @@ pub(crate) struct Rows {
     alias: HashMap<u32, usize>,
 }
 
-impl Plan {
-    /// The trivial plan of a tape without dead rows.
-    pub(crate) fn rows(tape: &Tape, isa: Isa) -> Result<Self> {
-        let mut b = Builder {
-            tape,
-            frame: Frame::new(isa, tape.inputs(), tape.states()),
-            rows: Rows {
-                places: Vec::with_capacity(tape.rows().len()),
-                first: Vec::with_capacity(tape.rows().len()),
-                codes: Vec::with_capacity(tape.rows().len()),
-                staged: Vec::new(),
-                packed: 0,
-                alias: HashMap::new(),
-            },
-            uses: uses(tape),
-            states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
-            fills: HashMap::new(),
-            computed: Codes::default(),
-            top: 0,
-        };
-        for (index, row) in tape.rows().iter().enumerate() {
-            b.row(index, row)?;
-        }
-        b.frame.outputs = tape.outputs().iter().map(|v| b.stage(v)).collect::<Result<_>>()?;
-        let commits = tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.stage(v)?)));
-        b.frame.commits = commits.collect::<Result<_>>()?;
-        let Builder { mut frame, mut rows, top, .. } = b;
-        frame.scratch = frame.scratch.next_multiple_of(WORD);
-        if rows.packed.max(frame.scratch) > isize::MAX as usize / 4 {
-            return Err(ErrorKind::Memory { bytes: rows.packed.max(frame.scratch) }.into());
-        }
-        // Aligned as the others' memory is.
-        frame.arena = top.next_multiple_of(ALIGN);
-        rows.packed = rows.packed.next_multiple_of(ALIGN);
-        frame.scratch += rows.packed;
-        rows.verify(tape, &frame).map_err(|(row, what)| {
-            tape.blame(&tape.rows()[row], ErrorKind::Malformed(format!("a plan that breaks {what}")))
-        })?;
-        Ok(Self::Rows(frame, rows))
+/// The trivial plan of a tape without dead rows.
+pub(in crate::exec) fn rows(tape: &Tape, isa: Isa) -> Result<(Frame, Rows)> {
+    let mut b = Builder {
+        tape,
+        frame: Frame::new(isa, tape.inputs(), tape.states()),
+        rows: Rows {
+            places: Vec::with_capacity(tape.rows().len()),
+            first: Vec::with_capacity(tape.rows().len()),
+            codes: Vec::with_capacity(tape.rows().len()),
+            staged: Vec::new(),
+            packed: 0,
+            alias: HashMap::new(),
+        },
+        uses: uses(tape),
+        states: tape.states().iter().map(|s| s.index).zip(0..).collect(),
+        fills: HashMap::new(),
+        computed: Codes::default(),
+        top: 0,
+    };
+    for (index, row) in tape.rows().iter().enumerate() {
+        b.row(index, row)?;
     }
+    b.frame.outputs = tape.outputs().iter().map(|v| b.stage(v)).collect::<Result<_>>()?;
+    let commits = tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.stage(v)?)));
+    b.frame.commits = commits.collect::<Result<_>>()?;
+    let Builder { mut frame, mut rows, top, .. } = b;
+    frame.scratch = frame.scratch.next_multiple_of(WORD);
+    if rows.packed.max(frame.scratch) > isize::MAX as usize / 4 {
+        return Err(ErrorKind::Memory { bytes: rows.packed.max(frame.scratch) }.into());
+    }
+    // Aligned as the others' memory is.
+    frame.arena = top.next_multiple_of(ALIGN);
+    rows.packed = rows.packed.next_multiple_of(ALIGN);
+    frame.scratch += rows.packed;
+    rows.verify(tape, &frame).map_err(|(row, what)| {
+        tape.blame(&tape.rows()[row], ErrorKind::Malformed(format!("a plan that breaks {what}")))
+    })?;
+    Ok((frame, rows))
 }
 
 /// A trivial plan in the making.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::error::{ErrorKind, Result};
-use crate::exec::cpu::Codes;
+use crate::exec::code::Codes;
 use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
 use crate::kernels::Isa;
 use crate::shape::TensorType;

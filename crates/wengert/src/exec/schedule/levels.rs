@@ -123,6 +123,14 @@ fn default_chunks(node: &Node, graph: &Graph, machine: &Machine) -> usize {
         return node.blocks;
     }
     let Some(&result) = node.results.first() else { return node.blocks };
+    if graph.is_row(node) {
+        // Columns of a product, whole registers of them where that divides.
+        return (0..=6)
+            .rev()
+            .map(|log| 1 << log)
+            .find(|columns| node.blocks.is_multiple_of(*columns))
+            .map_or(node.blocks, |columns| node.blocks / columns);
+    }
     let mut chunks = 1;
     for &size in graph.buffers[result].ty.shape.iter() {
         if chunks >= machine.few || !node.blocks.is_multiple_of(chunks * size) {

@@ -37,8 +37,8 @@ fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     let rows = nodes().map(|n| match &n.action {
-        // A batch of products shares no matrix.
-        Action::Compute(..) if n.operands.iter().all(|s| s.chunked) => 1,
+        // A batch of products shares no matrix, nor do the columns of one row.
+        Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
         action if action.multiplies() => {
             let packs = n.packed.and_then(|p| graph.maker(p));
             let packed =

@@ -42,7 +42,7 @@ pub(super) fn tiles(graph: &Graph, group: &mut Group, machine: &Machine) {
         if let Some(done) = open.take_if(|open| group.chunks > 1 && apart(open)) {
             group.loops.push(done.close());
         }
-        let open = open.get_or_insert_with(|| Open {
+        let open = open.get_or_insert(Open {
             nodes: at..at,
             tile: whole,
             narrowest: usize::MAX,

@@ -24,8 +24,9 @@ mod planted;
 
 use std::collections::HashMap;
 
-use super::{Body, Frame, Group, KernelCall, Placed, TileLoop, Tiled};
+use super::{Body, Group, KernelCall, Placed, TileLoop, Tiled};
 use crate::error::ErrorKind;
+use crate::exec::frame::Frame;
 use crate::exec::place::Place;
 use crate::exec::table::{BufferId, Table};
 

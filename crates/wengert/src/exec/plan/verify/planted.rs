@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::super::Part;
 use super::super::lower::draft;
-use super::super::{LiveOut, Part};
 use super::*;
 use crate::dtype::DType::{F64, U32};
+use crate::exec::frame::LiveOut;
 use crate::exec::graph::{Action, Home, WriteMode};
 use crate::exec::schedule::Machine;
 use crate::ir::{Outputs, Recorder, States, Tape};

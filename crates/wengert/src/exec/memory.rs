@@ -1,11 +1,14 @@
-//! One block of aligned memory, and typed views of its parts.
+//! The memory of a run: an arena, and what is bound, in typed views of their parts.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
+use super::frame::Frame;
+use super::graph::Home;
+use super::place::{ALIGN, Place, WORD};
 use crate::dtype::{DType, Native, Slice, SliceMut};
 use crate::error::ErrorKind;
-use crate::exec::place::{ALIGN, WORD};
+use crate::shape::TensorType;
 
 /// Zeroed memory, aligned to [`ALIGN`]. The system hands out its pages when they are first written.
 pub(super) struct Arena {
@@ -56,7 +59,7 @@ impl Drop for Arena {
 
 /// Memory that is handed out in parts, by promises that the borrow checker does not see: see each method.
 #[derive(Clone, Copy)]
-pub(in crate::exec) struct Block {
+pub(super) struct Block {
     base: *mut u8,
     bytes: usize,
 }
@@ -137,7 +140,7 @@ impl Block {
     ///
     /// # Safety
     /// As for [`slice_mut`](Self::slice_mut).
-    pub(in crate::exec) unsafe fn words<'a>(&self, offset: usize, bytes: usize) -> &'a mut [u64] {
+    pub(super) unsafe fn words<'a>(&self, offset: usize, bytes: usize) -> &'a mut [u64] {
         let len = bytes.div_ceil(8);
         if !fits::<u64>(self.bytes, offset, len) {
             return &mut [];
@@ -207,6 +210,48 @@ unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, le
     }
 }
 
+/// All places of one run.
+pub(super) struct Memory<'a> {
+    pub(super) frame: &'a Frame,
+    /// The arena, the inputs, the states, the constants.
+    pub(super) blocks: &'a [Block],
+    /// The block of the first state, and of the first constant.
+    pub(super) states: usize,
+    pub(super) constants: usize,
+}
+
+impl Memory<'_> {
+    pub(super) fn find(&self, place: Place) -> (Block, usize) {
+        let (block, offset) = match place {
+            Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
+            Place::Home(Home::Input(i)) => (1 + i, 0),
+            Place::Home(Home::State(k)) => (self.states + k, 0),
+            Place::Home(Home::Constant(c) | Home::Fill(c)) => (self.constants + c, 0),
+        };
+        (self.blocks[block], offset)
+    }
+
+    /// All of an array of this type.
+    ///
+    /// # Safety
+    /// No writer of it lives at the same time.
+    pub(super) unsafe fn place<'b>(&self, place: Place, ty: &TensorType) -> Slice<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice(offset, ty.dtype, ty.shape.elements()) }
+    }
+
+    /// The same for writing.
+    ///
+    /// # Safety
+    /// It lies in the arena, and no other user of it lives at the same time.
+    pub(super) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
+        let (block, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the blocks outlive the run.
+        unsafe { block.slice_mut(offset, ty.dtype, ty.shape.elements()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_an_error() {
+    fn an_allocation_that_fails_is_an_error() {
         assert!(matches!(Arena::new(isize::MAX as usize), Err(ErrorKind::Memory { .. })));
     }
 }

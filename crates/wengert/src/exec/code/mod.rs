@@ -1,4 +1,9 @@
-//! Computations as functions of this processor.
+//! Computations as functions of this processor: the kernels of each form.
+
+mod contract;
+mod indexed;
+mod reduce;
+mod view;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,7 +11,6 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{contract, indexed, reduce, view};
 use crate::dtype::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::graph::{Computation, Computations, Strides};
@@ -53,12 +57,12 @@ pub(crate) struct Call<'a, 'b> {
 
 impl<'b> Call<'_, 'b> {
     /// The elements of result `i` that belong to this call.
-    pub(super) fn result<T: Native>(&mut self, i: usize) -> Result<&mut [T], Fault> {
+    fn result<T: Native>(&mut self, i: usize) -> Result<&mut [T], Fault> {
         self.results.get_mut(i).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)
     }
 
     /// Operand `i` and the elements of result 0.
-    pub(super) fn unary<T: Native, U: Native>(&mut self, i: usize) -> Result<(&'b [T], &mut [U]), Fault> {
+    fn unary<T: Native, U: Native>(&mut self, i: usize) -> Result<(&'b [T], &mut [U]), Fault> {
         let input = self.operands.get(i).ok_or(Fault::Type)?.elements::<T>()?;
         Ok((input, self.result::<U>(0)?))
     }

@@ -1,0 +1,67 @@
+//! `wengert eval`.
+
+use std::io::Write;
+use std::path::Path;
+
+use wengert_nn::{Model, Split, is_sealed};
+
+use crate::args::EvalArgs;
+use crate::run_folder::{data_dir, threads};
+use crate::{Failure, printable};
+
+pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let model = Model::load_two_layer(&args.model)?;
+    let dir = data_dir(args.data.data.as_deref());
+    let classes = u32::try_from(model.classes).unwrap_or(u32::MAX);
+    let test = Split::load(&dir, "t10k", classes, &args.data.limit.options())?;
+    fits(&model, test.images.ncols() as u64, &dir)?;
+    let found = model.evaluate(&test, threads(None))?;
+    if !found.loss.is_finite() {
+        let (file, loss) = (args.model.display(), found.loss);
+        return Err(Failure::Work(format!(
+            "{file}: the loss on these images is {loss}, not a finite number"
+        )));
+    }
+    tell_unsealed(&args.model)?;
+    writeln!(out, "accuracy {:.4}, loss {:.4} on {} images\n", found.accuracy, found.loss, test.len())?;
+    writeln!(out, "class  images  accuracy")?;
+    for (class, row) in found.confusion.rows().into_iter().enumerate() {
+        let count: u64 = row.sum();
+        let share = if count == 0 { f64::NAN } else { row[class] as f64 / count as f64 };
+        writeln!(out, "{class:>5}  {count:>6}  {share:>8.4}")?;
+    }
+    writeln!(out, "\nconfusion: a row for each class, a column for what it was taken for")?;
+    let width = found.confusion.iter().max().map_or(1, |m| m.to_string().len()).max(3) + 1;
+    let head: String = (0..model.classes).map(|c| format!("{c:>width$}")).collect();
+    writeln!(out, "     {head}")?;
+    for (class, row) in found.confusion.rows().into_iter().enumerate() {
+        let cells: String = row.iter().map(|n| format!("{n:>width$}")).collect();
+        writeln!(out, "{class:>4} {cells}")?;
+    }
+    Ok(())
+}
+
+/// A word on standard error about a model that nothing vouches for.
+pub(crate) fn tell_unsealed(model: &Path) -> Result<(), Failure> {
+    if !is_sealed(model)? {
+        let file = printable(&model.display().to_string());
+        // Only a word: nothing depends on its being read.
+        let _ = writeln!(
+            std::io::stderr(),
+            "wengert: note: {file} has no checksum, as files of this program have"
+        );
+    }
+    Ok(())
+}
+
+/// An error where images of so many pixels are none for a model.
+pub(crate) fn fits(model: &Model, pixels: u64, of: &Path) -> Result<(), Failure> {
+    if model.inputs as u64 == pixels {
+        return Ok(());
+    }
+    let of = of.display();
+    Err(Failure::Work(format!(
+        "{of}: expected images of {} pixels for this model, found {pixels}",
+        model.inputs
+    )))
+}

@@ -1,0 +1,76 @@
+//! What all plans have: what is bound, what outlives a run, and the memory.
+
+use std::sync::{Arc, OnceLock};
+
+use super::graph::Constant;
+use super::table::BufferId;
+use crate::error::Result;
+use crate::ir::UsedState;
+use crate::kernels::Isa;
+use crate::shape::TensorType;
+use crate::tensor::Tensor;
+
+/// A value that outlives a run: its place in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LiveOut {
+    pub(super) buffer: Option<BufferId>,
+    pub(super) offset: usize,
+    pub(super) ty: TensorType,
+}
+
+/// What all plans have: what is bound, what outlives a run, and the memory.
+pub(crate) struct Frame {
+    pub(super) isa: Isa,
+    pub(super) constants: Vec<Constant>,
+    /// The arrays of the constants, made with the first workspace.
+    arrays: OnceLock<Vec<Arc<Tensor>>>,
+    /// Types of the inputs, by position.
+    pub(super) inputs: Vec<TensorType>,
+    /// The states read or written.
+    pub(super) states: Vec<UsedState>,
+    /// Those that calls write in place.
+    pub(super) donated: Vec<usize>,
+    /// The next values of the others that change, copied at the end.
+    pub(super) commits: Vec<(usize, LiveOut)>,
+    pub(super) outputs: Vec<LiveOut>,
+    /// Bytes of the arena. Behind them each thread has `local` bytes and `scratch` bytes of its own.
+    pub(super) arena: usize,
+    pub(super) local: usize,
+    pub(super) scratch: usize,
+}
+
+impl Frame {
+    /// A frame of these inputs and states.
+    pub(super) fn new(isa: Isa, inputs: &[TensorType], states: &[UsedState]) -> Self {
+        Self {
+            isa,
+            constants: Vec::new(),
+            arrays: OnceLock::new(),
+            inputs: inputs.to_vec(),
+            states: states.to_vec(),
+            donated: Vec::new(),
+            commits: Vec::new(),
+            outputs: Vec::new(),
+            arena: 0,
+            local: 0,
+            scratch: 0,
+        }
+    }
+
+    /// Makes the arrays of the constants, if they are not there yet.
+    pub(super) fn arrays(&self) -> Result<&[Arc<Tensor>]> {
+        if self.arrays.get().is_none() {
+            let make = |c: &Constant| match c {
+                Constant::Array(tensor) => Ok(tensor.clone()),
+                Constant::Fill { value, dtype, len } => {
+                    let shape = crate::shape::Shape::new(&[*len])?;
+                    Tensor::filled(TensorType::new(*dtype, shape), *value).map(Arc::new)
+                }
+            };
+            let arrays = self.constants.iter().map(make).collect::<Result<_>>()?;
+            // Another thread may have been faster with the same arrays.
+            let _ = self.arrays.set(arrays);
+        }
+        Ok(self.arrays.get().map_or(&[], Vec::as_slice))
+    }
+}
