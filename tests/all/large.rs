@@ -340,7 +340,7 @@ fn parts_are_added_where_the_whole_lies() {
         plans_agree(name, step);
         let (start, states) = two(DType::F64);
         let plan = Program::record_exact(&start, |t| step(t, states)).unwrap().plan().to_string();
-        let onto = plan.lines().filter(|line| line.contains("added to")).count();
-        assert!(if least > 0 { onto >= least } else { onto == 0 }, "{name}: {plan}");
+        let added = plan.lines().filter(|line| line.contains("added to")).count();
+        assert!(if least > 0 { added >= least } else { added == 0 }, "{name}: {plan}");
     }
 }

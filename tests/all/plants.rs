@@ -247,8 +247,8 @@ impl Linear for Planted<dyn Linear> {
     fn linear_in(&self, i: usize) -> bool {
         self.0.linear_in(i)
     }
-    fn onto(&self) -> Option<usize> {
-        self.0.onto()
+    fn aliases(&self) -> Option<usize> {
+        self.0.aliases()
     }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
         let first = (0..3).find(|&i| self.0.linear_in(i)).unwrap_or(0);

@@ -37,7 +37,7 @@ impl Custom for Circular {
 }
 
 /// A reshape to `[elements]` whose transpose forgets to shape back, with a number of blocks that
-/// does not divide, and an operand to work onto that is not there.
+/// does not divide, and an aliased operand that is not there.
 struct Flat {
     uneven: bool,
 }
@@ -62,7 +62,7 @@ impl Kernel for Flat {
     }
 }
 impl Linear for Flat {
-    fn onto(&self) -> Option<usize> {
+    fn aliases(&self) -> Option<usize> {
         self.uneven.then_some(7)
     }
     fn transpose<'t>(&self, _: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {

@@ -182,13 +182,19 @@ macro_rules! each_variant {
     };
 }
 
-/// A Rust type that tensors can hold: `f32 f64 u8 u32 i64 bool`.
+/// What only this crate implements traits for.
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+use sealed::Sealed;
+
+/// A Rust type that tensors can hold: `f32 f64 u8 u32 i64 bool`. Sealed: kernels know these and no others.
 ///
 /// ```
 /// use wengert::{DType, Element};
 /// assert_eq!(<f32 as Element>::DTYPE, DType::F32);
 /// ```
-pub trait Element: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
+pub trait Element: Sealed + Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The element type that this Rust type stands for.
     const DTYPE: DType;
     /// The same elements, typed at run time.
@@ -215,6 +221,7 @@ pub trait Native: Element + Default {
 
 macro_rules! element {
     ($T:ident, $V:ident $(, $also:ident)?) => {
+        impl Sealed for $T {}
         impl Element for $T {
             const DTYPE: DType = DType::$V;
             fn slice(elements: &[Self]) -> Slice<'_> {
@@ -259,6 +266,7 @@ element!(u8, U8, Bool);
 element!(u32, U32);
 element!(i64, I64);
 
+impl Sealed for bool {}
 impl Element for bool {
     const DTYPE: DType = DType::Bool;
     fn slice(elements: &[Self]) -> Slice<'_> {

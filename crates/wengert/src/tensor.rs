@@ -4,6 +4,7 @@ use std::fmt;
 
 use ndarray::{Array, ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
 
+use crate::dtype::sealed::Sealed;
 use crate::dtype::{Buffer, DType, Element, Slice, SliceMut};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shape::{IntoShape, Shape, TensorType};
@@ -202,8 +203,8 @@ pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
 }
 
 /// What can be bound to an input of a program without copying where it is row-major:
-/// `ndarray` arrays and views of any layout, slices, tensors, single numbers.
-pub trait Bind {
+/// `ndarray` arrays and views of any layout, slices, tensors, single numbers. Sealed: plans rest on what it says.
+pub trait Bind: Sealed {
     /// The element type.
     fn dtype(&self) -> DType;
     /// The shape; `None` where only the number of elements is known (a plain slice).
@@ -214,6 +215,7 @@ pub trait Bind {
     fn pack(&self, into: SliceMut<'_>) -> bool;
 }
 
+impl<T: Element, S: Data<Elem = T>, D: Dimension> Sealed for ArrayBase<S, D> {}
 impl<T: Element, S: Data<Elem = T>, D: Dimension> Bind for ArrayBase<S, D> {
     fn dtype(&self) -> DType {
         T::DTYPE
@@ -229,6 +231,7 @@ impl<T: Element, S: Data<Elem = T>, D: Dimension> Bind for ArrayBase<S, D> {
     }
 }
 
+impl<T: Element> Sealed for &[T] {}
 impl<T: Element> Bind for &[T] {
     fn dtype(&self) -> DType {
         T::DTYPE
@@ -244,6 +247,7 @@ impl<T: Element> Bind for &[T] {
     }
 }
 
+impl<T: Element> Sealed for Vec<T> {}
 impl<T: Element> Bind for Vec<T> {
     fn dtype(&self) -> DType {
         T::DTYPE
@@ -259,6 +263,7 @@ impl<T: Element> Bind for Vec<T> {
     }
 }
 
+impl Sealed for Tensor {}
 impl Bind for Tensor {
     fn dtype(&self) -> DType {
         self.ty().dtype

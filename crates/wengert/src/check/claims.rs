@@ -190,7 +190,7 @@ struct Tried {
 }
 
 /// The kernel's contract: any ranges of its blocks, computed into memory of any content, are the whole; if it can add
-/// them to what is there, work onto an operand, or read operands where they lie, it does; and no data make it fail if it
+/// them to what is there, alias an operand, or read operands where they lie, it does; and no data make it fail if it
 /// says so.
 pub(super) fn pieces(op: &Op, x: &[Tensor], isa: Isa, sampler: &mut Sampler) -> Result<()> {
     let Some(kernel) = op.kernel() else { return Ok(()) };
@@ -201,7 +201,7 @@ pub(super) fn pieces(op: &Op, x: &[Tensor], isa: Isa, sampler: &mut Sampler) -> 
     let tried = Tried { code, types, results, blocks, isa };
     let whole = tried.whole(&tried.operands(x))?;
     let all: Vec<Range<usize>> = (0..blocks).map(|block| block..block + 1).collect();
-    let mut ranges = || cut(blocks, sampler);
+    let mut ranges = || pieces_of(blocks, sampler);
     for ranges in [all, ranges(), ranges()] {
         let split =
             tried.split((&tried.operands(x), None), &ranges, (1.0, 0.0), &tried.filled(f64::NAN)?, None)?;
@@ -275,7 +275,7 @@ pub(super) fn isas(op: &Op, x: &[Tensor]) -> Result<()> {
 }
 
 /// Neighbouring ranges that make up so many blocks.
-fn cut(blocks: usize, sampler: &mut Sampler) -> Vec<Range<usize>> {
+fn pieces_of(blocks: usize, sampler: &mut Sampler) -> Vec<Range<usize>> {
     let mut at = 0;
     let mut ranges = Vec::new();
     while at < blocks {
@@ -318,7 +318,7 @@ impl Tried {
         ranges: &[Range<usize>],
         (alpha, beta): (f64, f64),
         out: &[Tensor],
-        onto: Option<usize>,
+        alias: Option<usize>,
     ) -> Result<Vec<Tensor>> {
         let Self { code, types, results, blocks, isa } = self;
         let mut out = out.to_vec();
@@ -336,11 +336,11 @@ impl Tried {
                 let size = ty.shape.elements() / blocks;
                 range.start * size..range.end * size
             };
-            let cut: Vec<Operand<'_>> = (operands.iter().enumerate())
+            let parts: Vec<Operand<'_>> = (operands.iter().enumerate())
                 .map(|(i, &o)| {
                     match code.what.chunked(i, types, results)
                         && strides.is_none_or(|s| s[i].is_none())
-                        && onto != Some(i)
+                        && alias != Some(i)
                     {
                         true => Operand { data: o.data.get(part(o.ty)), ..o },
                         false => o,
@@ -351,7 +351,7 @@ impl Tried {
             let piece = |(ty, t)| ResultMut { ty, data: piece(Tensor::data_mut(t), part(ty)) };
             let mut pieces: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(piece).collect();
             let call = Call {
-                operands: &cut,
+                operands: &parts,
                 strides,
                 results: &mut pieces,
                 scratch: &mut scratch,
@@ -366,19 +366,19 @@ impl Tried {
         Ok(out)
     }
 
-    /// `onto`, `accumulates` and `scales`.
+    /// `alias`, `accumulates` and `scales`.
     fn adds(&self, x: &[Tensor], whole: &[Tensor], ranges: &[Range<usize>]) -> Result<()> {
         let Self { code, types, results, .. } = self;
         if let Some(o) = code.what.alias() {
             let fits =
                 results.first() == types.get(o) && (self.blocks <= 1 || code.what.chunked(o, types, results));
-            let wrong = || broken(format!("it cannot work onto its operand {o}"));
+            let wrong = || broken(format!("its result cannot alias operand {o}"));
             let mut operands = self.operands(x);
             operands.get_mut(o).filter(|_| fits).ok_or_else(wrong)?.data = Slice::U8(&[]);
             let mut begin = self.filled(1.0)?;
             begin[0] = x[o].clone();
             let found = self.split((&operands, None), ranges, (1.0, 1.0), &begin, Some(o))?;
-            same(whole, &found, || format!("onto its operand {o}"))?;
+            same(whole, &found, || format!("in place of its operand {o}"))?;
         }
         if !code.what.accumulates() {
             return Ok(());
@@ -414,7 +414,7 @@ impl Tried {
             if !self.code.what.strided(&self.types, &strides) {
                 continue;
             }
-            let ranges = cut(self.blocks, sampler);
+            let ranges = pieces_of(self.blocks, sampler);
             let operands = (self.operands(&laid), Some(strides.as_slice()));
             let found =
                 self.split((&operands.0, operands.1), &ranges, (1.0, 0.0), &self.filled(f64::NAN)?, None)?;

@@ -209,7 +209,7 @@ fn touched(op: &Op, gates: u64, count: usize) -> bool {
         Op::Elementwise(f) if matches!(f.algebra(), Algebra::Sum | Algebra::Difference) => (0..count).all(at),
         Op::Elementwise(_) => true,
         // Where something is added to a part, the rest stays what it was.
-        Op::Linear(f) => match f.onto() {
+        Op::Linear(f) => match f.aliases() {
             Some(whole) => at(whole),
             None => (0..count).any(|o| f.linear_in(o) && at(o)),
         },

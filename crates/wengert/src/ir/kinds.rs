@@ -280,7 +280,7 @@ pub trait Linear: Kernel {
         true
     }
     /// The operand that the result is, but for a part that others are added to: zeros elsewhere are that operand's.
-    fn onto(&self) -> Option<usize> {
+    fn aliases(&self) -> Option<usize> {
         None
     }
     /// The transpose by operand `i`, applied to the cotangent of the only result. Of linear operands

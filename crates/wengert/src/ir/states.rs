@@ -16,10 +16,33 @@ pub struct State {
     identity: u64,
 }
 
+/// Where the elements of a state are: another processor's memory would be another variant.
+#[derive(Clone, Debug)]
+enum Storage {
+    /// In memory of this program, shared with snapshots until one side writes.
+    Host(Arc<Tensor>),
+}
+
+impl Storage {
+    fn host(&self) -> &Arc<Tensor> {
+        let Self::Host(tensor) = self;
+        tensor
+    }
+
+    /// The elements for writing in place: copied first where a snapshot shares them.
+    fn host_mut(&mut self) -> Result<&mut Tensor> {
+        let Self::Host(tensor) = self;
+        if Arc::get_mut(tensor).is_none() {
+            *tensor = Arc::new(tensor.try_clone()?);
+        }
+        Arc::get_mut(tensor).ok_or_else(|| ErrorKind::State("a state that is shared".into()).into())
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Entry {
     name: Arc<str>,
-    value: Arc<Tensor>,
+    value: Storage,
     identity: u64,
 }
 
@@ -66,7 +89,7 @@ impl States {
         let (name, state): (Arc<str>, _) =
             (name.into(), State { index: self.entries.len(), identity: identity() });
         self.names.insert(name.clone(), state.index);
-        self.entries.push(Entry { name, value: Arc::new(value), identity: state.identity });
+        self.entries.push(Entry { name, value: Storage::Host(Arc::new(value)), identity: state.identity });
         Ok(state)
     }
 
@@ -77,17 +100,18 @@ impl States {
     {
         let value = value.try_into()?;
         let Entry { name, value: old, .. } = self.entry(state)?;
+        let old = old.host();
         if value.ty() != old.ty() {
             let misfit = format!("the state {name} is {}, it cannot become {}", old.ty(), value.ty());
             return Err(ErrorKind::State(misfit).into());
         }
-        self.entries[state.index].value = Arc::new(value);
+        self.entries[state.index].value = Storage::Host(Arc::new(value));
         Ok(())
     }
 
     /// A state's value. An error where it belongs to another store.
     pub fn get(&self, state: State) -> Result<&Tensor> {
-        self.entry(state).map(|entry| &*entry.value)
+        self.entry(state).map(|entry| &**entry.value.host())
     }
 
     fn entry(&self, state: State) -> Result<&Entry> {
@@ -104,16 +128,12 @@ impl States {
 
     /// The value at a position for writing in place; copied first where a snapshot shares it.
     pub(crate) fn get_mut(&mut self, index: usize) -> Result<&mut Tensor> {
-        let Entry { value, .. } = self.entries.get_mut(index).ok_or_else(|| missing(index))?;
-        if Arc::get_mut(value).is_none() {
-            *value = Arc::new(value.try_clone()?);
-        }
-        Arc::get_mut(value).ok_or_else(|| missing(index))
+        self.entries.get_mut(index).ok_or_else(|| missing(index))?.value.host_mut()
     }
 
     /// The name and value at a position.
     pub(crate) fn at(&self, index: usize) -> Result<(&str, &Arc<Tensor>)> {
-        self.entries.get(index).map(|entry| (&*entry.name, &entry.value)).ok_or_else(|| missing(index))
+        self.entries.get(index).map(|entry| (&*entry.name, entry.value.host())).ok_or_else(|| missing(index))
     }
 
     /// The state of this name.
@@ -130,7 +150,7 @@ impl States {
     /// All states with their names and values, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = (State, &str, &Tensor)> {
         let state = |(index, entry): (usize, &Entry)| State { index, identity: entry.identity };
-        self.entries.iter().enumerate().map(move |(i, e)| (state((i, e)), &*e.name, &*e.value))
+        self.entries.iter().enumerate().map(move |(i, e)| (state((i, e)), &*e.name, &**e.value.host()))
     }
 }
 

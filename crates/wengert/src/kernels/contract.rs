@@ -216,14 +216,14 @@ impl Loops {
         let (left, right) = if self.swapped { (rhs, lhs) } else { (lhs, rhs) };
         let sizes = [self.m, self.n, self.k];
         let empty = sizes.iter().chain(&self.outer).any(|a| a.size == 0);
-        let folded = self.outer.iter().any(|a| a.out.is_none());
-        if empty || folded {
+        let summed = self.outer.iter().any(|a| a.out.is_none());
+        if empty || summed {
             rescale(out, beta);
         }
         if empty {
             return Ok(());
         }
-        let (product, inner) = (self.product(alpha, if folded { 1.0 } else { beta }), self.kernel());
+        let (product, inner) = (self.product(alpha, if summed { 1.0 } else { beta }), self.kernel());
         let mut index = [0usize; MAX_LABELS];
         let (mut l, mut r, mut o) = (0, 0, 0);
         loop {

@@ -103,7 +103,7 @@ impl Linear for ScatterAdd {
     fn linear_in(&self, i: usize) -> bool {
         i < 2
     }
-    fn onto(&self) -> Option<usize> {
+    fn aliases(&self) -> Option<usize> {
         Some(0)
     }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {

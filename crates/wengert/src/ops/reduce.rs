@@ -1,12 +1,10 @@
 //! Reductions: sum and mean, maximum, position of the maximum.
 
-use smallvec::SmallVec;
-
 use crate::dtype::{DType, with_dtype};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Form, Kernel, Linear, Monoid, Op, Opaque,
-    Reduction, ResultTypes, Tangents, Var, Vars, one, operands,
+    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Form, Kernel, Linear, List, Monoid, Op,
+    Opaque, Reduction, ResultTypes, Tangents, Var, Vars, one, operands,
 };
 use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -15,32 +13,32 @@ use crate::shape::{Shape, TensorType};
 /// Which axes to reduce: `()` for all, one axis, or several in any order.
 pub trait Axes {
     /// The axes in ascending order, each once. An error where one does not exist or is repeated.
-    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind>;
+    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind>;
 }
 
 /// The axes that are meant, whatever an implementation outside of this crate says.
-fn resolved(axes: &impl Axes, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
-    axes.resolve(rank)?.as_slice().resolve(rank)
+fn resolved(axes: &impl Axes, rank: usize) -> Result<List<usize>, ErrorKind> {
+    (&*axes.resolve(rank)?).resolve(rank)
 }
 
 impl Axes for () {
-    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
         Ok((0..rank).collect())
     }
 }
 impl Axes for usize {
-    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
         [*self].as_slice().resolve(rank)
     }
 }
 impl<const N: usize> Axes for [usize; N] {
-    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
+    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
         self.as_slice().resolve(rank)
     }
 }
 impl Axes for &[usize] {
-    fn resolve(&self, rank: usize) -> Result<SmallVec<[usize; 8]>, ErrorKind> {
-        let mut axes: SmallVec<[usize; 8]> = self.iter().copied().collect();
+    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
+        let mut axes = self.to_vec();
         axes.sort_unstable();
         if let Some(axis) = axes.iter().find(|&&a| a >= rank) {
             return Err(ErrorKind::Shape(format!("there is no axis {axis} of {rank}")));
@@ -48,7 +46,7 @@ impl Axes for &[usize] {
         if axes.windows(2).any(|w| w[0] == w[1]) {
             return Err(ErrorKind::Shape(format!("{self:?} names an axis twice")));
         }
-        Ok(axes)
+        Ok(axes.into_iter().collect())
     }
 }
 
@@ -324,7 +322,7 @@ impl<'t> Var<'t> {
         };
         let apart = resolved.windows(2).any(|w| w[0] + 1 != w[1]);
         if !apart {
-            return self.reduce(resolved.as_slice(), "max", |run| Op::custom(Max(run)));
+            return self.reduce(&*resolved, "max", |run| Op::custom(Max(run)));
         }
         let kept: Vec<usize> = (0..self.rank()).filter(|a| !resolved.contains(a)).collect();
         let order: Vec<usize> = kept.iter().chain(&resolved).copied().collect();

@@ -158,7 +158,7 @@ impl Kernel for AddSlice {
     }
 }
 impl Linear for AddSlice {
-    fn onto(&self) -> Option<usize> {
+    fn aliases(&self) -> Option<usize> {
         Some(0)
     }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, _: &[Var<'t>]) -> Contribution<'t> {

@@ -12,7 +12,7 @@ use crate::dtype::{Element, Native, Slice, SliceMut, with_dtype};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
-use crate::exec::graph::{Action, Home, Split, segment_end, slab};
+use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
 use crate::exec::memory::{Block, Memory};
 use crate::exec::place::Place;
 use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
@@ -336,7 +336,7 @@ impl Interpreter<'_> {
         let all = tile.chunks.start * call.blocks..tile.chunks.end * call.blocks;
         for chunk in split.chunks(all.clone()) {
             let types: SmallVec<[TensorType; INLINE]> =
-                operands.iter().map(|o| slab(o.ty, chunk.rows.len())).collect();
+                operands.iter().map(|o| rows_of(o.ty, chunk.rows.len())).collect();
             let rows = operands.iter().zip(&types).map(|(o, ty)| chunk.of(o, ty, &all));
             let rows: SmallVec<[Operand<'_>; INLINE]> = rows.collect();
             // SAFETY: see `call`; no other task has this partial result (V9).

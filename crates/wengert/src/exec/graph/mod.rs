@@ -29,7 +29,7 @@ pub(super) use computation::loops;
 pub(crate) use computation::{Computation, Computations};
 pub(super) use print::Listing;
 pub(crate) use split_reduce::Split;
-pub(super) use split_reduce::{segment_end, segments, slab};
+pub(super) use split_reduce::{rows_of, segment_end, segments};
 
 /// How far apart the neighbours along each axis of an operand lie, in elements.
 pub(crate) type Strides = [usize; MAX_RANK];

@@ -119,7 +119,7 @@ impl Split {
         if !(reduced && plain && bytes >= LEAST && result.bytes().saturating_mul(LARGER) <= bytes) {
             return None;
         }
-        let one: SmallVec<[TensorType; 2]> = operands.iter().map(|ty| slab(ty, 1)).collect();
+        let one: SmallVec<[TensorType; 2]> = operands.iter().map(|ty| rows_of(ty, 1)).collect();
         let widest = one.iter().map(TensorType::bytes).max().unwrap_or(1).max(1);
         let chunk = match computation.form {
             Form::Contract(_) => rows.div_ceil(segments(rows)),
@@ -183,7 +183,7 @@ pub(crate) fn segment_end(rows: usize, at: usize) -> usize {
 }
 
 /// The type of so many neighbours along the outermost axis.
-pub(crate) fn slab(ty: &TensorType, rows: usize) -> TensorType {
+pub(crate) fn rows_of(ty: &TensorType, rows: usize) -> TensorType {
     TensorType::new(ty.dtype, ty.shape.with(ty.shape.outermost().0, rows))
 }
 

@@ -11,7 +11,7 @@ use super::{Placed, Plan};
 use crate::error::{ErrorKind, Result};
 use crate::exec::code::Codes;
 use crate::exec::frame::{Frame, LiveOut};
-use crate::exec::graph::{Action, Constant, Graph, Home, slab};
+use crate::exec::graph::{Action, Constant, Graph, Home, rows_of};
 use crate::exec::place::{ALIGN, Place, Placement};
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::exec::table::{BufferId, NodeId, Table};
@@ -187,7 +187,8 @@ impl Lowering<'_> {
         let types: SmallVec<[TensorType; 3]> = call.operands.iter().map(ty).collect();
         call.scratch = match &call.action {
             Action::Partial(split) => {
-                let of = |rows| types.iter().map(|ty| slab(ty, rows)).collect::<SmallVec<[TensorType; 3]>>();
+                let of =
+                    |rows| types.iter().map(|ty| rows_of(ty, rows)).collect::<SmallVec<[TensorType; 3]>>();
                 split.sizes().map(|rows| code.memory(&of(rows))).max().unwrap_or(0)
             }
             Action::Compute(_) => code.scratch(&types),

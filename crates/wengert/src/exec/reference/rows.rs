@@ -24,7 +24,7 @@ pub(crate) struct Rows {
     places: Vec<Place>,
     first: Vec<u32>,
     /// Values that are copied into the arena at the end: outputs and next values that live elsewhere.
-    staged: Vec<(Value, Place)>,
+    copied: Vec<(Value, Place)>,
     /// The code of each row that has numbers.
     codes: Vec<Option<Code>>,
     /// Bytes for operands that are packed, in front of scratch.
@@ -42,7 +42,7 @@ pub(in crate::exec) fn rows(tape: &Tape, isa: Isa) -> Result<(Frame, Rows)> {
             places: Vec::with_capacity(tape.rows().len()),
             first: Vec::with_capacity(tape.rows().len()),
             codes: Vec::with_capacity(tape.rows().len()),
-            staged: Vec::new(),
+            copied: Vec::new(),
             packed: 0,
             alias: HashMap::new(),
         },
@@ -55,8 +55,8 @@ pub(in crate::exec) fn rows(tape: &Tape, isa: Isa) -> Result<(Frame, Rows)> {
     for (index, row) in tape.rows().iter().enumerate() {
         b.row(index, row)?;
     }
-    b.frame.outputs = tape.outputs().iter().map(|v| b.stage(v)).collect::<Result<_>>()?;
-    let commits = tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.stage(v)?)));
+    b.frame.outputs = tape.outputs().iter().map(|v| b.live_out(v)).collect::<Result<_>>()?;
+    let commits = tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.live_out(v)?)));
     b.frame.commits = commits.collect::<Result<_>>()?;
     let Builder { mut frame, mut rows, top, .. } = b;
     frame.scratch = frame.scratch.next_multiple_of(WORD);
@@ -175,14 +175,14 @@ impl Builder<'_> {
     }
 
     /// The place of a value that outlives the run: one for a copy where it is a leaf.
-    fn stage(&mut self, value: &Value) -> Result<LiveOut> {
+    fn live_out(&mut self, value: &Value) -> Result<LiveOut> {
         let ty = self.tape.ty(*value);
         let ty = ty.ok_or_else(|| ErrorKind::Malformed("an output that is no value".into()))?;
         let offset = match self.rows.place(value) {
             Place::Arena(offset) => offset,
             _ => {
                 let offset = self.take(&ty)?;
-                self.rows.staged.push((*value, Place::Arena(offset)));
+                self.rows.copied.push((*value, Place::Arena(offset)));
                 offset
             }
         };
@@ -248,7 +248,7 @@ impl Rows {
         for (index, row) in tape.rows().iter().enumerate() {
             self.compute(memory, tape, row, index).map_err(|kind| (index as u32, kind))?;
         }
-        for (value, to) in &self.staged {
+        for (value, to) in &self.copied {
             let Some(from) = self.value(memory, tape, value) else { continue };
             // SAFETY: a place of its own (V1).
             unsafe { memory.place_mut(*to, from.ty).copy_from(from.data) };
