@@ -274,8 +274,14 @@ fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
 }
 
 #[test]
-fn sums_along_the_first_axis_by_panels() {
-    let steps: [(&str, Step); 3] = [
+fn reductions_of_the_outermost_axis_in_parts() {
+    let steps: [(&str, Step); 4] = [
+        ("behind axes of one", |t, s| {
+            let [x, w, v] = input(t, s);
+            let (x, w) = (x.insert_axis(0).insert_axis(0), w.insert_axis(0));
+            t.update(v, v + w.exp().max(1).sum(()));
+            t.outputs([x.tanh().max(2).sum(()), (w * 0.5).sum(1).sum(()), x.sum(2).sum(())])
+        }),
         ("a product of two tall arrays", |t, s| {
             let [x, w, v] = input(t, s);
             t.outputs(x.tanh().einsum("ki,kj->ij", (w * v).slice(1, 0..10)))

@@ -167,6 +167,23 @@ fn every_op_is_registered() {
     assert!(ops >= 35, "only {ops} ops were found");
 }
 
+/// The line of README.md that lists the ops, as the registry has them. `WRITE=1 cargo test` puts it there.
+#[test]
+fn readme_lists_the_ops() {
+    let registry = wengert::Registry::builtin();
+    let mut names: Vec<&str> = registry.entries().iter().map(|e| e.name).collect();
+    names.sort_unstable();
+    let due = format!("| ops | {}: `{}` |", names.len(), names.join(" "));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+    let text = fs::read_to_string(path).unwrap();
+    let found = text.lines().find(|l| l.starts_with("| ops | ")).expect("a line of ops");
+    if std::env::var("WRITE").is_ok() {
+        fs::write(path, text.replace(found, &due)).unwrap();
+    } else {
+        assert_eq!(found, due);
+    }
+}
+
 #[test]
 fn files_stay_short_and_unsafe_stays_home() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -175,7 +192,7 @@ fn files_stay_short_and_unsafe_stays_home() {
     for path in files.iter().filter(|p| !p.to_string_lossy().contains("/target/")) {
         let text = fs::read_to_string(path).unwrap();
         let lines = text.lines().count();
-        assert!(lines <= 650, "{} has {lines} lines", path.display());
+        assert!(lines <= 560, "{} has {lines} lines", path.display());
         let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
         let dangerous =
             code.filter(|l| l.contains("unsafe {") || l.contains("unsafe fn") || l.contains("unsafe impl"));
