@@ -58,27 +58,6 @@ impl DType {
             Self::Bool => value == 0.0 || value == 1.0,
         }
     }
-
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::U8 | Self::Bool => 1,
-            Self::F32 | Self::U32 => 4,
-            Self::F64 | Self::I64 => 8,
-        }
-    }
-
-    /// The lower-case name: `f32`, `u8`, `bool`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F64 => "f64",
-            Self::U8 => "u8",
-            Self::U32 => "u32",
-            Self::I64 => "i64",
-            Self::Bool => "bool",
-        }
-    }
 }
 
 impl fmt::Display for DType {
@@ -87,100 +66,197 @@ impl fmt::Display for DType {
     }
 }
 
-/// A borrowed slice of one of the element types. Truth values are bytes, 0 or 1.
-#[derive(Clone, Copy, Debug)]
-#[allow(missing_docs)] // each variant is named after its element type
-pub enum Slice<'a> {
-    F32(&'a [f32]),
-    F64(&'a [f64]),
-    U8(&'a [u8]),
-    U32(&'a [u32]),
-    I64(&'a [i64]),
-    Bool(&'a [u8]),
-}
-
-/// A mutable slice of one of the element types. Truth values are bytes, 0 or 1.
-#[derive(Debug)]
-#[allow(missing_docs)] // each variant is named after its element type
-pub enum SliceMut<'a> {
-    F32(&'a mut [f32]),
-    F64(&'a mut [f64]),
-    U8(&'a mut [u8]),
-    U32(&'a mut [u32]),
-    I64(&'a mut [i64]),
-    Bool(&'a mut [u8]),
-}
-
-/// An owned buffer of one of the element types. Truth values are bytes, 0 or 1.
-#[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)] // each variant is named after its element type
-pub enum Buffer {
-    F32(Aligned<f32>),
-    F64(Aligned<f64>),
-    U8(Aligned<u8>),
-    U32(Aligned<u32>),
-    I64(Aligned<i64>),
-    Bool(Aligned<u8>),
-}
-
-/// Runs `$body` with `$T` naming the Rust type that stores elements of `$dtype` (bytes for `Bool`).
-macro_rules! with_dtype {
-    ($dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            $crate::dtype::DType::F32 => {
-                type $T = f32;
-                $body
-            }
-            $crate::dtype::DType::F64 => {
-                type $T = f64;
-                $body
-            }
-            $crate::dtype::DType::U8 | $crate::dtype::DType::Bool => {
-                type $T = u8;
-                $body
-            }
-            $crate::dtype::DType::U32 => {
-                type $T = u32;
-                $body
-            }
-            $crate::dtype::DType::I64 => {
-                type $T = i64;
-                $body
-            }
-        }
+/// All element types, each with the Rust type that stores its elements and its name: what differs by type is made from this
+/// list, by the macro that is named, and from that of the floats below.
+macro_rules! dtypes {
+    ([$($make:tt)+] $($rest:tt)*) => {
+        $($make)+! { [F32 f32 "f32", F64 f64 "f64", U8 u8 "u8", U32 u32 "u32", I64 i64 "i64", Bool u8 "bool"] $($rest)* }
     };
 }
 
-/// Like `with_dtype!` for the floating types only; anything else is a kernel fault.
-macro_rules! with_float {
-    ($dtype:expr, $T:ident => $body:expr) => {
+/// The element types that have derivatives.
+macro_rules! floats {
+    ([$($make:tt)+] $($rest:tt)*) => {
+        $($make)+! { [F32 f32, F64 f64] $($rest)* }
+    };
+}
+
+macro_rules! match_dtype {
+    ([$($V:ident $E:ident $name:literal),+] $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $crate::dtype::DType::F32 => {
-                type $T = f32;
+            $($crate::dtype::DType::$V => {
+                type $T = $E;
                 $body
-            }
-            $crate::dtype::DType::F64 => {
-                type $T = f64;
+            })+
+        }
+    };
+}
+macro_rules! match_float {
+    ([$($V:ident $E:ident),+] $dtype:expr, $T:ident => $body:expr) => {
+        match $dtype {
+            $($crate::dtype::DType::$V => {
+                type $T = $E;
                 $body
-            }
+            })+
             _ => Err($crate::error::Fault::Type),
         }
     };
 }
-pub(crate) use {with_dtype, with_float};
 
-macro_rules! each_variant {
-    ($of:ident, $value:expr, $s:ident => $body:expr) => {
-        match $value {
-            $of::F32($s) => $body,
-            $of::F64($s) => $body,
-            $of::U8($s) => $body,
-            $of::U32($s) => $body,
-            $of::I64($s) => $body,
-            $of::Bool($s) => $body,
+/// Runs `$body` with `$T` naming the Rust type that stores elements of `$dtype` (bytes for `Bool`).
+macro_rules! with_dtype {
+    ($($rest:tt)*) => { $crate::dtype::dtypes!([$crate::dtype::match_dtype] $($rest)*) };
+}
+
+/// Like `with_dtype!` for the floating types only; anything else is a kernel fault.
+macro_rules! with_float {
+    ($($rest:tt)*) => { $crate::dtype::floats!([$crate::dtype::match_float] $($rest)*) };
+}
+pub(crate) use {dtypes, floats, match_dtype, match_float, with_dtype, with_float};
+
+macro_rules! slices {
+    ([$($V:ident $E:ident $name:literal),+]) => {
+        impl DType {
+            /// Bytes of one element.
+            pub fn bytes(self) -> usize {
+                match self {
+                    $(Self::$V => size_of::<$E>(),)+
+                }
+            }
+
+            /// The lower-case name: `f32`, `u8`, `bool`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$V => $name,)+
+                }
+            }
+        }
+
+        /// A borrowed slice of one of the element types. Truth values are bytes, 0 or 1.
+        #[derive(Clone, Copy, Debug)]
+        #[allow(missing_docs)] // each variant is named after its element type
+        pub enum Slice<'a> {
+            $($V(&'a [$E]),)+
+        }
+
+        /// A mutable slice of one of the element types. Truth values are bytes, 0 or 1.
+        #[derive(Debug)]
+        #[allow(missing_docs)] // each variant is named after its element type
+        pub enum SliceMut<'a> {
+            $($V(&'a mut [$E]),)+
+        }
+
+        /// An owned buffer of one of the element types. Truth values are bytes, 0 or 1.
+        #[derive(Clone, Debug, PartialEq)]
+        #[allow(missing_docs)] // each variant is named after its element type
+        pub enum Buffer {
+            $($V(Aligned<$E>),)+
+        }
+
+        impl<'a> Slice<'a> {
+            /// The element type.
+            pub fn dtype(&self) -> DType {
+                match self {
+                    $(Self::$V(_) => DType::$V,)+
+                }
+            }
+
+            /// The number of elements.
+            #[allow(clippy::len_without_is_empty)] // nothing here cares about emptiness alone
+            pub fn len(&self) -> usize {
+                match self {
+                    $(Self::$V(s) => s.len(),)+
+                }
+            }
+
+            /// Some of the elements; none where the range is not inside.
+            pub fn get(&self, range: std::ops::Range<usize>) -> Self {
+                match *self {
+                    $(Self::$V(s) => Self::$V(s.get(range).unwrap_or(&[])),)+
+                }
+            }
+
+            /// One element as f64, if there is one at this position.
+            pub fn f64_at(&self, position: usize) -> Option<f64> {
+                match self {
+                    $(Self::$V(s) => s.get(position).map(|e| e.to_f64()),)+
+                }
+            }
+
+            /// The raw bytes.
+            pub fn as_bytes(&self) -> &'a [u8] {
+                match self {
+                    $(Self::$V(s) => bytemuck::cast_slice(s),)+
+                }
+            }
+        }
+
+        impl<'a> SliceMut<'a> {
+            /// The same elements, for reading.
+            pub(crate) fn as_slice(&self) -> Slice<'_> {
+                match self {
+                    $(Self::$V(s) => Slice::$V(s),)+
+                }
+            }
+
+            /// The same slice, for a shorter time.
+            pub(crate) fn reborrow(&mut self) -> SliceMut<'_> {
+                match self {
+                    $(Self::$V(s) => SliceMut::$V(s),)+
+                }
+            }
+
+            /// Some of the elements; none where the range is not inside.
+            pub(crate) fn part(self, range: std::ops::Range<usize>) -> Self {
+                match self {
+                    $(Self::$V(s) => SliceMut::$V(s.get_mut(range).unwrap_or(&mut [])),)+
+                }
+            }
+
+            /// The raw bytes.
+            pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
+                match self {
+                    $(Self::$V(s) => bytemuck::cast_slice_mut(s),)+
+                }
+            }
+
+            /// Copies all elements from a slice of the same type and length; `false` if they differ.
+            pub fn copy_from(&mut self, from: Slice<'_>) -> bool {
+                match (self, from) {
+                    $((Self::$V(to), Slice::$V(from)) if to.len() == from.len() => to.copy_from_slice(from),)+
+                    _ => return false,
+                }
+                true
+            }
+        }
+
+        impl Buffer {
+            /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
+            /// error where the allocation fails.
+            pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
+                let value = if dtype == DType::Bool { f64::from(u8::from(value != 0.0)) } else { value };
+                Ok(match dtype {
+                    $(DType::$V => Self::$V(Aligned::filled(len, Element::from_f64(value))?),)+
+                })
+            }
+
+            /// A borrowed view of the elements.
+            pub fn as_slice(&self) -> Slice<'_> {
+                match self {
+                    $(Self::$V(v) => Slice::$V(v),)+
+                }
+            }
+
+            /// A mutable view of the elements.
+            pub fn as_slice_mut(&mut self) -> SliceMut<'_> {
+                match self {
+                    $(Self::$V(v) => SliceMut::$V(v),)+
+                }
+            }
         }
     };
 }
+dtypes!([slices]);
 
 /// What only this crate implements traits for.
 pub(crate) mod sealed {
@@ -217,6 +293,10 @@ pub trait Native: Element + Default {
     fn from_slice_mut<'a>(slice: &'a mut SliceMut<'_>) -> Option<&'a mut [Self]>;
     /// The elements, if the slice is stored as this type (`u8` also reads `Bool`).
     fn stored(slice: Slice<'_>) -> Option<&[Self]>;
+    /// Elements that stand for ones of this type, which is stored as this one.
+    fn typed(elements: &[Self], dtype: DType) -> Slice<'_>;
+    /// The same for writing.
+    fn typed_mut(elements: &mut [Self], dtype: DType) -> SliceMut<'_>;
 }
 
 macro_rules! element {
@@ -257,6 +337,18 @@ macro_rules! element {
                     _ => None,
                 }
             }
+            fn typed(elements: &[Self], dtype: DType) -> Slice<'_> {
+                match dtype {
+                    $(DType::$also => Slice::$also(elements),)?
+                    _ => Slice::$V(elements),
+                }
+            }
+            fn typed_mut(elements: &mut [Self], dtype: DType) -> SliceMut<'_> {
+                match dtype {
+                    $(DType::$also => SliceMut::$also(elements),)?
+                    _ => SliceMut::$V(elements),
+                }
+            }
         }
     };
 }
@@ -291,150 +383,22 @@ impl Element for bool {
     }
 }
 
-impl<'a> Slice<'a> {
-    /// The element type.
-    pub fn dtype(&self) -> DType {
-        match self {
-            Self::F32(_) => DType::F32,
-            Self::F64(_) => DType::F64,
-            Self::U8(_) => DType::U8,
-            Self::U32(_) => DType::U32,
-            Self::I64(_) => DType::I64,
-            Self::Bool(_) => DType::Bool,
-        }
-    }
-
-    /// The number of elements.
-    #[allow(clippy::len_without_is_empty)] // nothing here cares about emptiness alone
-    pub fn len(&self) -> usize {
-        each_variant!(Slice, self, s => s.len())
-    }
-
-    /// Some of the elements; none where the range is not inside.
-    pub fn get(&self, range: std::ops::Range<usize>) -> Self {
-        match *self {
-            Self::F32(s) => Self::F32(s.get(range).unwrap_or(&[])),
-            Self::F64(s) => Self::F64(s.get(range).unwrap_or(&[])),
-            Self::U8(s) => Self::U8(s.get(range).unwrap_or(&[])),
-            Self::U32(s) => Self::U32(s.get(range).unwrap_or(&[])),
-            Self::I64(s) => Self::I64(s.get(range).unwrap_or(&[])),
-            Self::Bool(s) => Self::Bool(s.get(range).unwrap_or(&[])),
-        }
-    }
-
-    /// One element as f64, if there is one at this position.
-    pub fn f64_at(&self, position: usize) -> Option<f64> {
-        each_variant!(Slice, self, s => s.get(position).map(|e| e.to_f64()))
-    }
-
-    /// The raw bytes.
-    pub fn as_bytes(&self) -> &'a [u8] {
-        each_variant!(Slice, self, s => bytemuck::cast_slice(s))
-    }
-}
-
 impl SliceMut<'_> {
-    /// The same elements, for reading.
-    pub(crate) fn as_slice(&self) -> Slice<'_> {
-        match self {
-            Self::F32(s) => Slice::F32(s),
-            Self::F64(s) => Slice::F64(s),
-            Self::U8(s) => Slice::U8(s),
-            Self::U32(s) => Slice::U32(s),
-            Self::I64(s) => Slice::I64(s),
-            Self::Bool(s) => Slice::Bool(s),
-        }
-    }
-
-    /// The same slice, for a shorter time.
-    pub(crate) fn reborrow(&mut self) -> SliceMut<'_> {
-        match self {
-            Self::F32(s) => SliceMut::F32(s),
-            Self::F64(s) => SliceMut::F64(s),
-            Self::U8(s) => SliceMut::U8(s),
-            Self::U32(s) => SliceMut::U32(s),
-            Self::I64(s) => SliceMut::I64(s),
-            Self::Bool(s) => SliceMut::Bool(s),
-        }
-    }
-
-    /// The raw bytes.
-    pub(crate) fn as_bytes_mut(&mut self) -> &mut [u8] {
-        each_variant!(SliceMut, self, s => bytemuck::cast_slice_mut(s))
-    }
-
     /// Gives every NaN the same bits, so that results do not depend on how they came about.
     pub(crate) fn canonicalise(&mut self) {
-        macro_rules! float {
-            ($x:expr, $T:ident) => {
-                // Without a branch, so that looking costs little where there is none.
-                if $x.iter().fold(false, |any, x| any | x.is_nan()) {
-                    $x.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = $T::NAN);
+        macro_rules! canonical {
+            ([$($V:ident $E:ident),+]) => {
+                match self {
+                    $(Self::$V(x) => {
+                        // Without a branch, so that looking costs little where there is none.
+                        let any = x.iter().fold(false, |any, x| any | x.is_nan());
+                        let some = if any { &mut **x } else { &mut [] };
+                        some.iter_mut().filter(|x| x.is_nan()).for_each(|x| *x = $E::NAN);
+                    })+
+                    _ => {}
                 }
             };
         }
-        match self {
-            Self::F32(x) => float!(x, f32),
-            Self::F64(x) => float!(x, f64),
-            _ => {}
-        }
-    }
-
-    /// Copies all elements from a slice of the same type and length; `false` if they differ.
-    pub fn copy_from(&mut self, from: Slice<'_>) -> bool {
-        fn copy<T: Copy>(to: &mut [T], from: &[T]) -> bool {
-            let same = to.len() == from.len();
-            if same {
-                to.copy_from_slice(from);
-            }
-            same
-        }
-        match (self, from) {
-            (Self::F32(a), Slice::F32(b)) => copy(a, b),
-            (Self::F64(a), Slice::F64(b)) => copy(a, b),
-            (Self::U8(a), Slice::U8(b)) | (Self::Bool(a), Slice::Bool(b)) => copy(a, b),
-            (Self::U32(a), Slice::U32(b)) => copy(a, b),
-            (Self::I64(a), Slice::I64(b)) => copy(a, b),
-            _ => false,
-        }
-    }
-}
-
-impl Buffer {
-    /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
-    /// error where the allocation fails.
-    pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
-        Ok(match dtype {
-            DType::F32 => Self::F32(Aligned::filled(len, Element::from_f64(value))?),
-            DType::F64 => Self::F64(Aligned::filled(len, value)?),
-            DType::U8 => Self::U8(Aligned::filled(len, Element::from_f64(value))?),
-            DType::U32 => Self::U32(Aligned::filled(len, Element::from_f64(value))?),
-            DType::I64 => Self::I64(Aligned::filled(len, Element::from_f64(value))?),
-            DType::Bool => Self::Bool(Aligned::filled(len, u8::from(value != 0.0))?),
-        })
-    }
-
-    /// A borrowed view of the elements.
-    pub fn as_slice(&self) -> Slice<'_> {
-        match self {
-            Self::F32(v) => Slice::F32(v),
-            Self::F64(v) => Slice::F64(v),
-            Self::U8(v) => Slice::U8(v),
-            Self::U32(v) => Slice::U32(v),
-            Self::I64(v) => Slice::I64(v),
-            Self::Bool(v) => Slice::Bool(v),
-        }
-    }
-
-    /// A mutable view of the elements.
-    pub fn as_slice_mut(&mut self) -> SliceMut<'_> {
-        match self {
-            Self::F32(v) => SliceMut::F32(v),
-            Self::F64(v) => SliceMut::F64(v),
-            Self::U8(v) => SliceMut::U8(v),
-            Self::U32(v) => SliceMut::U32(v),
-            Self::I64(v) => SliceMut::I64(v),
-            Self::Bool(v) => SliceMut::Bool(v),
-        }
+        floats!([canonical]);
     }
 }

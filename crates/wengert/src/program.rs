@@ -198,6 +198,10 @@ impl Program {
     pub fn lowered(&self, lowering: Lowering) -> Result<String> {
         match lowering {
             Lowering::Plan => Ok(self.plan().to_string()),
+            _ if self.plan.is_rows() => {
+                let what = "a program recorded to run once is computed row by row: it has no graph";
+                Err(ErrorKind::Argument(what.into()).into())
+            }
             earlier => lowered(&self.planned, self.rounding, &self.machine, earlier),
         }
     }

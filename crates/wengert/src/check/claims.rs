@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::registry::whole;
 use super::{bodies, broken, differ};
-use crate::dtype::{DType, Slice, SliceMut};
+use crate::dtype::{DType, Slice};
 use crate::error::{ErrorKind, Result};
 use crate::exec::{Call, Code, Codes, Laid, Packing, Strides};
 use crate::ir::{
@@ -348,7 +348,7 @@ impl Tried {
                 })
                 .collect();
             let mut scratch = vec![u64::MAX; code.scratch(types).div_ceil(8)];
-            let piece = |(ty, t)| ResultMut { ty, data: piece(Tensor::data_mut(t), part(ty)) };
+            let piece = |(ty, t)| ResultMut { ty, data: Tensor::data_mut(t).part(part(ty)) };
             let mut pieces: Vec<ResultMut<'_>> = results.iter().zip(&mut out).map(piece).collect();
             let call = Call {
                 operands: &parts,
@@ -462,18 +462,7 @@ fn spread(x: &Tensor, sampler: &mut Sampler) -> Result<(Tensor, Option<Box<Strid
     let mut laid = Tensor::filled(TensorType::new(x.ty().dtype, Shape::new(&[step])?), f64::NAN)?;
     for (i, index) in indices(&shape).enumerate() {
         let to = index.iter().zip(strides).map(|(i, s)| i * s).sum::<usize>();
-        piece(laid.data_mut(), to..to + 1).copy_from(x.data().get(i..i + 1));
+        laid.data_mut().part(to..to + 1).copy_from(x.data().get(i..i + 1));
     }
     Ok((laid, Some(Box::new(strides))))
-}
-
-fn piece(slice: SliceMut<'_>, range: Range<usize>) -> SliceMut<'_> {
-    match slice {
-        SliceMut::F32(s) => SliceMut::F32(&mut s[range]),
-        SliceMut::F64(s) => SliceMut::F64(&mut s[range]),
-        SliceMut::U8(s) => SliceMut::U8(&mut s[range]),
-        SliceMut::U32(s) => SliceMut::U32(&mut s[range]),
-        SliceMut::I64(s) => SliceMut::I64(&mut s[range]),
-        SliceMut::Bool(s) => SliceMut::Bool(&mut s[range]),
-    }
 }

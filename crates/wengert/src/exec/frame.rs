@@ -1,4 +1,4 @@
-//! What all plans have: what is bound, what outlives a run, and the memory.
+//! What plans of both sorts have.
 
 use std::sync::{Arc, OnceLock};
 

@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use super::frame::Frame;
 use super::graph::Home;
 use super::place::{ALIGN, Place, WORD};
-use crate::dtype::{DType, Native, Slice, SliceMut};
+use crate::dtype::{DType, Native, Slice, SliceMut, with_dtype};
 use crate::error::ErrorKind;
 use crate::shape::TensorType;
 
@@ -124,16 +124,7 @@ impl Block {
     /// same time.
     pub(super) unsafe fn slice_mut<'a>(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
         // SAFETY: the promise is passed on unchanged.
-        unsafe {
-            match dtype {
-                DType::F32 => SliceMut::F32(self.part_mut(offset, len)),
-                DType::F64 => SliceMut::F64(self.part_mut(offset, len)),
-                DType::U8 => SliceMut::U8(self.part_mut(offset, len)),
-                DType::U32 => SliceMut::U32(self.part_mut(offset, len)),
-                DType::I64 => SliceMut::I64(self.part_mut(offset, len)),
-                DType::Bool => SliceMut::Bool(self.part_mut(offset, len)),
-            }
-        }
+        with_dtype!(dtype, T => T::typed_mut(unsafe { self.part_mut(offset, len) }, dtype))
     }
 
     /// The eight-byte words of a part, for writing.
@@ -198,16 +189,7 @@ unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, le
         unsafe { std::slice::from_raw_parts(base.add(offset).cast(), len) }
     }
     // SAFETY: the promise is passed on unchanged.
-    unsafe {
-        match dtype {
-            DType::F32 => Slice::F32(part(base, bytes, offset, len)),
-            DType::F64 => Slice::F64(part(base, bytes, offset, len)),
-            DType::U8 => Slice::U8(part(base, bytes, offset, len)),
-            DType::U32 => Slice::U32(part(base, bytes, offset, len)),
-            DType::I64 => Slice::I64(part(base, bytes, offset, len)),
-            DType::Bool => Slice::Bool(part(base, bytes, offset, len)),
-        }
-    }
+    with_dtype!(dtype, T => T::typed(unsafe { part(base, bytes, offset, len) }, dtype))
 }
 
 /// All places of one run.

@@ -1,8 +1,8 @@
 //! From a tape to numbers. Knows forms and kernels, and no op by name.
 //!
-//! Each folder is a step on the way, with a type of its own that can be printed: [`graph`] says what is computed and [`code`] by
-//! which kernels, [`schedule`] when, [`place`] where; [`plan`] is the result, verified, and [`cpu`] carries it out.
-//! [`mod@reference`] does the same row by row, and all else is held to it. The words:
+//! Each folder is one lowering. [`graph`] says what is computed, [`code`] by which kernels, [`schedule`] when, [`place`] where;
+//! [`plan`] is the verified result, which [`cpu`] runs. Graph, schedule and plan can be printed. [`mod@reference`] computes row
+//! by row, and all else is held to it. The words:
 //!
 //! - *buffer*: an array of the graph, or a view of one; *node*: what writes some, reading others;
 //! - *write mode*: whether a node overwrites, accumulates, or changes an operand that its result aliases;
@@ -10,7 +10,7 @@
 //! - *level*: what lies between two meetings of the threads; *sink*: to move a node to the level that reads it;
 //! - *fusion group*: nodes of a level that are cut into the same chunks, and computed chunk by chunk;
 //! - *task*: neighbouring chunks of a group that one thread computes; *tile*: those of a task that stay in the first cache;
-//! - *tile loop*: calls that are made for a tile after another; *kernel call*: one node for one tile;
+//! - *tile loop*: calls that are made for one tile after another; *kernel call*: one node for one tile;
 //! - *micro-op*: a kernel call of one primitive on small arrays, in few bytes;
 //! - *split reduction*: one in *partial* results, which are *combined*;
 //! - *packed* operand: a matrix in the *panels* that a product reads;

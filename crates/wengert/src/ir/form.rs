@@ -71,6 +71,19 @@ impl IndexMap {
         offset + reach(-1) >= 0 && offset + reach(1) < row
     }
 
+    /// Whether a result of this shape, in so many chunks, has the same elements in each of them.
+    pub(crate) fn repeats(&self, to: Shape, chunks: usize) -> bool {
+        // The first axes, as many as make up the chunks.
+        let mut left = chunks;
+        for (&size, &stride) in to.iter().zip(&self.strides) {
+            if left == 1 || size == 0 || !left.is_multiple_of(size) || (size > 1 && stride != 0) {
+                break;
+            }
+            left /= size;
+        }
+        chunks > 1 && left == 1
+    }
+
     /// Whether all elements of a result of this shape are among so many.
     fn inside(&self, shape: Shape, elements: usize) -> bool {
         let reach = |sign: isize| {

@@ -31,7 +31,8 @@ pub(super) fn pack(names: &Contraction, call: Packing<'_, '_>) -> Result<(), Fau
 pub(super) fn run(names: &Contraction, call: Call<'_, '_>) -> Result<(), Fault> {
     let ([lhs, rhs], [result]) = (call.operands, &*call.results) else { return Err(Fault::Type) };
     let loops = loops(names, [lhs.ty, rhs.ty], call.strides, Some(call.blocks.len()));
-    // The blocks are rows along the result's outermost axis; an operand that is whole begins further on.
+    // The blocks are rows along the result's outermost axis; an operand that is given whole is read from
+    // the first block's row on.
     let row = names.out.get(result.ty.shape.outermost().0);
     let start = |i: usize, labels: &Labels| {
         let (ty, given) = (call.operands[i].ty, call.strides.and_then(|s| s.get(i)?.as_deref()));

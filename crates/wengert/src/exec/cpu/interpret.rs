@@ -62,7 +62,7 @@ impl Interpreter<'_> {
                 self.task(group, 0, 0)?;
                 continue;
             }
-            // Of several failures that of the first row counts, and of its first task, whichever came first in time.
+            // Of several failures the one of the first row and task is told, whichever came first.
             let first: Mutex<Option<(u32, usize, ErrorKind)>> = Mutex::new(None);
             pool.run(level.tasks, &|index, thread| {
                 let (mut group, mut task) = (0, index);
@@ -96,7 +96,7 @@ impl Interpreter<'_> {
                 }
                 Body::Calls(calls) => calls,
             };
-            // What is the same in every tile is made once for the longest so far: segments differ by a chunk.
+            // A call whose tiles are all alike is made again for a longer tile only: segments differ by a chunk.
             let (mut at, mut longest) = (start, 0);
             while at < end {
                 let most = if tiles.splits { segment_end(group.chunks, at) } else { end };
@@ -372,7 +372,7 @@ impl Interpreter<'_> {
                 isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))
             }
             (Monoid::Max, Some(mut out), Some(x)) => with_dtype!(x.dtype(), T => {
-                let (out, x) = (T::from_slice_mut(&mut out), T::from_slice(x));
+                let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));
                 Ok::<_, Fault>(out.zip(x).and_then(|(out, x)| reduce::combine(out, x, at, reduce::larger)))
             })
             .map_err(ErrorKind::Fault)?,

@@ -18,7 +18,7 @@ pub(super) fn alias(graph: &mut Graph) {
         let whole = node.blocks <= 1 || source.chunked;
         if !whole
             || source.strides.is_some()
-            || !given_up(graph, &uses[graph.base(source.buffer)], source.buffer)
+            || !given_up(graph, &uses[graph.buffers[source.buffer].of], source.buffer)
             || *graph.buffers[source.buffer].ty != *graph.buffers[result].ty
         {
             continue;

@@ -1,7 +1,7 @@
-//! Next values into the memory of their states.
+//! Writes next values into the memory of their states.
 //!
 //! A node may write a state in place once nothing reads the old value any more and nothing can fail any more. Whether there
-//! is an order of the nodes in which that holds follows from the graph alone; this pass finds it, and later stages keep it, as
+//! is an order of the nodes in which that holds follows from the graph alone; this pass finds it, and later lowerings keep it, as
 //! they keep that what is read was written.
 
 use std::cmp::Reverse;
@@ -11,8 +11,8 @@ use super::{Graph, Home, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
 
-/// Bytes of a next value that other nodes read which are worth a copy: maps of small arrays are fastest where no state is
-/// among them.
+/// A next value of at most this many bytes that other nodes also read is copied into its state: maps of small arrays are
+/// fastest when all of them lie in the arena.
 const SMALL: usize = 4 << 10;
 
 /// What a node writes to a state.
@@ -25,13 +25,11 @@ struct Write {
 /// Has next values written into their states, directly or by a copy, where some order of the nodes allows it; what is left is
 /// copied when all else is done.
 pub(super) fn donate(graph: &mut Graph) -> Result<(), ErrorKind> {
-    let updates = std::mem::take(&mut graph.updates);
-    if updates.is_empty() {
+    if graph.updates.is_empty() {
         return Ok(());
     }
-    graph.updates.clone_from(&updates);
     let uses = graph.uses();
-    graph.updates.clear();
+    let updates = std::mem::take(&mut graph.updates);
     let mut keepers: HashMap<BufferId, u32> = HashMap::new();
     for &buffer in graph.outputs.iter().chain(updates.iter().map(|(_, b)| b)) {
         *keepers.entry(graph.base(buffer)).or_default() += 1;
@@ -39,8 +37,10 @@ pub(super) fn donate(graph: &mut Graph) -> Result<(), ErrorKind> {
     let mut writes: HashMap<NodeId, Write> = HashMap::new();
     let mut begins: HashMap<NodeId, NodeId> = HashMap::new();
     for (state, next) in updates {
-        let Some(maker) = graph.maker(next) else { continue };
+        let made = || ErrorKind::Malformed("a next value that no node makes".into());
+        let maker = graph.maker(next).ok_or_else(made)?;
         let only = uses.get(graph.base(next)) == Some(&1) || graph.bytes(next) > SMALL;
+        let only = only && !writes.contains_key(&maker);
         let directly = only && keepers.get(&next) == Some(&1) && may_write(graph, maker, next, state);
         let writer = if directly {
             graph.buffers[next].home = Some(Home::State(state));
@@ -160,16 +160,21 @@ impl<'a> Order<'a> {
     fn find(mut self) -> Result<(), ErrorKind> {
         let mut writers: Vec<NodeId> = self.writes.keys().copied().collect();
         writers.sort_unstable_by_key(|&n| self.position[n]);
-        let mut left = self.graph.order.len();
+        let (mut left, mut at) = (self.graph.order.len(), 0);
         while left > 0 {
             left -= 1;
             if let Some(Reverse((_, n))) = self.ready.pop() {
                 self.place(n);
                 continue;
             }
-            let waiting = |&&n: &&NodeId| self.waits[n] > 0 && self.writes.contains_key(&n);
-            let first = writers.iter().filter(waiting).find(|&&n| !self.followers[n].is_empty());
-            let &n = first.ok_or_else(|| ErrorKind::Malformed("rows that read in a circle".into()))?;
+            // Those passed over are placed, given up or followed by none, and stay so.
+            let circle = |n: NodeId| self.waits[n] > 0 && !self.followers[n].is_empty();
+            while writers.get(at).is_some_and(|&n| !circle(n)) {
+                at += 1;
+            }
+            let &n =
+                writers.get(at).ok_or_else(|| ErrorKind::Malformed("rows that read in a circle".into()))?;
+            at += 1;
             self.give_up(n)?;
         }
         let mut donated: Vec<usize> = self.writes.values().map(|w| w.state).collect();

@@ -23,10 +23,12 @@ pub(super) fn convert(graph: &mut Graph) -> Result<(), ErrorKind> {
             if let Some(Packed { operand, bytes, pieces }) =
                 super::loops(names, types, None, None).packed(types[0].dtype)
             {
+                let mut operands = node.operands.clone();
+                operands.iter_mut().for_each(|source| source.chunked = false);
                 let pack = Node {
                     action: Action::Pack(computation.clone(), operand),
                     row: node.row,
-                    operands: node.operands.clone(),
+                    operands,
                     results: std::iter::once(crate::exec::table::Id::new(graph.buffers.len() as u32))
                         .collect(),
                     mode: WriteMode::Overwrite,

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use super::table::{BufferId, Id, NodeId, Table};
 use crate::error::{ErrorKind, Result};
-use crate::ir::{Form, IndexMap, Monoid, Tape};
+use crate::ir::{Form, Monoid, Tape};
 use crate::shape::{MAX_RANK, TensorType};
 use crate::tensor::Tensor;
 
@@ -229,11 +229,11 @@ pub(super) struct Graph {
     pub(super) order: Vec<NodeId>,
     pub(super) constants: Vec<Constant>,
     pub(super) outputs: Vec<BufferId>,
-    /// The next value of each state that has one, until [`donate`] divides them up:
+    /// The next value of each state that has one, until [`donate`](donate::donate) empties this.
     pub(super) updates: Vec<(usize, BufferId)>,
-    /// states that nodes write in place, after all reading of the old value and whatever may fail,
+    /// States that nodes write in place.
     pub(super) donated: Vec<usize>,
-    /// and next values that are copied when all else is done.
+    /// Next values that are copied at the end of a run.
     pub(super) commits: Vec<(usize, BufferId)>,
 }
 
@@ -337,22 +337,11 @@ impl Graph {
         chunks == 1 || (source.chunked && node.blocks.is_multiple_of(chunks) && divides())
     }
 
-    /// Whether a node, done in so many chunks, makes each of them the same of all of its operand.
+    /// Whether all chunks of a node's result are equal, because each reads the whole operand alike.
     pub(super) fn repeats(&self, node: &Node, chunks: usize) -> bool {
-        let (Some(Form::View(IndexMap { strides, .. })), [to]) =
-            (node.action.form(), node.results.as_slice())
-        else {
+        let (Some(Form::View(map)), [to]) = (node.action.form(), node.results.as_slice()) else {
             return false;
         };
-        let to = self.buffers[*to].ty.shape;
-        // The first axes, as many as make up the chunks.
-        let mut left = chunks;
-        for (&size, &stride) in to.iter().zip(strides) {
-            if left == 1 || size == 0 || !left.is_multiple_of(size) || (size > 1 && stride != 0) {
-                break;
-            }
-            left /= size;
-        }
-        chunks > 1 && left == 1 && !self.reads_chunked(node, 0, chunks)
+        map.repeats(self.buffers[*to].ty.shape, chunks) && !self.reads_chunked(node, 0, chunks)
     }
 }

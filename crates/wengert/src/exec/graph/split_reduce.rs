@@ -107,7 +107,7 @@ impl Split {
             }
             _ => false,
         };
-        // One segment would be the result itself, made where others read chunk by chunk.
+        // With one segment the partial result would be the result: nothing is gained.
         let rows = operands.first().map(|x| x.shape.outermost().1).filter(|&rows| segments(rows) > 1)?;
         let result = ty(*node.results.first()?);
         let bytes = operands.iter().map(TensorType::bytes).fold(0, usize::saturating_add);

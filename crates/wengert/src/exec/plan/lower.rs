@@ -23,6 +23,14 @@ impl Plan {
     /// A plan of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
     pub(crate) fn new(tape: &Tape, isa: Isa, rounding: bool, machine: &Machine) -> Result<Self> {
         let (frame, plan, micro) = draft(tape, isa, rounding, machine)?;
+        // What the tape says is not lost on the way: every output, and every next value once.
+        let mut states: Vec<usize> =
+            frame.donated.iter().copied().chain(frame.commits.iter().map(|(k, _)| *k)).collect();
+        states.sort_unstable();
+        states.dedup();
+        if states.len() != tape.updates().len() || frame.outputs.len() != tape.outputs().len() {
+            return Err(ErrorKind::Malformed("a plan that loses an output or a next value".into()).into());
+        }
         match verify(&frame, &plan, &micro) {
             Ok(()) => Ok(Self::Tiled(frame, plan)),
             Err(broken) => Err(match tape.rows().get(broken.row as usize) {
@@ -59,6 +67,7 @@ pub(super) fn draft(
         ty: graph.buffers[buffer].ty.clone(),
         // An operand that is read where it lies may have more elements than its row sees, or fewer.
         len: graph.buffers[graph.base(buffer)].ty.shape.elements(),
+        of: graph.buffers[buffer].of,
         base: graph.base(buffer),
     };
     let plan = Tiled { buffers: graph.buffers.ids().map(placed).collect(), ..Tiled::default() };

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::{Placed, Plan, Run, Tiled};
 use crate::error::Site;
 use crate::exec::frame::Frame;
+use crate::exec::graph::WriteMode;
 use crate::exec::place::{Place, WORD};
 use crate::ir::Tape;
 
@@ -102,11 +103,13 @@ impl Tiled {
                     held.push((op.row, function.name().into(), bytes, op.out as usize * WORD >= arena));
                 }
                 Run::Call(_, call) => {
-                    for part in &call.results {
+                    // What is added to lies where it did.
+                    let fresh = call.mode == WriteMode::Overwrite;
+                    for part in call.results.iter().filter(|_| fresh) {
                         let Placed { place, ty, .. } = &self.buffers[part.buffer];
                         let part = |chunks: usize| ty.bytes() / group.chunks.max(1) * chunks;
                         let (bytes, own) = match *place {
-                            Place::Tile(_) => (part(tiles.tile), true),
+                            Place::Tile(_) => (part(tiles.tile.min(group.chunks)), true),
                             Place::Task(_) => (part(group.chunks.div_ceil(group.tasks)), true),
                             Place::Arena(_) => (ty.bytes(), false),
                             Place::Home(_) => continue,

@@ -40,7 +40,9 @@ pub(super) struct Placed {
     pub(super) ty: Arc<TensorType>,
     /// Elements in memory: others than the type's where an operand is read through another row.
     pub(super) len: usize,
-    /// The buffer whose memory this is, under another name perhaps.
+    /// The buffer that this is a view of: itself if it is none.
+    pub(super) of: BufferId,
+    /// The buffer whose memory that is.
     pub(super) base: BufferId,
 }
 
@@ -53,6 +55,11 @@ impl Plan {
     pub(super) fn frame(&self) -> &Frame {
         let (Self::Rows(frame, _) | Self::Tiled(frame, _)) = self;
         frame
+    }
+
+    /// Whether it is the trivial one.
+    pub(crate) fn is_rows(&self) -> bool {
+        matches!(self, Self::Rows(..))
     }
 
     /// Whether a run writes states.

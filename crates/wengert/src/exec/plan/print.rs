@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Body, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
 use crate::error::Result;
 use crate::exec::frame::Frame;
-use crate::exec::graph::{self, Graph, Home};
+use crate::exec::graph::{self, Action, Graph, Home};
 use crate::exec::place::{Place, WORD};
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::ir::Tape;
@@ -113,10 +113,8 @@ impl Printer<'_> {
 
     fn micro_op(&self, f: &mut fmt::Formatter<'_>, op: &MicroOp) -> fmt::Result {
         let (_, function) = op.bytes(self.plan);
-        let ty = |f: &mut fmt::Formatter<'_>, word: u32| {
+        let place = |f: &mut fmt::Formatter<'_>, word: u32| {
             let at = word as usize * WORD;
-            let ty = self.tape.rows()[op.row as usize].results.first();
-            ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
             match at.checked_sub(self.frame.arena) {
                 None => write!(f, "@{at}"),
                 Some(offset) => write!(f, "task+{offset}"),
@@ -125,17 +123,21 @@ impl Printer<'_> {
         write!(f, "      %{} {}(", op.row, function.name())?;
         for (i, (x, _)) in op.operands(function).enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
-            ty(f, x)?;
+            place(f, x)?;
         }
         f.write_str(") -> ")?;
-        ty(f, op.out)?;
+        let ty = self.tape.rows()[op.row as usize].results.first();
+        ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
+        place(f, op.out)?;
         writeln!(f)
     }
 
     fn call(&self, f: &mut fmt::Formatter<'_>, call: &KernelCall) -> fmt::Result {
         write!(f, "      %{} {}(", call.row, call.action.name())?;
-        for (i, &operand) in call.operands.iter().enumerate() {
-            f.write_str(if i > 0 { ", " } else { "" })?;
+        let only = if let Action::Pack(_, operand) = call.action { Some(operand) } else { None };
+        let read = call.operands.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
+        for (n, (i, &operand)) in read.enumerate() {
+            f.write_str(if n > 0 { ", " } else { "" })?;
             self.part(f, operand)?;
             let strided = call.strides.as_ref().is_some_and(|s| s[i].is_some());
             f.write_str(if strided { " rearranged" } else { "" })?;

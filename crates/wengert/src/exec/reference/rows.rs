@@ -59,10 +59,10 @@ pub(in crate::exec) fn rows(tape: &Tape, isa: Isa) -> Result<(Frame, Rows)> {
     let commits = tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.live_out(v)?)));
     b.frame.commits = commits.collect::<Result<_>>()?;
     let Builder { mut frame, mut rows, top, .. } = b;
-    frame.scratch = frame.scratch.next_multiple_of(WORD);
     if rows.packed.max(frame.scratch) > isize::MAX as usize / 4 {
         return Err(ErrorKind::Memory { bytes: rows.packed.max(frame.scratch) }.into());
     }
+    frame.scratch = frame.scratch.next_multiple_of(WORD);
     // Aligned as the others' memory is.
     frame.arena = top.next_multiple_of(ALIGN);
     rows.packed = rows.packed.next_multiple_of(ALIGN);

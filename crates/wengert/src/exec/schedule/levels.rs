@@ -17,8 +17,9 @@ struct Placing<'a> {
     slots: Table<NodeId, Slot>,
     /// The nodes that read the value of each state at the start, by operand.
     readers: Vec<Vec<(NodeId, usize)>>,
-    /// The level after that of each guard so far, and of all that may fail.
+    /// The first level after all guards so far.
     guarded: u32,
+    /// The first level after everything so far that may fail.
     failing: u32,
 }
 
@@ -41,7 +42,7 @@ pub(super) fn levels(graph: &Graph, machine: &Machine) -> Table<NodeId, Slot> {
         for (_, source) in node.reads() {
             let Some(maker) = graph.maker(source.buffer) else { continue };
             let chunks = placing.slots[maker].chunks;
-            // A whole array waits for nobody, but nobody shares it either.
+            // In one chunk a node need not wait, but no other thread can share it.
             if splits(node, chunks) && (chunks > 1 || node.work < machine.task) {
                 let level = placing.level(n, chunks);
                 if level < best.level {
@@ -107,7 +108,7 @@ pub(super) fn written<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Ite
     })
 }
 
-/// Whether a node can be done in so many chunks. A split reduction is so row by row, or not at all.
+/// Whether a node can be done in so many chunks. A split reduction is cut row by row or not at all.
 pub(super) fn splits(node: &Node, chunks: usize) -> bool {
     node.blocks > 0
         && node.blocks.is_multiple_of(chunks)

@@ -40,7 +40,7 @@ pub(super) struct TileLoop {
     pub(super) splits: bool,
 }
 
-/// Groups that do not depend on one another, but on those of earlier levels.
+/// Groups that depend only on groups of earlier levels, never on one another.
 pub(super) type Level = Vec<Group>;
 
 /// All nodes of a graph, level by level.

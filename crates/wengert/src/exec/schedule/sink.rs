@@ -59,7 +59,7 @@ fn expands(graph: &Graph, node: &Node) -> bool {
     node.results.iter().map(|&r| graph.bytes(r)).sum::<usize>() >= read
 }
 
-/// The level in which each state is written; states that are not are never.
+/// The level that first writes each state; `u32::MAX` for states that no node writes.
 fn first_writes(graph: &Graph, slots: &Table<NodeId, Slot>) -> Vec<u32> {
     let mut first = vec![u32::MAX; graph.donated.iter().max().map_or(0, |&k| k + 1)];
     for &n in &graph.order {

@@ -67,13 +67,13 @@ fn heavy(graph: &Graph, node: &Node, chunks: usize, machine: &Machine) -> bool {
     let large = |(o, source): (usize, &Source)| {
         graph.bytes(source.buffer) > machine.second_cache && !graph.reads_chunked(node, o, chunks)
     };
-    node.action.multiplies() || node.operands.iter().enumerate().any(large)
+    node.action.multiplies() || node.reads().any(large)
 }
 
 /// Bytes of a chunk of the widest buffer that a node reads or writes chunk by chunk.
 fn width(graph: &Graph, node: &Node, chunks: usize) -> usize {
     let chunk = |buffer| graph.bytes(buffer) / chunks.max(1);
-    let read = node.operands.iter().enumerate().filter(|(o, _)| graph.reads_chunked(node, *o, chunks));
+    let read = node.reads().filter(|(o, _)| graph.reads_chunked(node, *o, chunks));
     let widths = node.results.iter().map(|&r| chunk(r)).chain(read.map(|(_, s)| chunk(s.buffer)));
     widths.max().unwrap_or(1).max(1)
 }

@@ -11,6 +11,9 @@ impl Verifier<'_> {
         self.inside(at, home, part, strides)?;
         let Placed { place, base, len, .. } = *self.buffer(part.buffer, at)?;
         let chunked = part.chunk.is_some() || home.0.chunks == 1 || len == 0;
+        if self.gone(part.buffer) {
+            return Err(broken("V5", at.row, "it reads what a result was written over"));
+        }
         let history = &mut self.buffers[base];
         if !history.made {
             return match place {
@@ -33,7 +36,7 @@ impl Verifier<'_> {
             return Err(broken(if beside { "V3" } else { "V2" }, at.row, "it reads what is not made yet"));
         }
         history.used(at);
-        history.read_whole |= !chunked;
+        history.read = Some(LastRead::after(history.read, at, chunked));
         Ok(())
     }
 
@@ -42,17 +45,7 @@ impl Verifier<'_> {
         if old.written {
             return Err(broken("V6", at.row, "it reads the old value of a state that is written already"));
         }
-        let now = LastRead { level: at.level, group: Some(at.group), tiles: at.tiles, chunked };
-        old.read = Some(match old.read {
-            // Two groups of a level read it: none of them may write it.
-            Some(last) if last.level == at.level => LastRead {
-                group: last.group.filter(|&group| group == at.group),
-                tiles: last.tiles.max(at.tiles),
-                chunked: last.chunked && chunked,
-                ..last
-            },
-            _ => now,
-        });
+        old.read = Some(LastRead::after(old.read, at, chunked));
         Ok(())
     }
 
@@ -71,13 +64,8 @@ impl Verifier<'_> {
             Place::Home(_) => return Err(broken("V7", at.row, "it writes to what never changes")),
         }
         let history = &mut self.buffers[base];
-        if let Some(Used { last, .. }) = history.used.filter(|used| used.last.level == at.level) {
-            if last.group != at.group {
-                return Err(broken("V3", at.row, "another group of the level uses what it writes"));
-            }
-            if history.read_whole && group.tasks > 1 {
-                return Err(broken("V3", at.row, "another task reads what it writes"));
-            }
+        if !history.read.is_none_or(|read| read.is_over(at, group)) {
+            return Err(broken("V3", at.row, "what it writes is read beside it, or later"));
         }
         if fresh == history.written.is_some() && !matches!(place, Place::Home(_)) {
             return Err(broken(
@@ -97,28 +85,44 @@ impl Verifier<'_> {
         if std::mem::replace(&mut old.written, true) || !old.announced {
             return Err(broken("V6", at.row, "a state that is written twice, or unannounced"));
         }
-        // In the same level: by the same group, in the same chunks, or by the only task and before.
-        let alone = |tiles: u32| group.tasks == 1 && (tiles < at.tiles || group.chunks == 1);
-        let after = |level: u32, beside: bool| level < at.level || (level == at.level && beside);
-        let read = old.read.is_none_or(|read| {
-            let beside = read.group == Some(at.group) && (read.chunked || alone(read.tiles));
-            after(read.level, beside)
-        });
-        if !read {
+        if !old.read.is_none_or(|read| read.is_over(at, group)) {
             return Err(broken("V6", at.row, "a state is written before its old value is read"));
         }
+        let alone = |tiles: u32| group.tasks == 1 && (tiles < at.tiles || group.chunks == 1);
         let failing = self.failing.is_none_or(|(level, only)| {
-            after(level, only.is_some_and(|(group, tiles)| group == at.group && alone(tiles)))
+            level < at.level || only.is_some_and(|(group, tiles)| group == at.group && alone(tiles))
         });
         self.changed = true;
         if failing { Ok(()) } else { Err(broken("V6", at.row, "a state is written beside what may fail")) }
     }
 }
 
+impl LastRead {
+    /// What there is to know when something is read once more.
+    fn after(last: Option<Self>, at: At, chunked: bool) -> Self {
+        match last {
+            // Two groups of a level read it: none of them may write it.
+            Some(last) if last.level == at.level => Self {
+                group: last.group.filter(|&group| group == at.group),
+                tiles: last.tiles.max(at.tiles),
+                chunked: last.chunked && chunked,
+                ..last
+            },
+            _ => Self { level: at.level, group: Some(at.group), tiles: at.tiles, chunked },
+        }
+    }
+
+    /// Whether what was read may be written: in a later level; or by the same group, in the same chunks, or by the only task
+    /// and later.
+    fn is_over(&self, at: At, group: &Group) -> bool {
+        let alone = group.tasks == 1 && (self.tiles < at.tiles || group.chunks == 1);
+        self.level < at.level || (self.group == Some(at.group) && (self.chunked || alone))
+    }
+}
+
 impl History {
     fn used(&mut self, at: At) {
         let Used { last, .. } = self.used.get_or_insert(Used { first: at, last: at });
-        self.read_whole &= last.level == at.level;
         *last = at;
     }
 }

@@ -16,7 +16,7 @@ impl Verifier<'_> {
         strides: Option<&Strides>,
     ) -> Check {
         let frame = self.frame;
-        let Placed { place, ty, len, base } = self.buffer(part.buffer, at)?;
+        let Placed { place, ty, len, base, .. } = self.buffer(part.buffer, at)?;
         let whole = self.buffer(*base, at)?;
         let fail = |what| Err(broken("V4", at.row, what));
         if *place != whole.place || ty.dtype != whole.ty.dtype || *len != whole.ty.shape.elements() {

@@ -1,10 +1,16 @@
 //! What each call does to its operands and results.
 
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
 use super::{At, Check, In, Named, Verifier, broken};
 use crate::exec::graph::{Action, Computation, WriteMode};
 use crate::exec::place::{Place, WORD};
 use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
+use crate::ir::Form;
 use crate::kernels::Compiled;
+use crate::shape::TensorType;
 
 impl Verifier<'_> {
     pub(super) fn micro_op(&mut self, at: At, home: In<'_>, op: &MicroOp, named: &Named) -> Check {
@@ -76,10 +82,15 @@ impl Verifier<'_> {
         if call.scratch > self.frame.scratch {
             return Err(broken("V4", at.row, "scratch that is not there"));
         }
-        let computes = call.action.computation().is_some();
-        if computes != call.code.is_some() {
-            return Err(broken("V4", at.row, "a call without its code"));
+        let same = match (call.action.computation(), &call.code) {
+            (Some(what), Some(code)) => Arc::ptr_eq(what, &code.what),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            return Err(broken("V4", at.row, "a call of other code than its own"));
         }
+        self.blocks(at, home, call)?;
         if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
             self.map(at, call, map)?;
         }
@@ -99,6 +110,9 @@ impl Verifier<'_> {
             Action::Partial(split) => self.partial(at, home, call, split)?,
             Action::Combine(_) => self.combine(at, call)?,
             _ => {}
+        }
+        if call.once && !self.repeats(home, call) {
+            return Err(broken("V2", at.row, "a call that is not the same for every tile"));
         }
         let infallible = call.action.computation().is_none_or(|c| c.infallible());
         if !infallible || matches!(call.action, Action::Guard { .. }) {
@@ -147,15 +161,51 @@ impl Verifier<'_> {
         if !fits {
             return Err(broken("V5", at.row, "it adds to what is there, which its kernel cannot"));
         }
+        if let Some(operand) = call.alias() {
+            let of = self.buffer(call.operands[operand].buffer, at)?.of;
+            self.buffers[of].gone = true;
+        }
         for part in &call.results {
             if let WriteMode::Accumulate { .. } = call.mode {
                 // It begins as what is there.
                 let Placed { place, base, .. } = *self.buffer(part.buffer, at)?;
                 if !matches!(place, Place::Home(_)) || self.buffers[base].written.is_some() {
                     self.read(at, home, *part, None)?;
+                    self.buffers[base].gone = base != part.buffer;
                 }
             }
             self.write(at, home, *part, call.mode == WriteMode::Overwrite, call.once)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every tile of a call has the same result, which lies where none of them overwrites it.
+    fn repeats(&self, (group, _): In<'_>, call: &KernelCall) -> bool {
+        let ([from], [to]) = (call.operands.as_slice(), call.results.as_slice()) else { return false };
+        let Some(Form::View(map)) = call.action.form() else { return false };
+        let to = self.plan.buffers.get(to.buffer);
+        from.chunk.is_none()
+            && to.is_some_and(|to| {
+                matches!(to.place, Place::Tile(_)) && map.repeats(to.ty.shape, group.chunks)
+            })
+    }
+
+    /// V4: that the blocks of all chunks are those of the computation.
+    fn blocks(&self, at: At, (group, _): In<'_>, call: &KernelCall) -> Check {
+        let ty = |part: &Part| self.buffer(part.buffer, at).map(|b| *b.ty);
+        let operands = call.operands.iter().map(ty).collect::<Result<SmallVec<[TensorType; 3]>, _>>()?;
+        let results = call.results.iter().map(ty).collect::<Result<SmallVec<[TensorType; 1]>, _>>()?;
+        let due = match (&call.action, &call.code) {
+            (Action::Compute(what), _) => what.blocks(&operands, &results),
+            (Action::Pack(..), Some(code)) => code.packed(&operands).map_or(0, |p| p.pieces),
+            (Action::Partial(split), _) => split.rows,
+            (Action::Guard { .. }, _) => 1,
+            _ => results.first().map_or(0, |y| y.shape.elements()),
+        };
+        let chunked = |part: &Part| part.chunk.is_some() || group.chunks == 1;
+        let whole = matches!(call.action, Action::Partial(_)) && !call.operands.iter().all(chunked);
+        if call.blocks * group.chunks != due || whole {
+            return Err(broken("V4", at.row, "other blocks than those of its computation"));
         }
         Ok(())
     }

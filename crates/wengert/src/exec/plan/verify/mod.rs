@@ -71,14 +71,16 @@ type In<'a> = (&'a Group, &'a TileLoop);
 /// What the walk knows of a buffer: when it was first and last used, and how it was last written and read.
 #[derive(Clone, Copy, Default)]
 struct History {
-    /// The first and the last call, tile loop and level that use it, once one does.
+    /// Its first and last use; `None` before the first.
     used: Option<Used>,
     /// The level, the tile loop and the group of the last write.
     written: Option<Written>,
+    /// The last reading.
+    read: Option<LastRead>,
     /// Some call makes it.
     made: bool,
-    /// It is read whole in the group of the last use.
-    read_whole: bool,
+    /// It was overwritten by a result that aliases it: nobody may read it any more. Of each buffer, not of its memory.
+    gone: bool,
     /// It is made in the first tile of a task alone.
     once: bool,
     /// It is an output, or a next value that is copied at the end.
@@ -101,13 +103,14 @@ struct Written {
 /// What the walk knows of a state of the plan.
 #[derive(Clone, Copy, Default)]
 struct Old {
-    /// The last reading of the old value.
+    /// The last reading of the value at the start.
     read: Option<LastRead>,
     written: bool,
     /// Whether the plan says that a call writes it.
     announced: bool,
 }
 
+/// The last level in which something is read.
 #[derive(Clone, Copy)]
 struct LastRead {
     level: u32,
@@ -134,6 +137,10 @@ struct Verifier<'a> {
 }
 
 type Check = Result<(), Broken>;
+
+fn missing(at: At) -> Broken {
+    broken("V4", at.row, "levels, groups, loops or calls that are not there")
+}
 
 fn broken(invariant: &'static str, row: u32, what: &'static str) -> Broken {
     Broken { invariant, row, what }
@@ -171,16 +178,20 @@ impl Verifier<'_> {
         let plan = self.plan;
         let mut at = At { row: 0, level: 0, group: 0, tiles: 0, call: 0 };
         for (l, level) in plan.levels.iter().enumerate() {
-            let groups = plan.groups.get(level.groups.clone()).unwrap_or(&[]);
+            let groups = plan.groups.get(level.groups.clone()).ok_or_else(|| missing(at))?;
             if groups.iter().map(|g| g.tasks).sum::<usize>() != level.tasks {
                 return Err(broken("V9", at.row, "a level of other tasks than its groups"));
             }
             for (g, group) in level.groups.clone().zip(groups) {
-                let loops = plan.loops.get(group.loops.clone()).unwrap_or(&[]);
+                let loops = plan.loops.get(group.loops.clone()).ok_or_else(|| missing(at))?;
+                let micro_ops = loops.iter().any(|tiles| matches!(tiles.body, Body::Micro(_)));
+                if micro_ops && (group.chunks != 1 || level.tasks != 1) {
+                    return Err(broken("V3", at.row, "micro-ops that the first thread does not run alone"));
+                }
                 for (t, tiles) in group.loops.clone().zip(loops) {
                     at = At { level: l as u32, group: g as u32, tiles: t as u32, ..at };
                     let first = at.call;
-                    self.tile_loop(&mut at, (group, tiles), level.tasks, micro)?;
+                    self.tile_loop(&mut at, (group, tiles), micro)?;
                     self.times[t] = (first, at.call.saturating_sub(1));
                 }
             }
@@ -188,25 +199,23 @@ impl Verifier<'_> {
         Ok(at)
     }
 
-    fn tile_loop(&mut self, at: &mut At, home: In<'_>, tasks: usize, micro: &[Named]) -> Check {
+    fn tile_loop(&mut self, at: &mut At, home: In<'_>, micro: &[Named]) -> Check {
         let (plan, (group, tiles)) = (self.plan, home);
-        if tiles.tile == 0 || group.tasks == 0 || group.tasks > group.chunks.max(1) {
+        if tiles.tile == 0 || group.tasks == 0 || group.tasks > group.chunks {
             return Err(broken("V4", at.row, "tiles or tasks without chunks"));
         }
         match &tiles.body {
             Body::Calls(calls) => {
-                for call in plan.calls.get(calls.clone()).unwrap_or(&[]) {
+                for call in plan.calls.get(calls.clone()).ok_or_else(|| missing(*at))? {
                     at.row = call.row;
                     self.call(*at, home, call)?;
                     at.call += 1;
                 }
             }
             Body::Micro(range) => {
-                if group.chunks != 1 || tasks != 1 {
-                    return Err(broken("V3", at.row, "micro-ops that the first thread does not run alone"));
-                }
-                let micro = micro.get(range.clone()).unwrap_or(&[]);
-                for (op, named) in plan.micro.get(range.clone()).unwrap_or(&[]).iter().zip(micro) {
+                let micro = micro.get(range.clone()).ok_or_else(|| missing(*at))?;
+                let ops = plan.micro.get(range.clone()).ok_or_else(|| missing(*at))?;
+                for (op, named) in ops.iter().zip(micro) {
                     at.row = op.row;
                     self.micro_op(*at, home, op, named)?;
                     at.call += 1;
@@ -214,6 +223,11 @@ impl Verifier<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a buffer, or that which it is a view of, was overwritten.
+    fn gone(&self, buffer: BufferId) -> bool {
+        self.plan.buffers.get(buffer).and_then(|b| self.buffers.get(b.of)).is_some_and(|b| b.gone)
     }
 
     fn buffer(&self, buffer: BufferId, at: At) -> Result<&Placed, Broken> {
@@ -241,8 +255,9 @@ impl Verifier<'_> {
             let (there, same) = (place == Place::Arena(live_out.offset), **ty == live_out.ty);
             let whole = self.buffer(base, at)?;
             let whole = whole.place == place && whole.len == ty.shape.elements();
+            let gone = self.gone(buffer);
             let history = &mut self.buffers[base];
-            if history.written.is_none() || !(there && same && whole) {
+            if history.written.is_none() || gone || !(there && same && whole) {
                 return Err(missing());
             }
             history.live_out = true;

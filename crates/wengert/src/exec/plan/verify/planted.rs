@@ -38,7 +38,9 @@ fn training(t: &Recorder) -> crate::Result<Outputs> {
 fn small(t: &Recorder) -> crate::Result<Outputs> {
     let (x, y) = (t.input(F64, [8]), t.input(F64, [8]));
     let z = (x.exp() * y).tanh();
-    t.outputs([z.exp() * z.sin() + z, (z * z).sum(())])
+    let parts = [0, 2, 4].map(|i| x.slice(0, i..i + 3).sum(()));
+    let g = (parts[0] + parts[1] * 2.0 + parts[2] * y.sum(())).gradients([x])[x];
+    t.outputs([z.exp() * z.sin() + z, (z * z).sum(()), g])
 }
 
 fn states() -> States {
@@ -104,7 +106,7 @@ fn in_arena(buffer: &Placed, _: &Part) -> bool {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Draft) -> Option<()>);
 
-const PLANTS: [Plant; 26] = [
+const PLANTS: [Plant; 31] = [
     ("V1", "an output where another is", |d| {
         let [a, b] = [*d.frame.outputs.first()?, *d.frame.outputs.get(1)?];
         d.frame.outputs[1].offset = a.offset;
@@ -216,6 +218,37 @@ const PLANTS: [Plant; 26] = [
         d.insert(call, first);
         d.plan.calls[call + 1].operands[1] = part;
         d.plan.calls[call + 1].strides = None;
+        Some(())
+    }),
+    ("V5", "an array that is read once a part was added to it", |d| {
+        let aliases: Vec<usize> =
+            (0..d.plan.calls.len()).filter(|&c| d.plan.calls[c].alias().is_some()).collect();
+        let [first, second] = *aliases.get(..2)? else { return None };
+        d.plan.calls[second].operands[0] = d.plan.calls[first].operands[0];
+        Some(())
+    }),
+    ("V2", "a call that is made for the first tile only", |d| {
+        let in_tile = |part: &Part| matches!(d.plan.buffers[part.buffer].place, Place::Tile(_));
+        let call = d.find(|c| !c.once && c.results.iter().all(in_tile))?;
+        d.plan.calls[call].once = true;
+        Some(())
+    }),
+    ("V4", "other blocks than those that there are", |d| {
+        let call = d.find(|c| c.blocks > 1)?;
+        d.plan.calls[call].blocks -= 1;
+        Some(())
+    }),
+    ("V4", "the code of another call", |d| {
+        let [a, b] = ["tanh", "contract"].map(|name| d.named(name));
+        d.plan.calls[a?].code = d.plan.calls[b?].code.clone();
+        Some(())
+    }),
+    ("V4", "a loop behind the last call", |d| {
+        let last = d.plan.loops.iter_mut().rev().find_map(|t| match &mut t.body {
+            Body::Calls(calls) => Some(calls),
+            Body::Micro(_) => None,
+        })?;
+        last.end += 1;
         Some(())
     }),
     ("V6", "an output that nothing makes", |d| {
