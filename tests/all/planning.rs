@@ -503,7 +503,7 @@ fn scratch_beyond_counting_is_an_error() {
         let greedy = |t: &Recorder| {
             t.outputs(t.emit_one(wengert::ir::Op::discrete(Greedy), &[t.input(DType::F64, [3])]))
         };
-        let error = how(&States::new(), greedy).err().expect("an error");
+        let error = how(&States::new(), greedy).expect_err("an error");
         assert!(matches!(error.kind(), wengert::ErrorKind::Memory { .. }), "{error}");
     }
 }
