@@ -6,6 +6,7 @@ mod reduce;
 mod view;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -175,6 +176,7 @@ pub(crate) struct Codes {
     computations: Computations,
     /// Those of bodies, by where the computation is, and the elements that it is compiled for at once.
     known: HashMap<(usize, usize), Code>,
+    last: Option<((usize, usize), Code)>,
 }
 
 impl Codes {
@@ -189,12 +191,17 @@ impl Codes {
         let elements = elements.min(CHUNK);
         // The code keeps the computation alive, so that no other one comes to lie there.
         let key = (Arc::as_ptr(what).addr(), elements);
-        if let Some(known) = self.known.get(&key) {
-            return Ok(known.clone());
+        if let Some((_, code)) = self.last.as_ref().filter(|(last, _)| *last == key) {
+            return Ok(code.clone());
         }
-        let map = Some(Arc::new(Compiled::new(body, elements, isa)?));
-        let code = Code { what: what.clone(), map };
-        self.known.insert(key, code.clone());
+        let code = match self.known.entry(key) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(free) => {
+                let map = Some(Arc::new(Compiled::new(body, elements, isa)?));
+                free.insert(Code { what: what.clone(), map }).clone()
+            }
+        };
+        self.last = Some((key, code.clone()));
         Ok(code)
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::views::{Views, live, renamed, views};
+use super::views::{Forms, Views, live, renamed, views};
 use super::{Action, Buffer, Computations, Constant, Graph, Home, Node, Source, WriteMode};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
 use crate::exec::table::{BufferId, Id, Table};
-use crate::ir::{Control, Leaf, Op, Tape, Value};
+use crate::ir::{Control, Leaf, Op, Row, Tape, Value};
 use crate::shape::TensorType;
 
 /// The nodes of all rows that something depends on, in their order.
@@ -18,7 +18,7 @@ pub(super) fn build(tape: &Tape) -> Result<Graph> {
     let count = tape.rows().len();
     let mut b = Builder {
         tape,
-        computations: Computations::default(),
+        forms: forms(tape),
         first: vec![None; count],
         types: Shared::default(),
         fills: HashMap::new(),
@@ -35,7 +35,7 @@ pub(super) fn build(tape: &Tape) -> Result<Graph> {
             commits: Vec::new(),
         },
     };
-    let views = views(tape, &mut b.computations);
+    let views = views(tape, &b.forms);
     for (index, _) in live(tape, &views).iter().enumerate().filter(|(_, live)| **live) {
         b.row(index, &views)?;
     }
@@ -43,6 +43,16 @@ pub(super) fn build(tape: &Tape) -> Result<Graph> {
     b.graph.updates =
         tape.updates().iter().map(|(s, v)| Ok((b.state(*s), b.kept(v)?))).collect::<Result<_>>()?;
     Ok(b.graph)
+}
+
+/// What each row computes, asked once.
+fn forms(tape: &Tape) -> Forms {
+    let mut computations = Computations::default();
+    let of = |row: &Row| {
+        let types: SmallVec<[TensorType; 3]> = row.operands.iter().filter_map(|&v| tape.ty(v)).collect();
+        row.op.kernel().and_then(|_| computations.of(&row.op, &types, &row.results).ok())
+    };
+    tape.rows().iter().map(of).collect()
 }
 
 /// Types of buffers, each once: neighbours mostly have the same.
@@ -64,7 +74,7 @@ impl Shared {
 
 struct Builder<'a> {
     tape: &'a Tape,
-    computations: Computations,
+    forms: Forms,
     /// The buffer of each row's first result; those of the others follow it.
     first: Vec<Option<BufferId>>,
     types: Shared,
@@ -102,7 +112,7 @@ impl Builder<'_> {
             self.first[index] = Some(self.leaf(leaf, ty)?);
             return Ok(());
         }
-        if let Some(from) = renamed(self.tape, index) {
+        if let Some(from) = renamed(self.tape, &self.forms, index) {
             self.first[index] = Some(self.view(&from, row.results.first().copied())?);
             return Ok(());
         }
@@ -128,7 +138,9 @@ impl Builder<'_> {
         let (action, blocks, work, infallible) = match &row.op {
             Op::Control(Control::Guard { recorded }) => (Action::Guard { recorded: *recorded }, 1, 0, false),
             op => {
-                let computation = self.computations.of(op, &types, &row.results).map_err(blame)?;
+                let known = self.forms[index].take().map(Ok);
+                let again = || Computations::default().of(op, &types, &row.results);
+                let computation = known.unwrap_or_else(again).map_err(blame)?;
                 for (o, source) in operands.iter_mut().enumerate() {
                     source.chunked = source.strides.is_none() && computation.chunked(o, &types, &row.results);
                 }
