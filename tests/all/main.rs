@@ -27,6 +27,7 @@ mod passes;
 mod planning;
 mod plants;
 mod programs;
+mod rooms;
 mod semantics;
 mod tidy;
 mod training;

@@ -22,6 +22,7 @@ pub enum Primitive {
     Div,
     Max,
     Min,
+    /// A NaN has the sign +: its own depends on how it came about.
     CopySign,
     /// The product of which the zeros of some operands (a bit each) stand for themselves.
     GatedMul(u8),

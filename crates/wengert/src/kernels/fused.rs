@@ -4,6 +4,7 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::functions;
 use super::lane::{Lane, Whole};
+use super::primitives::signed;
 use super::simd::{Bits, Real, Vector};
 use super::tile::Tile;
 
@@ -65,7 +66,7 @@ impl<T: Real> Lane for Fused<T> {
         Self(self.0.floor())
     }
     fn copysign(self, sign: Self) -> Self {
-        Self(self.0.copysign(sign.0))
+        Self(signed(self.0, sign.0))
     }
     fn mul_add(self, b: Self, c: Self) -> Self {
         Self(T::fuse(self.0, b.0, c.0))

@@ -63,7 +63,7 @@ pub trait Lane:
     fn round(self) -> Self;
     /// The largest whole number not above this one.
     fn floor(self) -> Self;
-    /// The magnitude of this with the sign of `sign`.
+    /// The magnitude of this with the sign of `sign`; in bodies the sign of a NaN is +.
     fn copysign(self, sign: Self) -> Self;
     /// `self · b + c`, rounded once on instruction sets that have such an instruction, and twice on others.
     fn mul_add(self, b: Self, c: Self) -> Self;

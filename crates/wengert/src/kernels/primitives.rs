@@ -227,6 +227,12 @@ fn select(bytes: usize, isa: Isa) -> Option<Pointer> {
     })
 }
 
+/// The magnitude of one number with the sign of another. That of a NaN depends on how it came about: it counts as positive.
+#[inline(always)]
+pub(super) fn signed<L: Lane>(x: L, sign: L) -> L {
+    x.copysign(L::select(sign.is_nan(), L::splat(0.0), sign))
+}
+
 /// # Safety
 /// As for [`Pointer`]; the second operand is the function itself.
 unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8, len: usize) {
@@ -259,7 +265,7 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
             Primitive::Div => 2 |a, b| a / b;
             Primitive::Max => 2 |a, b| a.max(b);
             Primitive::Min => 2 |a, b| a.min(b);
-            Primitive::CopySign => 2 |a, b| a.copysign(b);
+            Primitive::CopySign => 2 |a, b| signed(a, b);
             Primitive::GatedMul(1) => 2 |a, b| a.gated_mul(b, 1);
             Primitive::GatedMul(2) => 2 |a, b| a.gated_mul(b, 2);
             Primitive::GatedMul(_) => 2 |a, b| a.gated_mul(b, 3);
