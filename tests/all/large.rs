@@ -1,4 +1,4 @@
-//! Arrays so large that plans cut them: next values written where states lie, sums by panels.
+//! Arrays so large that plans cut them: next values written where states lie, sums in parts.
 
 use wengert::check::laws;
 use wengert::{DType, Error, Outputs, Program, Recorder, Sampler, Shape, State, States, Tensor};
@@ -14,7 +14,7 @@ fn numbers(dims: &[usize], dtype: DType, seed: u64) -> Tensor {
     .expect("as many numbers as the shape has")
 }
 
-/// Rows that no tile and no panel divides.
+/// Rows that no tile and no task divides.
 const ROWS: usize = 1003;
 const COLUMNS: usize = 77;
 
@@ -234,7 +234,7 @@ fn what_a_multiple_of_a_state_overflows_to_stays_so() {
 }
 
 #[test]
-fn what_every_tile_reads_alike_is_made_once_for_a_panel() {
+fn what_every_tile_reads_alike_is_made_once_for_a_task() {
     let steps: [(&str, Step); 4] = [
         ("a row below every row", |t, s| {
             let [x, w, v] = input(t, s);
@@ -286,7 +286,7 @@ fn reductions_of_the_outermost_axis_in_parts() {
             let [x, w, v] = input(t, s);
             t.outputs(x.tanh().einsum("ki,kj->ij", (w * v).slice(1, 0..10)))
         }),
-        ("sums of what is made by slabs", |t, s| {
+        ("sums of what is made chunk by chunk", |t, s| {
             let [x, w, v] = input(t, s);
             t.outputs((x * w).exp().sum(0) + (v + x).sum(0))
         }),

@@ -323,10 +323,10 @@ fn a_program_for_one_run_says_that_it_has_no_profile() {
     assert!(matches!(found.expect_err("no steps").kind(), ErrorKind::Argument(_)));
 }
 
-/// Sums along the first axis beside rows that are repeated, of so many slabs that segments differ by one; and of so few
+/// Sums along the first axis beside rows that are repeated, of so many rows that segments differ by one; and of so few
 /// that there is one.
 #[test]
-fn folds_beside_what_every_tile_repeats() {
+fn split_reductions_beside_what_every_tile_repeats() {
     fn chain<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
         vec![(x[0] * x[1]).exp().tanh().sin().sum(()), x[0].sum(0).exp()]
     }
@@ -345,7 +345,7 @@ fn folds_beside_what_every_tile_repeats() {
 }
 
 #[test]
-fn sums_over_slabs_into_a_state_that_scales_them() {
+fn sums_in_parts_into_a_state_that_scales_them() {
     for rows in [64, 96, 128, 200] {
         let mut states = States::new();
         let s = states.add("s", numbers(&[rows], 1)).expect("a new name");

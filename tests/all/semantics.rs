@@ -75,7 +75,7 @@ fn a_store_is_shared_by_threads_and_batch_sizes() -> Result<()> {
 
 #[test]
 fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
-    // No panel divides a prime.
+    // No task divides a prime.
     const N: usize = 401;
     fn outputs<'t>(x: Var<'t>, index: Var<'t>) -> [Var<'t>; 3] {
         let y = (x.matmul(x.t()) * 0.01).tanh();
@@ -95,7 +95,7 @@ fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
         let results = program.evaluate(&mut space, &states, (&x, index))?;
         (0..3).map(|i| results.tensor(i)).collect()
     };
-    // Row by row, without panels or threads.
+    // Row by row, without tasks or threads.
     let t = Recorder::default();
     let by_row = outputs(t.constant(x.clone()), t.constant(index.clone()));
     let alone = run(&full, 1, &index)?;
@@ -117,7 +117,7 @@ fn threads_do_not_change_a_bit_nor_the_fault_that_is_told() -> Result<()> {
 }
 
 #[test]
-fn a_product_cut_into_panels_has_the_bits_of_the_whole() -> Result<()> {
+fn a_product_cut_into_tasks_has_the_bits_of_the_whole() -> Result<()> {
     let mut sampler = wengert::Sampler::new(8);
     let mut draw = |n: usize| (0..n).map(|_| sampler.unit()).collect::<Vec<f64>>();
     let x = Tensor::new([64, 200, 15], draw(64 * 200 * 15))?;

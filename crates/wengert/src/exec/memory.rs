@@ -32,8 +32,8 @@ impl Arena {
     }
 
     /// All of it, to be lent out in parts.
-    pub(super) fn block(&mut self) -> Block {
-        Block { base: self.base.as_ptr(), bytes: self.layout.size() }
+    pub(super) fn region(&mut self) -> Region {
+        Region { base: self.base.as_ptr(), bytes: self.layout.size() }
     }
 
     /// One part, for reading.
@@ -46,7 +46,7 @@ impl Arena {
     /// One part, for writing.
     pub(super) fn slice_mut(&mut self, offset: usize, dtype: DType, len: usize) -> SliceMut<'_> {
         // SAFETY: the memory is borrowed exclusively for as long as the slice lives.
-        unsafe { self.block().slice_mut(offset, dtype, len) }
+        unsafe { self.region().slice_mut(offset, dtype, len) }
     }
 }
 
@@ -59,18 +59,18 @@ impl Drop for Arena {
 
 /// Memory that is handed out in parts, by promises that the borrow checker does not see: see each method.
 #[derive(Clone, Copy)]
-pub(super) struct Block {
+pub(super) struct Region {
     base: *mut u8,
     bytes: usize,
 }
 
-// SAFETY: a `Block` does nothing by itself; each of its parts is made under the promise that no other
+// SAFETY: a `Region` does nothing by itself; each of its parts is made under the promise that no other
 // overlaps it that is written, on whatever thread.
-unsafe impl Send for Block {}
+unsafe impl Send for Region {}
 // SAFETY: as above.
-unsafe impl Sync for Block {}
+unsafe impl Sync for Region {}
 
-impl Block {
+impl Region {
     /// An array, only for reading.
     pub(super) fn shared(array: Slice<'_>) -> Self {
         let bytes = array.as_bytes();
@@ -141,7 +141,7 @@ impl Block {
     }
 }
 
-/// The beginning of a block, in words of eight bytes.
+/// The beginning of a region, in words of eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Words {
     base: *mut u8,
@@ -196,21 +196,21 @@ unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, le
 pub(super) struct Memory<'a> {
     pub(super) frame: &'a Frame,
     /// The arena, the inputs, the states, the constants.
-    pub(super) blocks: &'a [Block],
-    /// The block of the first state, and of the first constant.
+    pub(super) regions: &'a [Region],
+    /// The region of the first state, and of the first constant.
     pub(super) states: usize,
     pub(super) constants: usize,
 }
 
 impl Memory<'_> {
-    pub(super) fn find(&self, place: Place) -> (Block, usize) {
-        let (block, offset) = match place {
+    pub(super) fn find(&self, place: Place) -> (Region, usize) {
+        let (region, offset) = match place {
             Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
             Place::Home(Home::Input(i)) => (1 + i, 0),
             Place::Home(Home::State(k)) => (self.states + k, 0),
             Place::Home(Home::Constant(c) | Home::Fill(c)) => (self.constants + c, 0),
         };
-        (self.blocks[block], offset)
+        (self.regions[region], offset)
     }
 
     /// All of an array of this type.
@@ -218,9 +218,9 @@ impl Memory<'_> {
     /// # Safety
     /// No writer of it lives at the same time.
     pub(super) unsafe fn place<'b>(&self, place: Place, ty: &TensorType) -> Slice<'b> {
-        let (block, offset) = self.find(place);
-        // SAFETY: passed on to the caller; the blocks outlive the run.
-        unsafe { block.slice(offset, ty.dtype, ty.shape.elements()) }
+        let (region, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the regions outlive the run.
+        unsafe { region.slice(offset, ty.dtype, ty.shape.elements()) }
     }
 
     /// The same for writing.
@@ -228,9 +228,9 @@ impl Memory<'_> {
     /// # Safety
     /// It lies in the arena, and no other user of it lives at the same time.
     pub(super) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
-        let (block, offset) = self.find(place);
-        // SAFETY: passed on to the caller; the blocks outlive the run.
-        unsafe { block.slice_mut(offset, ty.dtype, ty.shape.elements()) }
+        let (region, offset) = self.find(place);
+        // SAFETY: passed on to the caller; the regions outlive the run.
+        unsafe { region.slice_mut(offset, ty.dtype, ty.shape.elements()) }
     }
 }
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn parts_are_aligned_disjoint_and_checked() {
         let mut arena = Arena::new(200).unwrap();
-        let parts = arena.block();
+        let parts = arena.region();
         // SAFETY: bytes 0..32 and 64..80 do not overlap.
         let (a, b) = unsafe { (parts.slice_mut(0, DType::F64, 4), parts.slice(64, DType::F32, 4)) };
         let SliceMut::F64(a) = a else { panic!("the type is kept") };

@@ -51,7 +51,7 @@ impl IndexMap {
     }
 
     /// Whether a result has all elements of the operand in the same order: it only has another shape.
-    pub(crate) fn renames(&self, from: Shape, to: Shape) -> bool {
+    pub(crate) fn reshapes(&self, from: Shape, to: Shape) -> bool {
         from.elements() == to.elements() && self.keeps_order(to)
     }
 

@@ -56,7 +56,7 @@ pub(crate) struct Loops {
     gates: u64,
 }
 
-const UNIT: Axis = Axis { labels: 0, size: 1, full: 1, lhs: None, rhs: None, out: None };
+const ONE: Axis = Axis { labels: 0, size: 1, full: 1, lhs: None, rhs: None, out: None };
 
 impl Loops {
     /// The loops of a contraction whose axes have these names, in the operands and in the result, and these strides in the
@@ -108,7 +108,7 @@ impl Loops {
             axes.iter_mut().for_each(|a| std::mem::swap(&mut a.lhs, &mut a.rhs));
         }
         let columns = axes.iter().position(|a| a.lhs.is_none() && a.out == Some(1));
-        let n = columns.map_or(UNIT, |i| axes.remove(i));
+        let n = columns.map_or(ONE, |i| axes.remove(i));
         let m = take(&mut axes, |a| a.rhs.is_none());
         let k = take(&mut axes, |a| a.out.is_none());
         let gates = if swapped { gates >> 1 | (gates & 1) << 1 } else { gates };
@@ -336,5 +336,5 @@ fn fuse(axes: &mut SmallVec<[Axis; MAX_LABELS]>) {
 /// Takes the largest label of a role out of the loops, or one of size 1.
 fn take(axes: &mut SmallVec<[Axis; MAX_LABELS]>, role: impl Fn(&Axis) -> bool) -> Axis {
     let largest = (0..axes.len()).filter(|&i| role(&axes[i])).max_by_key(|&i| axes[i].full);
-    largest.map_or(UNIT, |i| axes.remove(i))
+    largest.map_or(ONE, |i| axes.remove(i))
 }

@@ -23,7 +23,7 @@ pub(super) fn run(map: &IndexMap, mut call: Call<'_, '_>) -> Result<(), Fault> {
         Ok(())
     }
     let ([x], [y]) = (call.operands, &*call.results) else { return Err(Fault::Type) };
-    if map.renames(x.ty.shape, y.ty.shape) {
+    if map.reshapes(x.ty.shape, y.ty.shape) {
         let x = call.operands[0].data;
         return if call.results[0].data.copy_from(x) { Ok(()) } else { Err(Fault::Type) };
     }

@@ -2,7 +2,7 @@
 
 use crate::dtype::Slice;
 use crate::error::{Error, ErrorKind, Result};
-use crate::exec::memory::Block;
+use crate::exec::memory::Region;
 use crate::shape::TensorType;
 use crate::tensor::{Bind, Tensor};
 
@@ -66,7 +66,7 @@ pub(super) fn bind(
     types: &[TensorType],
     packed: &mut [Option<Tensor>],
     inputs: &dyn Inputs,
-    blocks: &mut Vec<Block>,
+    regions: &mut Vec<Region>,
 ) -> Result<()> {
     if inputs.count() != types.len() {
         let what = format!("the program has {} inputs, {} were bound", types.len(), inputs.count());
@@ -100,7 +100,7 @@ pub(super) fn bind(
         if matches!(slice, Slice::Bool(bytes) if bytes.iter().any(|&b| b > 1)) {
             return Err(misfit("a truth value other than 0 and 1".into()));
         }
-        blocks.push(Block::shared(slice));
+        regions.push(Region::shared(slice));
     }
     Ok(())
 }

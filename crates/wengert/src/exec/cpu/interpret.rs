@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
-use crate::exec::memory::{Block, Memory};
+use crate::exec::memory::{Memory, Region};
 use crate::exec::place::Place;
 use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
@@ -146,7 +146,7 @@ impl Interpreter<'_> {
 
     fn apply(&self, ops: &[MicroOp]) -> Result<(), ErrorKind> {
         let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
-        let memory = self.memory.blocks[0].words_of(self.plan.reach).ok_or_else(leaves)?;
+        let memory = self.memory.regions[0].words_of(self.plan.reach).ok_or_else(leaves)?;
         for op in ops {
             let Function { single, .. } = &self.plan.functions[op.function as usize];
             // SAFETY: no micro-op leaves the reach of them all, and the group is the first thread's alone (V3, V4 of
@@ -159,15 +159,15 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Where the part of a buffer that a tile works on lies: its block, byte and number of elements.
-    fn locate(&self, part: Part, tile: &Tile) -> (Block, usize, usize) {
+    /// Where the part of a buffer that a tile works on lies: its region, byte and number of elements.
+    fn locate(&self, part: Part, tile: &Tile) -> (Region, usize, usize) {
         let Placed { place, ty, len, .. } = &self.plan.buffers[part.buffer];
         let (start, len, chunk) = match part.chunk {
             Some(chunk) => (tile.chunks.start * chunk.get(), tile.chunks.len() * chunk.get(), chunk.get()),
             None => (0, *len, 0),
         };
         let bytes = ty.dtype.bytes();
-        let (block, offset) = self.memory.find(*place);
+        let (region, offset) = self.memory.find(*place);
         let Frame { arena, local, scratch, .. } = *self.memory.frame;
         let thread = || arena + tile.thread * (local + scratch);
         let offset = match *place {
@@ -177,7 +177,7 @@ impl Interpreter<'_> {
             Place::Home(Home::Fill(_)) => offset,
             _ => offset + start * bytes,
         };
-        (block, offset, len)
+        (region, offset, len)
     }
 
     fn ty(&self, part: &Part) -> &TensorType {
@@ -187,18 +187,18 @@ impl Interpreter<'_> {
     /// # Safety
     /// No writer of this part lives at the same time.
     unsafe fn read<'b>(&self, part: Part, tile: &Tile) -> Slice<'b> {
-        let (block, offset, len) = self.locate(part, tile);
-        // SAFETY: passed on to the caller; the blocks outlive the run.
-        unsafe { block.slice(offset, self.ty(&part).dtype, len) }
+        let (region, offset, len) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the regions outlive the run.
+        unsafe { region.slice(offset, self.ty(&part).dtype, len) }
     }
 
     /// # Safety
     /// No other user of this part lives at the same time.
     unsafe fn write<'b>(&self, part: Part, tile: &Tile) -> SliceMut<'b> {
-        let (block, offset, len) = self.locate(part, tile);
-        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        let (region, offset, len) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the regions outlive the run, and plans write only to the arena and
         // to states that are bound exclusively.
-        unsafe { block.slice_mut(offset, self.ty(&part).dtype, len) }
+        unsafe { region.slice_mut(offset, self.ty(&part).dtype, len) }
     }
 
     /// One of the partial results of a split reduction.
@@ -206,10 +206,10 @@ impl Interpreter<'_> {
     /// # Safety
     /// No other user of it lives at the same time.
     unsafe fn partial<'b>(&self, part: Part, tile: &Tile, segment: usize, ty: &TensorType) -> SliceMut<'b> {
-        let (block, offset, _) = self.locate(part, tile);
-        // SAFETY: passed on to the caller; the blocks outlive the run, and plans write only to the arena and
+        let (region, offset, _) = self.locate(part, tile);
+        // SAFETY: passed on to the caller; the regions outlive the run, and plans write only to the arena and
         // to states that are bound exclusively.
-        unsafe { block.slice_mut(offset + segment * ty.bytes(), ty.dtype, ty.shape.elements()) }
+        unsafe { region.slice_mut(offset + segment * ty.bytes(), ty.dtype, ty.shape.elements()) }
     }
 
     /// The memory of a thread that a call may do with as it likes.
@@ -219,7 +219,7 @@ impl Interpreter<'_> {
     unsafe fn scratch<'b>(&self, call: &KernelCall, tile: &Tile) -> &'b mut [u64] {
         let Frame { arena, local, scratch, .. } = *self.memory.frame;
         // SAFETY: behind all arrays each thread has memory of its own; the rest is passed on to the caller.
-        unsafe { self.memory.blocks[0].words(arena + tile.thread * (local + scratch) + local, call.scratch) }
+        unsafe { self.memory.regions[0].words(arena + tile.thread * (local + scratch) + local, call.scratch) }
     }
 
     /// Computes a map of a tile. Its result may lie where one of its operands does. `None` where not all of them fit.
@@ -227,8 +227,8 @@ impl Interpreter<'_> {
         let elements = |part: &Part| self.locate(*part, tile).2;
         let len = call.results.first().map_or(0, elements);
         let pointer = |part: &Part| {
-            let (block, offset, found) = self.locate(*part, tile);
-            block.pointer(offset, len, self.ty(part).dtype.bytes()).filter(|_| found == len)
+            let (region, offset, found) = self.locate(*part, tile);
+            region.pointer(offset, len, self.ty(part).dtype.bytes()).filter(|_| found == len)
         };
         let x = call.operands.iter().map(|part| Some(pointer(part)?.cast_const()));
         let x: SmallVec<[*const u8; INLINE]> = x.collect::<Option<_>>()?;

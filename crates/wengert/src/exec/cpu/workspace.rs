@@ -8,7 +8,7 @@ use super::pool::Pool;
 use crate::dtype::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::frame::{Frame, LiveOut};
-use crate::exec::memory::{Arena, Block, Memory};
+use crate::exec::memory::{Arena, Memory, Region};
 use crate::exec::plan::Plan;
 use crate::ir::{States, Tape};
 use crate::kernels::Isa;
@@ -27,7 +27,7 @@ pub struct Workspace {
     /// Row-major copies of inputs that came in another layout.
     packed: Vec<Option<Tensor>>,
     /// Where everything lies during a run, kept so that the next need not allocate.
-    blocks: Vec<Block>,
+    regions: Vec<Region>,
     pool: Pool,
 }
 
@@ -42,8 +42,8 @@ impl Workspace {
         let constants = frame.arrays()?.len();
         let arena = Arena::new(plan.workspace_bytes(threads))?;
         let packed = vec![None; frame.inputs.len()];
-        let blocks = Vec::with_capacity(1 + frame.inputs.len() + frame.states.len() + constants);
-        Ok(Self { plan: plan.clone(), arena, packed, blocks, pool: Pool::new(threads)? })
+        let regions = Vec::with_capacity(1 + frame.inputs.len() + frame.states.len() + constants);
+        Ok(Self { plan: plan.clone(), arena, packed, regions, pool: Pool::new(threads)? })
     }
 }
 
@@ -121,14 +121,14 @@ pub(crate) fn run<'w>(
     }
     let frame = plan.frame();
     check_states(frame, store.states())?;
-    let Workspace { arena, packed, blocks, pool, .. } = workspace;
-    blocks.clear();
-    blocks.push(arena.block());
-    bind(&frame.inputs, packed, inputs, blocks)?;
-    let states = blocks.len();
-    bind_states(frame, &mut store, blocks)?;
-    blocks.extend(frame.arrays()?.iter().map(|c| Block::shared(c.data())));
-    let memory = Memory { frame, blocks, states, constants: states + frame.states.len() };
+    let Workspace { arena, packed, regions, pool, .. } = workspace;
+    regions.clear();
+    regions.push(arena.region());
+    bind(&frame.inputs, packed, inputs, regions)?;
+    let states = regions.len();
+    bind_states(frame, &mut store, regions)?;
+    regions.extend(frame.arrays()?.iter().map(|c| Region::shared(c.data())));
+    let memory = Memory { frame, regions, states, constants: states + frame.states.len() };
     let outcome = match &**plan {
         Plan::Rows(_, rows) => rows.run(&memory, tape),
         Plan::Tiled(_, plan) => Interpreter { plan, memory, clock }.run(pool),
@@ -146,21 +146,21 @@ pub(crate) fn run<'w>(
 }
 
 /// Lists where the states are: those that calls write in place exclusively.
-fn bind_states(frame: &Frame, store: &mut Store<'_>, blocks: &mut Vec<Block>) -> Result<()> {
+fn bind_states(frame: &Frame, store: &mut Store<'_>, regions: &mut Vec<Region>) -> Result<()> {
     if let Store::Exclusive(store) = store {
         // Arrays that snapshots share are copied before anything refers to them, and before anything is written.
         for used in frame.commits.iter().filter_map(|(k, _)| frame.states.get(*k)) {
             store.get_mut(used.index)?;
         }
     }
-    let first = blocks.len();
+    let first = regions.len();
     for used in &frame.states {
-        blocks.push(Block::shared(store.states().at(used.index)?.1.data()));
+        regions.push(Region::shared(store.states().at(used.index)?.1.data()));
     }
     if let Store::Exclusive(store) = store {
         for &k in &frame.donated {
             let Some(used) = frame.states.get(k) else { continue };
-            blocks[first + k] = Block::exclusive(&mut store.get_mut(used.index)?.data_mut());
+            regions[first + k] = Region::exclusive(&mut store.get_mut(used.index)?.data_mut());
         }
     }
     Ok(())

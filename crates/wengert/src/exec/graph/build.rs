@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::views::{Forms, Views, live, renamed, views};
+use super::views::{Forms, Views, live, reshaped, views};
 use super::{Action, Buffer, Computations, Constant, Graph, Home, Node, Source, WriteMode};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
@@ -112,7 +112,7 @@ impl Builder<'_> {
             self.first[index] = Some(self.leaf(leaf, ty)?);
             return Ok(());
         }
-        if let Some(from) = renamed(self.tape, &self.forms, index) {
+        if let Some(from) = reshaped(self.tape, &self.forms, index) {
             self.first[index] = Some(self.view(&from, row.results.first().copied())?);
             return Ok(());
         }

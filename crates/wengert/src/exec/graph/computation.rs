@@ -33,7 +33,7 @@ impl Computation {
         }
         match (&self.form, operands) {
             (Form::Map(_), _) => elements,
-            (Form::View(map), [x]) if map.renames(x.shape, results[0].shape) => elements,
+            (Form::View(map), [x]) if map.reshapes(x.shape, results[0].shape) => elements,
             (Form::View(_) | Form::Contract(_), _) => rows(),
             (Form::Reduce(r), [x]) => x.shape.split_at(r.axis, r.count).0,
             (Form::Indexed(indexed), _) => indexed.blocks(operands),
@@ -47,7 +47,7 @@ impl Computation {
         match (&self.form, operands, results) {
             (Form::Map(_) | Form::Reduce(_), ..) => true,
             (Form::View(map), [x], [y]) => {
-                map.renames(x.shape, y.shape) || map.stays_in_rows(y.shape, x.shape)
+                map.reshapes(x.shape, y.shape) || map.stays_in_rows(y.shape, x.shape)
             }
             (Form::Contract(names), [_, _], [y]) => {
                 let own = if i == 0 { &names.lhs } else { &names.rhs };

@@ -46,7 +46,7 @@ fn rearranged(tape: &Tape, forms: &Forms, value: Value) -> Option<(Value, Stride
         return None;
     };
     // Another shape of the same elements needs no strides, and stays chunked.
-    if renamed(tape, forms, value.row as usize).is_some() {
+    if reshaped(tape, forms, value.row as usize).is_some() {
         return None;
     }
     let mut forward = Strides::default();
@@ -59,11 +59,11 @@ fn rearranged(tape: &Tape, forms: &Forms, value: Value) -> Option<(Value, Stride
 }
 
 /// What a row gives another shape, if it does no more.
-pub(super) fn renamed(tape: &Tape, forms: &Forms, index: usize) -> Option<Value> {
+pub(super) fn reshaped(tape: &Tape, forms: &Forms, index: usize) -> Option<Value> {
     let row = &tape.rows()[index];
     let (&[from], [ty]) = (row.operands.as_slice(), &*row.results) else { return None };
     let Form::View(map) = &forms[index].as_ref()?.form else { return None };
-    map.renames(tape.ty(from)?.shape, ty.shape).then_some(from)
+    map.reshapes(tape.ty(from)?.shape, ty.shape).then_some(from)
 }
 
 /// The rows that are needed when some operands are read through others.

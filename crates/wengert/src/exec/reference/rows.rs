@@ -280,7 +280,7 @@ impl Rows {
         let Frame { arena, scratch, isa, .. } = *memory.frame;
         // SAFETY: behind all values lies memory that only the row at hand uses.
         let (out, scratch) =
-            unsafe { memory.blocks[0].words(arena, scratch).split_at_mut(self.packed / WORD) };
+            unsafe { memory.regions[0].words(arena, scratch).split_at_mut(self.packed / WORD) };
         let mut packed: &[u64] = &[];
         if let Some(Packed { bytes, pieces, .. }) = code.packed(&types) {
             let changed = || ErrorKind::Malformed("an operand packed other than planned".into());

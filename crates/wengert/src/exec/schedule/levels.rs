@@ -6,7 +6,7 @@ use crate::exec::table::{NodeId, Table};
 
 /// A level, and the number of chunks of a group in it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Slot {
+pub(super) struct Spot {
     pub(super) level: u32,
     pub(super) chunks: usize,
 }
@@ -14,7 +14,7 @@ pub(super) struct Slot {
 /// Where the nodes are so far.
 struct Placing<'a> {
     graph: &'a Graph,
-    slots: Table<NodeId, Slot>,
+    spots: Table<NodeId, Spot>,
     /// The nodes that read the value of each state at the start, by operand.
     readers: Vec<Vec<(NodeId, usize)>>,
     /// The first level after all guards so far.
@@ -25,12 +25,12 @@ struct Placing<'a> {
 
 /// Puts each node into the earliest level in which it can be: that of what it needs, where both are cut into the same chunks
 /// and one reads only the chunks that the other makes; else the one after.
-pub(super) fn levels(graph: &Graph, machine: &Machine) -> Table<NodeId, Slot> {
-    let nowhere = Slot { level: 0, chunks: 1 };
+pub(super) fn levels(graph: &Graph, machine: &Machine) -> Table<NodeId, Spot> {
+    let nowhere = Spot { level: 0, chunks: 1 };
     let states = graph.donated.iter().max().map_or(0, |&k| k + 1);
     let mut placing = Placing {
         graph,
-        slots: Table::alike(&graph.nodes, nowhere),
+        spots: Table::alike(&graph.nodes, nowhere),
         readers: vec![Vec::new(); states],
         guarded: 0,
         failing: 0,
@@ -38,21 +38,21 @@ pub(super) fn levels(graph: &Graph, machine: &Machine) -> Table<NodeId, Slot> {
     for &n in &graph.order {
         let node = &graph.nodes[n];
         let chunks = default_chunks(node, graph, machine);
-        let mut best = Slot { level: placing.level(n, chunks), chunks };
+        let mut best = Spot { level: placing.level(n, chunks), chunks };
         for (_, source) in node.reads() {
             let Some(maker) = graph.maker(source.buffer) else { continue };
-            let chunks = placing.slots[maker].chunks;
+            let chunks = placing.spots[maker].chunks;
             // In one chunk a node need not wait, but no other thread can share it.
             if splits(node, chunks) && (chunks > 1 || node.work < machine.task) {
                 let level = placing.level(n, chunks);
                 if level < best.level {
-                    best = Slot { level, chunks };
+                    best = Spot { level, chunks };
                 }
             }
         }
         placing.put(n, best);
     }
-    placing.slots
+    placing.spots
 }
 
 impl Placing<'_> {
@@ -60,8 +60,8 @@ impl Placing<'_> {
     fn level(&self, n: NodeId, chunks: usize) -> u32 {
         let (graph, node) = (self.graph, &self.graph.nodes[n]);
         let after = |other: NodeId, chunked: bool| {
-            let slot = self.slots[other];
-            if slot.chunks == chunks && chunked { slot.level } else { slot.level + 1 }
+            let spot = self.spots[other];
+            if spot.chunks == chunks && chunked { spot.level } else { spot.level + 1 }
         };
         let operands = node.reads().filter_map(|(o, source)| {
             Some(after(graph.maker(source.buffer)?, graph.reads_chunked(node, o, chunks)))
@@ -82,9 +82,9 @@ impl Placing<'_> {
         level
     }
 
-    fn put(&mut self, n: NodeId, slot: Slot) {
+    fn put(&mut self, n: NodeId, spot: Spot) {
         let node = &self.graph.nodes[n];
-        self.slots[n] = slot;
+        self.spots[n] = spot;
         for (o, source) in node.reads() {
             let readers = self.graph.old_state(source.buffer).and_then(|k| self.readers.get_mut(k));
             if let Some(readers) = readers {
@@ -92,10 +92,10 @@ impl Placing<'_> {
             }
         }
         if matches!(node.action, Action::Guard { .. }) {
-            self.guarded = self.guarded.max(slot.level + 1);
+            self.guarded = self.guarded.max(spot.level + 1);
         }
         if !node.infallible {
-            self.failing = self.failing.max(slot.level + 1);
+            self.failing = self.failing.max(spot.level + 1);
         }
     }
 }

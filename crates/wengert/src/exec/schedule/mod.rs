@@ -50,9 +50,9 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn new(graph: &mut Graph, machine: &Machine) -> Result<Self, ErrorKind> {
-        let mut homes = levels::levels(graph, machine);
-        sink::sink(graph, &mut homes);
-        let mut levels = tasks::groups(graph, &homes, machine);
+        let mut spots = levels::levels(graph, machine);
+        sink::sink(graph, &mut spots);
+        let mut levels = tasks::groups(graph, &spots, machine);
         for group in levels.iter_mut().flatten() {
             if group.chunks == 1 {
                 fetch::fetch(graph, group, machine.small)?;

@@ -1,16 +1,16 @@
 //! Nodes that make more than they read, moved to where that is read: a broadcast, or a batch of converted pixels, need not
 //! wait in memory.
 
-use super::levels::{Slot, splits, written};
+use super::levels::{Spot, splits, written};
 use crate::exec::graph::{Action, Graph, Node};
 use crate::exec::table::{NodeId, Table};
 
-/// Moves such nodes to the first slot that reads what they make, if that reads it chunk by chunk.
-pub(super) fn sink(graph: &Graph, slots: &mut Table<NodeId, Slot>) {
-    let first_writes = first_writes(graph, slots);
+/// Moves such nodes to the first spot that reads what they make, if that reads it chunk by chunk.
+pub(super) fn sink(graph: &Graph, spots: &mut Table<NodeId, Spot>) {
+    let first_writes = first_writes(graph, spots);
     let first_write = first_writes.iter().min().copied().unwrap_or(u32::MAX);
-    // The first slot that reads each node's results, and whether all that read them there do so chunk by chunk.
-    let mut readers: Table<NodeId, Option<(Slot, bool)>> = Table::alike(&graph.nodes, None);
+    // The first spot that reads each node's results, and whether all that read them there do so chunk by chunk.
+    let mut readers: Table<NodeId, Option<(Spot, bool)>> = Table::alike(&graph.nodes, None);
     let mut kept = Table::alike(&graph.nodes, false);
     for &buffer in graph.outputs.iter().chain(graph.commits.iter().map(|(_, b)| b)) {
         if let Some(maker) = graph.maker(buffer) {
@@ -21,8 +21,8 @@ pub(super) fn sink(graph: &Graph, slots: &mut Table<NodeId, Slot>) {
         let node = &graph.nodes[n];
         if let Some((first, true)) = readers[n]
             && !kept[n]
-            && first.level > slots[n].level
-            && (first.chunks > 1 || slots[n].chunks == 1)
+            && first.level > spots[n].level
+            && (first.chunks > 1 || spots[n].chunks == 1)
             && splits(node, first.chunks)
             && !matches!(node.action, Action::Pack(..))
             && written(graph, node).next().is_none()
@@ -33,20 +33,20 @@ pub(super) fn sink(graph: &Graph, slots: &mut Table<NodeId, Slot>) {
             let before = old.filter_map(|k| first_writes.get(k)).min().copied().unwrap_or(u32::MAX);
             let before = if node.infallible { before } else { before.min(first_write) };
             if first.level < before {
-                slots[n] = first;
+                spots[n] = first;
             }
         }
-        let slot = slots[n];
-        let operands = node.reads().map(|(o, s)| (s.buffer, graph.reads_chunked(node, o, slot.chunks)));
+        let spot = spots[n];
+        let operands = node.reads().map(|(o, s)| (s.buffer, graph.reads_chunked(node, o, spot.chunks)));
         for (buffer, chunked) in operands.chain(node.packed.map(|p| (p, false))) {
             let Some(maker) = graph.maker(buffer) else { continue };
             let reader = &mut readers[maker];
             *reader = Some(match *reader {
-                Some((first, all)) if first == slot => (first, all && chunked),
+                Some((first, all)) if first == spot => (first, all && chunked),
                 // Two groups of one level cannot both have it.
-                Some((first, _)) if first.level == slot.level => (first, false),
-                Some(first) if first.0.level < slot.level => first,
-                _ => (slot, chunked),
+                Some((first, _)) if first.level == spot.level => (first, false),
+                Some(first) if first.0.level < spot.level => first,
+                _ => (spot, chunked),
             });
         }
     }
@@ -60,12 +60,12 @@ fn expands(graph: &Graph, node: &Node) -> bool {
 }
 
 /// The level that first writes each state; `u32::MAX` for states that no node writes.
-fn first_writes(graph: &Graph, slots: &Table<NodeId, Slot>) -> Vec<u32> {
+fn first_writes(graph: &Graph, spots: &Table<NodeId, Spot>) -> Vec<u32> {
     let mut first = vec![u32::MAX; graph.donated.iter().max().map_or(0, |&k| k + 1)];
     for &n in &graph.order {
         for state in written(graph, &graph.nodes[n]) {
             if let Some(first) = first.get_mut(state) {
-                *first = (*first).min(slots[n].level);
+                *first = (*first).min(spots[n].level);
             }
         }
     }

@@ -1,30 +1,30 @@
 //! From levels to fusion groups, and how many tasks each is.
 
-use super::levels::Slot;
+use super::levels::Spot;
 use super::machine::Machine;
 use super::{Group, Level};
 use crate::exec::graph::{Action, Graph, segments};
 use crate::exec::table::{NodeId, Table};
 
 /// The groups of all levels; neighbouring levels in which there is nothing to share among threads are one.
-pub(super) fn groups(graph: &Graph, slots: &Table<NodeId, Slot>, machine: &Machine) -> Vec<Level> {
+pub(super) fn groups(graph: &Graph, spots: &Table<NodeId, Spot>, machine: &Machine) -> Vec<Level> {
     let mut order = graph.order.clone();
     // Stable: within a group nodes keep their order.
-    order.sort_by_key(|&n| slots[n]);
+    order.sort_by_key(|&n| spots[n]);
     let mut levels: Vec<Level> = Vec::new();
     let mut last = None;
     for n in order {
-        let slot = slots[n];
-        if last.map(|last: Slot| last.level) != Some(slot.level) {
+        let spot = spots[n];
+        if last.map(|last: Spot| last.level) != Some(spot.level) {
             levels.push(Vec::new());
         }
         if let Some(level) = levels.last_mut() {
             match level.last_mut() {
-                Some(group) if last == Some(slot) => group.nodes.push(n),
-                _ => level.push(Group { chunks: slot.chunks, tasks: 1, nodes: vec![n], loops: Vec::new() }),
+                Some(group) if last == Some(spot) => group.nodes.push(n),
+                _ => level.push(Group { chunks: spot.chunks, tasks: 1, nodes: vec![n], loops: Vec::new() }),
             }
         }
-        last = Some(slot);
+        last = Some(spot);
     }
     for group in levels.iter_mut().flatten() {
         group.tasks = tasks(group, graph, machine);

@@ -1,7 +1,7 @@
 //! Functions of numbers within two units in the last place, for every register that has the parts of a number: one file
 //! each, with its source.
 //!
-//! The polynomials are fits of our own, made by `tests/reference/functions.py`. Levels without a fused multiply-add take
+//! The polynomials are fits of our own, made by `tests/reference/functions.py`. Instruction sets without a fused multiply-add take
 //! `exp`, `ln`, `sin`, `cos` and `tanh` from the standard library.
 
 mod circular;

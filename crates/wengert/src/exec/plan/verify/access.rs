@@ -7,10 +7,10 @@ use crate::exec::plan::{Group, Part, Placed};
 
 impl Verifier<'_> {
     /// V2 and V3: that what a call reads is there, and complete.
-    pub(super) fn read(&mut self, at: At, home: In<'_>, part: Part, strides: Option<&Strides>) -> Check {
-        self.inside(at, home, part, strides)?;
+    pub(super) fn read(&mut self, at: At, within: In<'_>, part: Part, strides: Option<&Strides>) -> Check {
+        self.inside(at, within, part, strides)?;
         let Placed { place, base, len, .. } = *self.buffer(part.buffer, at)?;
-        let chunked = part.chunk.is_some() || home.0.chunks == 1 || len == 0;
+        let chunked = part.chunk.is_some() || within.0.chunks == 1 || len == 0;
         if self.gone(part.buffer) {
             return Err(broken("V5", at.row, "it reads what a result was written over"));
         }
@@ -29,7 +29,7 @@ impl Verifier<'_> {
         let earlier = written.level < at.level && !matches!(place, Place::Task(_) | Place::Tile(_));
         let together = written.group == at.group
             && chunked
-            && (by_chunks || home.0.chunks == 1)
+            && (by_chunks || within.0.chunks == 1)
             && (written.tiles == at.tiles || !matches!(place, Place::Tile(_)));
         if !(earlier || together) {
             let beside = written.level == at.level && written.group != at.group;
@@ -50,9 +50,9 @@ impl Verifier<'_> {
     }
 
     /// V3 and V6: that nobody else has what a call writes, and that it is made once.
-    pub(super) fn write(&mut self, at: At, home: In<'_>, part: Part, fresh: bool, once: bool) -> Check {
-        self.inside(at, home, part, None)?;
-        let group = home.0;
+    pub(super) fn write(&mut self, at: At, within: In<'_>, part: Part, fresh: bool, once: bool) -> Check {
+        self.inside(at, within, part, None)?;
+        let group = within.0;
         let Placed { place, base, len, .. } = *self.buffer(part.buffer, at)?;
         let alone = group.chunks == 1 || len == 0;
         if part.chunk.is_none() && !alone && !self.partials.contains_key(&base) {

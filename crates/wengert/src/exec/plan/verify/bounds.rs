@@ -20,7 +20,7 @@ impl Verifier<'_> {
         let whole = self.buffer(*base, at)?;
         let fail = |what| Err(broken("V4", at.row, what));
         if *place != whole.place || ty.dtype != whole.ty.dtype || *len != whole.ty.shape.elements() {
-            return fail("a name of another buffer");
+            return fail("a view of another buffer");
         }
         let elements = ty.shape.elements();
         match (part.chunk, strides) {

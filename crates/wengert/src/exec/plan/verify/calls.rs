@@ -13,7 +13,7 @@ use crate::kernels::Compiled;
 use crate::shape::TensorType;
 
 impl Verifier<'_> {
-    pub(super) fn micro_op(&mut self, at: At, home: In<'_>, op: &MicroOp, named: &Named) -> Check {
+    pub(super) fn micro_op(&mut self, at: At, within: In<'_>, op: &MicroOp, named: &Named) -> Check {
         let fail = |what| Err(broken("V4", at.row, what));
         let Some(function) = self.plan.functions.get(op.function as usize) else {
             return fail("a micro-op without a function");
@@ -35,12 +35,12 @@ impl Verifier<'_> {
         }
         let whole = |buffer| Part { buffer, chunk: None };
         for &buffer in operands.iter().flatten() {
-            self.read(at, home, whole(buffer), None)?;
+            self.read(at, within, whole(buffer), None)?;
             if self.buffer(buffer, at)?.base == self.buffer(result, at)?.base {
                 return Err(broken("V5", at.row, "a micro-op that writes what it reads"));
             }
         }
-        self.write(at, home, whole(result), true, false)
+        self.write(at, within, whole(result), true, false)
     }
 
     /// That what a micro-op reads or writes by the word is a buffer of its length.
@@ -78,7 +78,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    pub(super) fn call(&mut self, at: At, home: In<'_>, call: &KernelCall) -> Check {
+    pub(super) fn call(&mut self, at: At, within: In<'_>, call: &KernelCall) -> Check {
         if call.scratch > self.frame.scratch {
             return Err(broken("V4", at.row, "scratch that is not there"));
         }
@@ -90,13 +90,13 @@ impl Verifier<'_> {
         if !same {
             return Err(broken("V4", at.row, "a call of other code than its own"));
         }
-        self.blocks(at, home, call)?;
+        self.blocks(at, within, call)?;
         if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
             self.map(at, call, map)?;
         }
         for (o, part) in call.operands.iter().enumerate() {
             if !matches!(call.action, Action::Pack(_, operand) if operand != o) {
-                self.operand(at, home, call, (o, *part))?;
+                self.operand(at, within, call, (o, *part))?;
             }
         }
         if let Some(buffer) = call.packed {
@@ -104,26 +104,26 @@ impl Verifier<'_> {
             if self.buffers[base].written.is_none() {
                 return Err(broken("V7", at.row, "an operand that is used before it is packed"));
             }
-            self.read(at, home, Part { buffer, chunk: None }, None)?;
+            self.read(at, within, Part { buffer, chunk: None }, None)?;
         }
         match &call.action {
-            Action::Partial(split) => self.partial(at, home, call, split)?,
+            Action::Partial(split) => self.partial(at, within, call, split)?,
             Action::Combine(_) => self.combine(at, call)?,
             _ => {}
         }
-        if call.once && !self.repeats(home, call) {
+        if call.once && !self.repeats(within, call) {
             return Err(broken("V2", at.row, "a call that is not the same for every tile"));
         }
         let infallible = call.action.computation().is_none_or(|c| c.infallible());
         if !infallible || matches!(call.action, Action::Guard { .. }) {
             self.may_fail(at)?;
         }
-        self.results(at, home, call)
+        self.results(at, within, call)
     }
 
-    fn operand(&mut self, at: At, home: In<'_>, call: &KernelCall, (o, part): (usize, Part)) -> Check {
+    fn operand(&mut self, at: At, within: In<'_>, call: &KernelCall, (o, part): (usize, Part)) -> Check {
         let strides = call.strides.as_ref().and_then(|s| s.get(o)?.as_deref());
-        self.read(at, home, part, strides)?;
+        self.read(at, within, part, strides)?;
         let from = self.buffer(part.buffer, at)?;
         let alias = call.alias() == Some(o);
         let in_place = matches!(call.action, Action::Compute(_))
@@ -132,7 +132,7 @@ impl Verifier<'_> {
             let to = self.buffer(result.buffer, at)?;
             let (same, alike) = (same_bytes(from, to), from.ty.dtype.bytes() == to.ty.dtype.bytes());
             if alias && r == 0 {
-                let chunks = part.chunk == result.chunk || home.0.chunks == 1;
+                let chunks = part.chunk == result.chunk || within.0.chunks == 1;
                 if !(same && chunks && *from.ty == *to.ty) {
                     return Err(broken(
                         "V5",
@@ -147,7 +147,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn results(&mut self, at: At, home: In<'_>, call: &KernelCall) -> Check {
+    fn results(&mut self, at: At, within: In<'_>, call: &KernelCall) -> Check {
         let computes = |can: fn(&Computation) -> bool| {
             matches!(call.action, Action::Compute(_)) && call.action.computation().is_some_and(|c| can(c))
         };
@@ -170,11 +170,11 @@ impl Verifier<'_> {
                 // It begins as what is there.
                 let Placed { place, base, .. } = *self.buffer(part.buffer, at)?;
                 if !matches!(place, Place::Home(_)) || self.buffers[base].written.is_some() {
-                    self.read(at, home, *part, None)?;
+                    self.read(at, within, *part, None)?;
                     self.buffers[base].gone = base != part.buffer;
                 }
             }
-            self.write(at, home, *part, call.mode == WriteMode::Overwrite, call.once)?;
+            self.write(at, within, *part, call.mode == WriteMode::Overwrite, call.once)?;
         }
         Ok(())
     }
@@ -225,7 +225,7 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether two buffers are names of the same bytes, whichever array lies there.
+/// Whether two buffers lie in the same bytes.
 fn same_bytes(a: &Placed, b: &Placed) -> bool {
     a.base == b.base || (a.place == b.place && matches!(a.place, Place::Home(_)))
 }

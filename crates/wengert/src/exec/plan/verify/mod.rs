@@ -199,8 +199,8 @@ impl Verifier<'_> {
         Ok(at)
     }
 
-    fn tile_loop(&mut self, at: &mut At, home: In<'_>, micro: &[Named]) -> Check {
-        let (plan, (group, tiles)) = (self.plan, home);
+    fn tile_loop(&mut self, at: &mut At, within: In<'_>, micro: &[Named]) -> Check {
+        let (plan, (group, tiles)) = (self.plan, within);
         if tiles.tile == 0 || group.tasks == 0 || group.tasks > group.chunks {
             return Err(broken("V4", at.row, "tiles or tasks without chunks"));
         }
@@ -208,7 +208,7 @@ impl Verifier<'_> {
             Body::Calls(calls) => {
                 for call in plan.calls.get(calls.clone()).ok_or_else(|| missing(*at))? {
                     at.row = call.row;
-                    self.call(*at, home, call)?;
+                    self.call(*at, within, call)?;
                     at.call += 1;
                 }
             }
@@ -217,7 +217,7 @@ impl Verifier<'_> {
                 let ops = plan.micro.get(range.clone()).ok_or_else(|| missing(*at))?;
                 for (op, named) in ops.iter().zip(micro) {
                     at.row = op.row;
-                    self.micro_op(*at, home, op, named)?;
+                    self.micro_op(*at, within, op, named)?;
                     at.call += 1;
                 }
             }
