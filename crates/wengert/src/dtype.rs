@@ -81,10 +81,17 @@ macro_rules! floats {
     };
 }
 
+/// The Rust types that store elements, and the element types that each stores: code is made once for each of them.
+macro_rules! natives {
+    ([$($make:tt)+] $($rest:tt)*) => {
+        $($make)+! { [(F32) f32, (F64) f64, (U8 | Bool) u8, (U32) u32, (I64) i64] $($rest)* }
+    };
+}
+
 macro_rules! match_dtype {
-    ([$($V:ident $E:ident $name:literal),+] $dtype:expr, $T:ident => $body:expr) => {
+    ([$(($($V:ident)|+) $E:ident),+] $dtype:expr, $T:ident => $body:expr) => {
         match $dtype {
-            $($crate::dtype::DType::$V => {
+            $($($crate::dtype::DType::$V)|+ => {
                 type $T = $E;
                 $body
             })+
@@ -105,14 +112,14 @@ macro_rules! match_float {
 
 /// Runs `$body` with `$T` naming the Rust type that stores elements of `$dtype` (bytes for `Bool`).
 macro_rules! with_dtype {
-    ($($rest:tt)*) => { $crate::dtype::dtypes!([$crate::dtype::match_dtype] $($rest)*) };
+    ($($rest:tt)*) => { $crate::dtype::natives!([$crate::dtype::match_dtype] $($rest)*) };
 }
 
 /// Like `with_dtype!` for the floating types only; anything else is a kernel fault.
 macro_rules! with_float {
     ($($rest:tt)*) => { $crate::dtype::floats!([$crate::dtype::match_float] $($rest)*) };
 }
-pub(crate) use {dtypes, floats, match_dtype, match_float, with_dtype, with_float};
+pub(crate) use {floats, match_dtype, match_float, natives, with_dtype, with_float};
 
 macro_rules! slices {
     ([$($V:ident $E:ident $name:literal),+]) => {
