@@ -156,7 +156,7 @@ fn what_follows_a_late_scalar_is_still_cut() {
 }
 
 /// Two states of one shape.
-fn weights() -> (States, [wengert::State; 2]) {
+pub(crate) fn weights() -> (States, [wengert::State; 2]) {
     let mut states = States::new();
     let w = states.add("w", numbers(&[64, 20], 3)).unwrap();
     let v = states.add("v", numbers(&[64, 20], 4)).unwrap();

@@ -2,17 +2,9 @@
 
 use ndarray::array;
 use wengert::ir::{Attr, Attrs, Discrete, Elementwise, Form, Kernel, Op, Opaque, Partial, ResultTypes, Vars};
-use wengert::{DType, ErrorKind, Lane, Program, Recorder, Registry, State, States, TensorType, Var};
+use wengert::{DType, ErrorKind, Lane, Program, Recorder, Registry, States, TensorType, Var};
 
-use crate::planning::numbers;
-
-/// Two states of one shape.
-fn weights() -> (States, [State; 2]) {
-    let mut states = States::new();
-    let w = states.add("w", numbers(&[64, 20], 3)).unwrap();
-    let v = states.add("v", numbers(&[64, 20], 4)).unwrap();
-    (states, [w, v])
-}
+use crate::planning::{numbers, weights};
 
 /// One row that is most of the work is shared among threads: cut along whatever axes there are.
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn alias(graph: &mut Graph) {
         let whole = node.blocks <= 1 || source.chunked;
         if !whole
             || source.strides.is_some()
-            || !given_up(graph, &uses[graph.buffers[source.buffer].of], source.buffer)
+            || !given_up(graph, uses[graph.buffers[source.buffer].of], source.buffer)
             || *graph.buffers[source.buffer].ty != *graph.buffers[result].ty
         {
             continue;
@@ -31,8 +31,8 @@ pub(super) fn alias(graph: &mut Graph) {
 
 /// Whether a buffer that one node reads was made for it alone. Not one whose parts are alike, which is made once for all of
 /// them, nor another view of one.
-fn given_up(graph: &Graph, uses: &u32, buffer: BufferId) -> bool {
+fn given_up(graph: &Graph, uses: u32, buffer: BufferId) -> bool {
     let Some(maker) = graph.maker(buffer) else { return false };
     let node = &graph.nodes[maker];
-    *uses == 1 && node.results.contains(&buffer) && !matches!(node.action.form(), Some(Form::View(_)))
+    uses == 1 && node.results.contains(&buffer) && !matches!(node.action.form(), Some(Form::View(_)))
 }

@@ -78,11 +78,10 @@ fn begin(graph: &mut Graph, maker: NodeId, next: BufferId, state: usize) -> Resu
 /// Whether a node may write the next value of a state where the old one lies.
 fn may_write(graph: &Graph, maker: NodeId, next: BufferId, state: usize) -> bool {
     let node = &graph.nodes[maker];
-    let in_place = node.action.computation().is_some_and(|c| node.action.form().is_some() && c.in_place());
     let reads_old = node.operands.iter().any(|s| graph.is_old(s.buffer, state));
     let elsewhere = matches!(node.mode, WriteMode::Accumulate { state: begun, .. } if begun != state);
     let own = graph.base(next) == next && node.results.contains(&next);
-    node.infallible && own && !elsewhere && (in_place || !reads_old)
+    node.infallible && own && !elsewhere && (node.action.in_place() || !reads_old)
 }
 
 /// An order of nodes in the making.
@@ -172,10 +171,11 @@ impl<'a> Order<'a> {
             while writers.get(at).is_some_and(|&n| !circle(n)) {
                 at += 1;
             }
-            let &n =
-                writers.get(at).ok_or_else(|| ErrorKind::Malformed("rows that read in a circle".into()))?;
+            let write = writers.get(at).and_then(|&n| Some((n, self.writes.remove(&n)?)));
+            let (n, write) =
+                write.ok_or_else(|| ErrorKind::Malformed("rows that read in a circle".into()))?;
             at += 1;
-            self.give_up(n)?;
+            self.give_up(n, write)?;
         }
         let mut donated: Vec<usize> = self.writes.values().map(|w| w.state).collect();
         donated.sort_unstable();
@@ -192,8 +192,7 @@ impl<'a> Order<'a> {
         if !self.graph.nodes[n].infallible {
             self.fallible -= 1;
             if self.fallible == 0 {
-                let mut writers: Vec<NodeId> = self.writes.keys().copied().collect();
-                writers.sort_unstable();
+                let writers: Vec<NodeId> = self.writes.keys().copied().collect();
                 writers.into_iter().for_each(|writer| self.release(writer));
             }
         }
@@ -207,10 +206,8 @@ impl<'a> Order<'a> {
         self.waits[n] = self.waits[n].saturating_sub(1);
     }
 
-    /// Has the next value that a node makes copied at the end instead.
-    fn give_up(&mut self, n: NodeId) -> Result<(), ErrorKind> {
-        // Copies have no followers, so this one makes its value itself.
-        let Some(Write { state, next, .. }) = self.writes.remove(&n) else { return Ok(()) };
+    /// Has the next value that a node makes copied at the end instead: it is no copy itself, for those have no followers.
+    fn give_up(&mut self, n: NodeId, Write { state, next }: Write) -> Result<(), ErrorKind> {
         self.graph.commits.push((state, next));
         self.graph.buffers[next].home = None;
         self.waits[n] = 0;

@@ -161,6 +161,11 @@ impl Action {
         if let Self::Compute(computation) = self { Some(&computation.form) } else { None }
     }
 
+    /// Whether a result may lie where an operand of as many bytes does.
+    pub(super) fn in_place(&self) -> bool {
+        matches!(self, Self::Compute(computation) if computation.in_place())
+    }
+
     /// Whether it is a product of matrices.
     pub(super) fn multiplies(&self) -> bool {
         let computation = match self {

@@ -134,7 +134,7 @@ fn local(graph: &Graph, group: &Group, life: &Life, bytes: usize, loops: &[Loop]
     let Group { chunks, tasks, .. } = *group;
     let tile = life.first.tiles == life.last.tiles && chunks > 1;
     let (from, to) = (loops[life.first.tiles as usize], loops[life.last.tiles as usize]);
-    let held = if tile { from.tile } else { chunks.div_ceil(tasks) };
+    let held = if tile { from.tile.min(chunks) } else { chunks.div_ceil(tasks) };
     // What outlives a tile loop, or a tile, must not share memory with anything in another tile of it.
     let once = graph.repeats(&graph.nodes[life.maker], chunks);
     let (first, last) = if (tile && !once) || chunks == 1 {

@@ -126,11 +126,7 @@ fn default_chunks(node: &Node, graph: &Graph, machine: &Machine) -> usize {
     let Some(&result) = node.results.first() else { return node.blocks };
     if graph.is_row(node) {
         // Columns of a product, whole registers of them where that divides.
-        return (0..=6)
-            .rev()
-            .map(|log| 1 << log)
-            .find(|columns| node.blocks.is_multiple_of(*columns))
-            .map_or(node.blocks, |columns| node.blocks / columns);
+        return node.blocks >> node.blocks.trailing_zeros().min(6);
     }
     let mut chunks = 1;
     for &size in graph.buffers[result].ty.shape.iter() {

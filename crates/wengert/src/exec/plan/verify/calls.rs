@@ -126,8 +126,7 @@ impl Verifier<'_> {
         self.read(at, within, part, strides)?;
         let from = self.buffer(part.buffer, at)?;
         let alias = call.alias() == Some(o);
-        let in_place = matches!(call.action, Action::Compute(_))
-            && call.action.computation().is_some_and(|c| c.in_place());
+        let in_place = call.action.in_place();
         for (r, result) in call.results.iter().enumerate() {
             let to = self.buffer(result.buffer, at)?;
             let (same, alike) = (same_bytes(from, to), from.ty.dtype.bytes() == to.ty.dtype.bytes());
