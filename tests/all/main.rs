@@ -18,6 +18,7 @@ mod allocations;
 mod contracts;
 mod conventions;
 mod datasets;
+mod errors;
 mod gates;
 mod golden;
 mod large;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use crate::dtype::Native;
 use crate::error::ErrorKind;
 
 /// Bytes of a cache line, and of the widest vector register.
@@ -24,7 +23,7 @@ pub struct Aligned<T> {
     start: usize,
 }
 
-impl<T: Native> Aligned<T> {
+impl<T: Copy + Default> Aligned<T> {
     /// So many times the same number. An error where the allocation fails.
     pub fn filled(len: usize, value: T) -> Result<Self, ErrorKind> {
         let mut memory = Vec::new();
@@ -47,7 +46,7 @@ impl<T: Native> Aligned<T> {
     }
 }
 
-impl<T: Native> From<Vec<T>> for Aligned<T> {
+impl<T: Copy + Default> From<Vec<T>> for Aligned<T> {
     fn from(mut memory: Vec<T>) -> Self {
         let len = memory.len();
         if Self::start(&memory, len) > 0 {
@@ -60,7 +59,7 @@ impl<T: Native> From<Vec<T>> for Aligned<T> {
     }
 }
 
-impl<T: Native> Clone for Aligned<T> {
+impl<T: Copy + Default> Clone for Aligned<T> {
     fn clone(&self) -> Self {
         let mut memory = Vec::with_capacity(self.len() + Self::room(self.len()));
         let start = Self::start(&memory, self.len());
@@ -101,7 +100,7 @@ mod tests {
 
     #[test]
     fn elements_begin_at_a_line_however_they_came() {
-        fn check<T: Native>(of: impl Fn(usize) -> T) {
+        fn check<T: Copy + Default + PartialEq + fmt::Debug>(of: impl Fn(usize) -> T) {
             for len in [0, 1, 17, 255, 256, 1000, 5000, 100_001] {
                 for spare in [0, 3, 100] {
                     let mut elements = Vec::with_capacity(len + spare);

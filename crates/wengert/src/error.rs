@@ -4,16 +4,25 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::dtype::DType;
+
 /// What went wrong, apart from where. Match on this; the text is for people.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// Shapes, axes or sizes that do not fit the op.
-    Shape(String),
+    Shape(ShapeError),
     /// Element types that do not fit the op, or each other.
-    DType(String),
+    DType(DTypeError),
     /// An argument outside what the op accepts.
     Argument(String),
+    /// An op with too many or too few operands.
+    Operands {
+        /// The number that it takes.
+        expected: usize,
+        /// The number that it was given.
+        found: usize,
+    },
     /// A `Var` of one tape used on another.
     ForeignVar,
     /// `value()` of something that depends on an input without a value.
@@ -56,6 +65,204 @@ pub enum ErrorKind {
     Check(String),
 }
 
+/// How shapes do not fit, with the axes and sizes to blame. Shapes are lists of sizes, outermost axis first.
+///
+/// ```
+/// use wengert::{DType::F32, ErrorKind, Recorder, ShapeError};
+/// let t = Recorder::default();
+/// t.full(F32, [2, 3], 0.0).sum(5);
+/// let error = t.check().unwrap_err();
+/// assert_eq!(*error.kind(), ErrorKind::Shape(ShapeError::NoAxis { axis: 5, rank: 2 }));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ShapeError {
+    /// An axis that the array does not have.
+    NoAxis {
+        /// The axis that was named.
+        axis: usize,
+        /// The number of axes that there are.
+        rank: usize,
+    },
+    /// An axis that is named twice.
+    RepeatedAxis {
+        /// The axis.
+        axis: usize,
+    },
+    /// A wrong number of axes.
+    Rank {
+        /// The number that is due.
+        expected: usize,
+        /// The number that there is.
+        found: usize,
+    },
+    /// More axes than a tensor can have.
+    TooManyAxes {
+        /// The number of axes that was asked for.
+        rank: usize,
+        /// The most that there can be.
+        most: usize,
+    },
+    /// More elements than memory can address.
+    TooLarge {
+        /// The sizes that were asked for.
+        shape: Vec<usize>,
+    },
+    /// Shapes that must be equal.
+    Differ {
+        /// The shape that was expected, or the first operand's.
+        left: Vec<usize>,
+        /// The shape that was found, or another operand's.
+        right: Vec<usize>,
+    },
+    /// Two sizes that must be equal: those of the inner axes of a product.
+    Inner {
+        /// The left operand's shape.
+        left: Vec<usize>,
+        /// The right operand's shape.
+        right: Vec<usize>,
+        /// The two sizes.
+        sizes: (usize, usize),
+    },
+    /// Two sizes that must be equal, for they have one letter in a contraction.
+    Label {
+        /// The letter.
+        label: char,
+        /// The contraction, as `ij,jk->ik`.
+        spec: String,
+        /// The two sizes.
+        sizes: (usize, usize),
+    },
+    /// A shape that does not broadcast to, or with, another.
+    Broadcast {
+        /// The shape of the array.
+        from: Vec<usize>,
+        /// The shape that it should take, or that of the other operand.
+        to: Vec<usize>,
+    },
+    /// A number of elements that a shape does not hold.
+    Elements {
+        /// The shape that was asked for.
+        shape: Vec<usize>,
+        /// The number of elements that there are.
+        found: usize,
+    },
+    /// Axes without any element, of which nothing can be taken: no maximum, no mean.
+    Empty {
+        /// The shape.
+        shape: Vec<usize>,
+    },
+    /// What no other variant says.
+    Other(String),
+}
+
+/// How element types do not fit.
+///
+/// ```
+/// use wengert::{DType::{F32, I64}, DTypeError, ErrorKind, Recorder};
+/// let t = Recorder::default();
+/// let x = t.full(F32, [2], 0.0);
+/// x.gather(x);
+/// let error = t.check().unwrap_err();
+/// assert!(matches!(error.kind(), ErrorKind::DType(DTypeError::Expected { found: F32, expected }) if expected.contains(&I64)));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum DTypeError {
+    /// An element type that the op does not take.
+    Expected {
+        /// Those that it takes.
+        expected: &'static [DType],
+        /// The one that it was given.
+        found: DType,
+    },
+    /// Types that must be equal.
+    Differ {
+        /// The type that was expected, or the first operand's.
+        left: DType,
+        /// The type that was found, or another operand's.
+        right: DType,
+    },
+    /// An operation that does not exist for operands of these types.
+    Operation {
+        /// The operation's name.
+        name: String,
+        /// The operands' types.
+        operands: Vec<DType>,
+    },
+    /// What no other variant says.
+    Other(String),
+}
+
+impl From<ShapeError> for ErrorKind {
+    fn from(error: ShapeError) -> Self {
+        Self::Shape(error)
+    }
+}
+
+impl From<DTypeError> for ErrorKind {
+    fn from(error: DTypeError) -> Self {
+        Self::DType(error)
+    }
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoAxis { axis, rank: 0 } => write!(f, "there is no axis {axis}; a scalar has none"),
+            Self::NoAxis { axis, rank: 1 } => write!(f, "there is no axis {axis}; the array has one axis"),
+            Self::NoAxis { axis, rank } => write!(f, "there is no axis {axis}; the array has {rank} axes"),
+            Self::RepeatedAxis { axis } => write!(f, "axis {axis} is named twice"),
+            Self::Rank { expected, found } => write!(f, "expected {expected} axes, found {found}"),
+            Self::TooManyAxes { rank, most } => write!(f, "{rank} axes; a tensor has at most {most}"),
+            Self::TooLarge { shape } => write!(f, "{shape:?} has more elements than memory can address"),
+            Self::Differ { left, right } => write!(f, "{left:?} and {right:?} differ"),
+            Self::Inner { left, right, sizes: (a, b) } => {
+                write!(f, "{left:?} · {right:?}: inner sizes {a} and {b} differ")
+            }
+            Self::Label { label, spec, sizes: (a, b) } => {
+                write!(f, "the sizes {a} and {b} of `{label}` in `{spec}` differ")
+            }
+            Self::Broadcast { from, to } => write!(f, "{from:?} and {to:?} do not broadcast"),
+            Self::Elements { shape, found } => {
+                write!(f, "{shape:?} has {} elements, found {found}", shape.iter().product::<usize>())
+            }
+            Self::Empty { shape } => write!(f, "{shape:?} has nothing to reduce"),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl fmt::Display for DTypeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expected { expected, found } => {
+                f.write_str("expected ")?;
+                for (i, dtype) in expected.iter().enumerate() {
+                    let between = if i == 0 {
+                        ""
+                    } else if i + 1 == expected.len() {
+                        " or "
+                    } else {
+                        ", "
+                    };
+                    write!(f, "{between}{dtype}")?;
+                }
+                write!(f, ", found {found}; cast it")
+            }
+            Self::Differ { left, right } => write!(f, "{left} and {right} differ; cast one of them"),
+            Self::Operation { name, operands } => {
+                write!(f, "there is no {name} of (")?;
+                for (i, dtype) in operands.iter().enumerate() {
+                    write!(f, "{}{dtype}", if i == 0 { "" } else { ", " })?;
+                }
+                f.write_str(")")
+            }
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
 /// What a kernel found wrong with its data. Plain numbers, so that faulting allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -90,9 +297,10 @@ impl fmt::Display for Fault {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shape(s)
-            | Self::DType(s)
-            | Self::Argument(s)
+            Self::Shape(error) => error.fmt(f),
+            Self::DType(error) => error.fmt(f),
+            Self::Operands { expected, found } => write!(f, "{expected} operands expected, {found} found"),
+            Self::Argument(s)
             | Self::NoValue(s)
             | Self::NotDifferentiable(s)
             | Self::NoRule(s)

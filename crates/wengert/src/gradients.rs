@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::ops::Index;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{Name, Op, Recorder, Value, Var, ZeroReason};
 use crate::transform::{jvp, vjp};
 
@@ -106,8 +106,10 @@ impl<'t> Var<'t> {
         let wrt: Vec<Var<'t>> = wrt.into_iter().collect();
         let scalar = self.shape().rank() == 0 && self.dtype().is_float();
         if !scalar {
-            let kind =
-                ErrorKind::Shape(format!("gradients are of a float scalar, not of {}; see `vjp`", self.ty()));
+            let kind = ShapeError::Other(format!(
+                "gradients are of a float scalar, not of {}; see `vjp`",
+                self.ty()
+            ));
             t.fail(kind, "gradients");
         }
         let sound = scalar && self.id().is_some() && derivable(t, &wrt, "gradients");
@@ -226,7 +228,7 @@ fn seeds_fit<'t>(t: &'t Recorder, pairs: &[(Var<'t>, Var<'t>)], name: &str) -> b
             return false;
         }
         if of.ty() != seed.ty() {
-            t.fail(ErrorKind::Shape(format!("{} cannot be seeded with {}", of.ty(), seed.ty())), name);
+            t.fail(ShapeError::Other(format!("{} cannot be seeded with {}", of.ty(), seed.ty())), name);
             return false;
         }
     }

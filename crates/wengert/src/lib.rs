@@ -4,6 +4,7 @@
 mod aligned;
 pub mod check;
 mod dtype;
+mod elements;
 mod error;
 #[allow(unsafe_code)] // the arena's typed views, and the pool
 mod exec;
@@ -22,8 +23,9 @@ mod value;
 pub use ndarray;
 
 pub use aligned::Aligned;
-pub use dtype::{Buffer, DType, Element, Native, Slice, SliceMut};
-pub use error::{Error, ErrorKind, Fault, Result, Site};
+pub use dtype::DType;
+pub use elements::{Buffer, Element, Native, Slice, SliceMut};
+pub use error::{DTypeError, Error, ErrorKind, Fault, Result, ShapeError, Site};
 pub use exec::{
     CallProfile, Inputs, Lowering, MemoryReport, PlanListing, Profile, Results, RowMemory, Workspace,
 };

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{DTypeError, ErrorKind, ShapeError};
 
 /// The largest number of axes a tensor can have.
 pub const MAX_RANK: usize = 8;
@@ -36,14 +36,14 @@ impl Shape {
     /// sizes of a few such arrays can be added without overflow.
     pub fn new(dims: &[usize]) -> Result<Self, ErrorKind> {
         if dims.len() > MAX_RANK {
-            return Err(ErrorKind::Shape(format!("{} axes; a tensor has at most {MAX_RANK}", dims.len())));
+            return Err(ShapeError::TooManyAxes { rank: dims.len(), most: MAX_RANK }.into());
         }
         let countable = dims
             .iter()
             .try_fold(8usize, |bytes, &d| bytes.checked_mul(d.max(1)))
             .is_some_and(|bytes| bytes <= isize::MAX as usize >> 8);
         if !countable {
-            return Err(ErrorKind::Shape(format!("{dims:?} has more elements than memory can address")));
+            return Err(ShapeError::TooLarge { shape: dims.to_vec() }.into());
         }
         let mut shape = Self::SCALAR;
         shape.rank = dims.len() as u8;
@@ -65,7 +65,7 @@ impl Shape {
     /// place.
     pub fn insert(&self, axis: usize, size: usize) -> Result<Self, ErrorKind> {
         if axis > self.rank() {
-            return Err(ErrorKind::Shape(format!("{self} has no place {axis} for another axis")));
+            return Err(ShapeError::NoAxis { axis, rank: self.rank() }.into());
         }
         let mut dims = self.to_vec();
         dims.insert(axis, size);
@@ -140,11 +140,7 @@ impl Shape {
                 (a, b) if a == b => a,
                 (1, b) => b,
                 (a, 1) => a,
-                (a, b) => {
-                    return Err(ErrorKind::Shape(format!(
-                        "{self} and {other} do not broadcast: sizes {a} and {b} differ"
-                    )));
-                }
+                _ => return Err(ShapeError::Broadcast { from: self.to_vec(), to: other.to_vec() }.into()),
             };
         }
         Self::new(&out)
@@ -240,4 +236,29 @@ impl fmt::Display for TensorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.dtype, self.shape)
     }
+}
+
+/// An error where the operands are not all of one type that has derivatives.
+pub(crate) fn one_float_type(operands: &[TensorType]) -> Result<(), ErrorKind> {
+    for (i, x) in operands.iter().enumerate() {
+        if !x.dtype.is_float() {
+            return Err(DTypeError::Expected { expected: DType::FLOATS, found: x.dtype }.into());
+        }
+        if i > 0 {
+            same_dtype(operands[0], *x)?;
+        }
+    }
+    Ok(())
+}
+
+/// An error where two operands are of different element types.
+pub(crate) fn same_dtype(left: TensorType, right: TensorType) -> Result<(), ErrorKind> {
+    let (left, right) = (left.dtype, right.dtype);
+    if left == right { Ok(()) } else { Err(DTypeError::Differ { left, right }.into()) }
+}
+
+/// An error where two shapes differ.
+pub(crate) fn same_shape(left: Shape, right: Shape) -> Result<(), ErrorKind> {
+    let differ = || ShapeError::Differ { left: left.to_vec(), right: right.to_vec() };
+    if left == right { Ok(()) } else { Err(differ().into()) }
 }

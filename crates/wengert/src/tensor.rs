@@ -4,9 +4,10 @@ use std::fmt;
 
 use ndarray::{Array, ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
 
-use crate::dtype::sealed::Sealed;
-use crate::dtype::{Buffer, DType, Element, Slice, SliceMut};
-use crate::error::{Error, ErrorKind, Result};
+use crate::dtype::DType;
+use crate::elements::sealed::Sealed;
+use crate::elements::{Buffer, Element, Slice, SliceMut};
+use crate::error::{DTypeError, Error, ErrorKind, Result, ShapeError};
 use crate::shape::{IntoShape, Shape, TensorType};
 
 /// An owned row-major array of any element type: a constant, a state, a value.
@@ -31,12 +32,8 @@ impl Tensor {
     pub fn new<T: Element>(shape: impl IntoShape, elements: Vec<T>) -> Result<Self> {
         let shape = shape.into_shape()?;
         if shape.elements() != elements.len() {
-            return Err(ErrorKind::Shape(format!(
-                "{shape} has {} elements, {} were given",
-                shape.elements(),
-                elements.len()
-            ))
-            .into());
+            let (shape, found) = (shape.to_vec(), elements.len());
+            return Err(ErrorKind::Shape(ShapeError::Elements { shape, found }).into());
         }
         Ok(Self { shape, data: T::buffer(elements) })
     }
@@ -184,21 +181,23 @@ impl<T: Element, D: Dimension> TryFrom<Array<T, D>> for Tensor {
 
 /// The elements as `&[T]`, or an error that names both types.
 pub(crate) fn typed<T: Element>(data: Slice<'_>) -> Result<&[T]> {
-    T::from_slice(data).ok_or_else(|| {
-        ErrorKind::DType(format!("the elements are {}, {} was asked for", data.dtype(), T::DTYPE)).into()
-    })
+    T::from_slice(data)
+        .ok_or_else(|| ErrorKind::from(DTypeError::Differ { left: data.dtype(), right: T::DTYPE }).into())
 }
 
 /// The elements as an `ndarray` view.
 pub(crate) fn view<T: Element>(shape: Shape, data: Slice<'_>) -> Result<ArrayViewD<'_, T>> {
-    ArrayViewD::from_shape(IxDyn(&shape), typed(data)?).map_err(|e| ErrorKind::Shape(e.to_string()).into())
+    ArrayViewD::from_shape(IxDyn(&shape), typed(data)?)
+        .map_err(|e| ErrorKind::Shape(ShapeError::Other(e.to_string())).into())
 }
 
 /// The only element as f64.
 pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
     match (shape.elements(), data.f64_at(0)) {
         (1, Some(value)) => Ok(value),
-        _ => Err(ErrorKind::Shape(format!("{shape} is not a single element")).into()),
+        _ => {
+            Err(ErrorKind::Shape(ShapeError::Elements { shape: Vec::new(), found: shape.elements() }).into())
+        }
     }
 }
 

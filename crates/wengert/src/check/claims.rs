@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::registry::whole;
 use super::{bodies, broken, differ};
-use crate::dtype::{DType, Slice};
+use crate::dtype::DType;
+use crate::elements::Slice;
 use crate::error::{ErrorKind, Result};
 use crate::exec::{Call, Code, Codes, Laid, Packing, Strides};
 use crate::ir::{

@@ -18,7 +18,8 @@ use super::{
     Function, broken, differ, difference, dot, execute, execute_on, floats, function, moved, random_like,
     record, recorded, run,
 };
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
+use crate::elements::Element;
 use crate::error::{ErrorKind, Result};
 use crate::exec::Machine;
 use crate::ir::{Domain, Outputs, Recorder, States, Var, verify};

@@ -6,7 +6,8 @@ use std::ptr::NonNull;
 use super::frame::Frame;
 use super::graph::Home;
 use super::place::{ALIGN, Place, WORD};
-use crate::dtype::{DType, Native, Slice, SliceMut, with_dtype};
+use crate::dtype::DType;
+use crate::elements::{Native, Slice, SliceMut, with_dtype};
 use crate::error::ErrorKind;
 use crate::shape::TensorType;
 

@@ -12,7 +12,7 @@ use super::recorder::Recorder;
 use super::tape::{CallSite, Origin, Phase, Row, Value};
 use super::var::{Name, Var};
 use crate::dtype::DType;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, ShapeError};
 use crate::shape::{Shape, TensorType};
 
 impl Recorder {
@@ -149,14 +149,14 @@ impl Recorder {
 
     /// Remembers an error, if it is the first, and returns a poisoned variable.
     #[track_caller]
-    pub(crate) fn fail(&self, kind: ErrorKind, op: &str) -> Var<'_> {
+    pub(crate) fn fail(&self, kind: impl Into<ErrorKind>, op: &str) -> Var<'_> {
         self.fail_like(kind, op, TensorType::new(DType::F32, Shape::SCALAR))
     }
 
     /// The same, with what would probably have been the type.
     #[track_caller]
-    pub(crate) fn fail_like(&self, kind: ErrorKind, op: &str, guess: TensorType) -> Var<'_> {
-        self.remember_error(kind, op, None);
+    pub(crate) fn fail_like(&self, kind: impl Into<ErrorKind>, op: &str, guess: TensorType) -> Var<'_> {
+        self.remember_error(kind.into(), op, None);
         self.poisoned(guess)
     }
 
@@ -225,7 +225,7 @@ pub(super) fn infer(op: &Op, types: &[TensorType]) -> Result<ResultTypes, ErrorK
         Op::Leaf(_) => Err(ErrorKind::Argument("leaves are recorded by their own methods".into())),
         Op::Control(Control::Guard { .. }) => match types {
             [ty] if ty.dtype == DType::Bool && ty.shape == Shape::SCALAR => Ok(ResultTypes::new()),
-            [ty] => Err(ErrorKind::Shape(format!("a branch needs a bool scalar, found {ty}"))),
+            [ty] => Err(ShapeError::Other(format!("a branch needs a bool scalar, found {ty}")).into()),
             _ => Err(arity(1, types.len())),
         },
         _ => {

@@ -5,9 +5,9 @@ use std::ops::Deref;
 
 use super::list::List;
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{DTypeError, ErrorKind, ShapeError};
 use crate::kernels::Body;
-use crate::shape::{MAX_RANK, Shape, TensorType};
+use crate::shape::{MAX_RANK, Shape, TensorType, one_float_type};
 
 /// What an op computes of operands of given types.
 #[derive(Clone, Debug)]
@@ -193,11 +193,10 @@ impl Contraction {
             names.iter().position(|&n| n == name).and_then(|i| shape.get(i).copied())
         };
         match (of(&self.lhs, lhs), of(&self.rhs, rhs)) {
-            (Some(a), Some(b)) if a != b => Err(ErrorKind::Shape(format!(
-                "{lhs} and {rhs}: the sizes {a} and {b} of `{}` in `{}` differ",
-                name as char,
-                self.text()
-            ))),
+            (Some(a), Some(b)) if a != b => {
+                let (label, spec) = (name as char, self.text());
+                Err(ShapeError::Label { label, spec, sizes: (a, b) }.into())
+            }
             (Some(a), _) | (None, Some(a)) => Ok(a),
             (None, None) => Err(ErrorKind::Argument(format!("`{}` invents `{}`", self.text(), name as char))),
         }
@@ -205,13 +204,10 @@ impl Contraction {
 
     /// The type of the result.
     pub fn infer(&self, lhs: TensorType, rhs: TensorType) -> Result<TensorType, ErrorKind> {
-        if !lhs.dtype.is_float() || lhs.dtype != rhs.dtype {
-            let what = format!("{lhs} and {rhs} are not of one float type; cast one of them");
-            return Err(ErrorKind::DType(what));
-        }
+        one_float_type(&[lhs, rhs])?;
         if lhs.shape.rank() != self.lhs.len() || rhs.shape.rank() != self.rhs.len() {
-            let what = format!("{} and {} have not the axes of `{}`", lhs.shape, rhs.shape, self.text());
-            return Err(ErrorKind::Shape(what));
+            let (lhs, rhs, spec) = (lhs.shape, rhs.shape, self.text());
+            return Err(ShapeError::Other(format!("{lhs} and {rhs} have not the axes of `{spec}`")).into());
         }
         for name in self.names() {
             self.size(name, lhs.shape, rhs.shape)?;
@@ -288,13 +284,14 @@ impl Indexed {
     /// The shape of the rows that an index picks.
     pub fn picked(batch: usize, x: TensorType, index: TensorType) -> Result<Shape, ErrorKind> {
         if !index.dtype.is_integer() {
-            return Err(ErrorKind::DType(format!("an index must be integers, found {index}")));
+            return Err(DTypeError::Expected { expected: DType::INTEGERS, found: index.dtype }.into());
         }
         if x.shape.rank() <= batch || index.shape.rank() < batch || x.shape[..batch] != index.shape[..batch] {
-            return Err(ErrorKind::Shape(format!(
+            return Err(ShapeError::Other(format!(
                 "an index {} does not pick rows of {} with {batch} leading axes in common",
                 index.shape, x.shape
-            )));
+            ))
+            .into());
         }
         let dims: Vec<usize> = index.shape.iter().chain(&x.shape[batch + 1..]).copied().collect();
         Shape::new(&dims)

@@ -6,10 +6,11 @@ use std::ops::Range;
 use super::attrs::Attrs;
 use super::form::{Form, Opaque};
 use super::list::List;
-use crate::dtype::{DType, Native, Slice, SliceMut};
+use crate::dtype::DType;
+use crate::elements::{Native, Slice, SliceMut};
 use crate::error::{ErrorKind, Fault};
 use crate::kernels::Isa;
-use crate::shape::{Shape, TensorType};
+use crate::shape::{Shape, TensorType, one_float_type};
 
 /// The types of a row's results.
 pub type ResultTypes = List<TensorType>;
@@ -104,7 +105,7 @@ pub trait Kernel: Any + Send + Sync {
 
 /// The error of a wrong number of operands.
 pub(crate) fn arity(expected: usize, found: usize) -> ErrorKind {
-    ErrorKind::Argument(format!("{expected} operands expected, {found} found"))
+    ErrorKind::Operands { expected, found }
 }
 
 /// The result types of an op with one result of this type.
@@ -120,5 +121,5 @@ pub(crate) fn operands<const N: usize>(found: &[TensorType]) -> Result<[TensorTy
 /// The only operand of an op that takes floats of any shape.
 pub(crate) fn float(found: &[TensorType]) -> Result<TensorType, ErrorKind> {
     let [x] = operands(found)?;
-    if x.dtype.is_float() { Ok(x) } else { Err(ErrorKind::DType(format!("{x} is not f32 or f64"))) }
+    one_float_type(&[x]).map(|()| x)
 }

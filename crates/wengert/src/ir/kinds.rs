@@ -9,7 +9,7 @@ use super::var::Var;
 use crate::dtype::DType;
 use crate::error::ErrorKind;
 use crate::kernels::{Body, Fused, Lane, Real, trace};
-use crate::shape::TensorType;
+use crate::shape::{TensorType, one_float_type, same_shape};
 
 /// The variables a rule emits, one per result.
 pub type Vars<'t> = List<Var<'t>>;
@@ -188,16 +188,9 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
         if operands.len() != N {
             return Err(arity(N, operands.len()));
         }
-        if !first.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{first} is not f32 or f64")));
-        }
+        one_float_type(operands)?;
         for other in rest {
-            if other.dtype != first.dtype {
-                return Err(ErrorKind::DType(format!("{first} and {other} differ; cast one of them")));
-            }
-            if other.shape != first.shape {
-                return Err(ErrorKind::Shape(format!("{} and {} differ", first.shape, other.shape)));
-            }
+            same_shape(first.shape, other.shape)?;
         }
         Ok((*first).into())
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::intern::identity;
-use crate::dtype::SliceMut;
+use crate::elements::SliceMut;
 use crate::error::{ErrorKind, Result};
 use crate::tensor::Tensor;
 

@@ -6,7 +6,7 @@ use super::op::Op;
 use super::recorder::Recorder;
 use super::tape::Value;
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::shape::{Shape, TensorType};
 
 /// One result of one row of a tape that is being recorded: a `Copy` handle without numbers.
@@ -74,7 +74,7 @@ impl<'t> Var<'t> {
         match shape.get(axis) {
             Some(&size) => size,
             None => {
-                self.recorder.fail(ErrorKind::Shape(format!("there is no axis {axis} in {shape}")), "dim");
+                self.recorder.fail(ShapeError::NoAxis { axis, rank: shape.rank() }, "dim");
                 1
             }
         }
@@ -92,7 +92,7 @@ impl<'t> Var<'t> {
 
     /// Remembers an error at the line of the caller and returns a poisoned variable of this type.
     #[track_caller]
-    pub fn fail(self, kind: ErrorKind) -> Self {
+    pub fn fail(self, kind: impl Into<ErrorKind>) -> Self {
         self.recorder.fail_like(kind, "fail", self.ty())
     }
 

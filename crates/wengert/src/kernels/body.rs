@@ -8,7 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{DTypeError, ErrorKind};
 
 /// One operation of a [`Body`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -335,9 +335,9 @@ impl Builder {
     /// The result of an operation. An error where it has no such operands.
     pub fn apply(&mut self, primitive: Primitive, operands: &[Scalar]) -> Result<Scalar, ErrorKind> {
         let types = operands.iter().map(|&x| self.0.dtype(x)).collect::<Result<SmallVec<[DType; 3]>, _>>()?;
-        let dtype = primitive.infer(&types).ok_or_else(|| {
-            ErrorKind::DType(format!("{primitive} does not take operands of the types {types:?}"))
-        })?;
+        let dtype = primitive
+            .infer(&types)
+            .ok_or_else(|| DTypeError::Operation { name: primitive.to_string(), operands: types.to_vec() })?;
         let at = position(self.0.instructions.len())?;
         let operands = std::array::from_fn(|i| operands.get(i).copied().unwrap_or(operands[0]));
         self.0.instructions.push(Instruction { primitive, dtype, operands });

@@ -8,7 +8,8 @@ use super::reduce::rescale;
 use super::simd::{Isa, Real, Simd, Vector};
 use super::skinny::{Dot, SHORT};
 use super::tile::{is_nan, term};
-use crate::dtype::{DType, with_float};
+use crate::dtype::DType;
+use crate::elements::with_float;
 use crate::error::Fault;
 use crate::shape::{MAX_RANK, Shape};
 

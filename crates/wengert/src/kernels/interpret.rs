@@ -5,8 +5,9 @@ use smallvec::SmallVec;
 use super::body::{Body, Constant, Primitive, Scalar};
 use super::primitives::{Pointer, pointer};
 use super::simd::Isa;
-use crate::dtype::{DType, Element, Slice, SliceMut};
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::elements::{Element, Slice, SliceMut};
+use crate::error::{DTypeError, ErrorKind, Fault};
 
 /// Elements that pass through all primitives before the next.
 pub(crate) const CHUNK: usize = 256;
@@ -136,7 +137,7 @@ impl Compiled {
         };
         let function = |primitive: Primitive, from: DType| {
             pointer(primitive, from, isa)
-                .ok_or_else(|| ErrorKind::DType(format!("there is no {primitive} of {from}")))
+                .ok_or_else(|| DTypeError::Operation { name: primitive.to_string(), operands: vec![from] })
         };
         for (at, i) in instructions.iter().enumerate() {
             let arity = i.primitive.arity();

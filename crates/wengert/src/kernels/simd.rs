@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use super::functions;
 use super::lane::Lane;
 use super::tile::Tile;
-use crate::dtype::Native;
+use crate::elements::Native;
 
 /// An instruction set that kernels are compiled for.
 ///

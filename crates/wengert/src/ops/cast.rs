@@ -1,7 +1,7 @@
 //! Conversions between element types.
 
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{DTypeError, ErrorKind};
 use crate::ir::{
     Attr, Attrs, Body, Contribution, Discrete, Domain, Form, Kernel, Linear, Op, Primitive, ResultTypes, Var,
     Vars, one, operands,
@@ -23,7 +23,7 @@ impl Kernel for Cast {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         if !self.to.is_float() {
-            return Err(ErrorKind::DType(format!("cast makes floats, not {}", self.to)));
+            return Err(DTypeError::Expected { expected: DType::FLOATS, found: self.to }.into());
         }
         one(self.to, x.shape)
     }
@@ -62,7 +62,7 @@ impl Kernel for ToInteger {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         if self.to.is_float() {
-            return Err(ErrorKind::DType(format!("to_integer makes integers, not {}", self.to)));
+            return Err(DTypeError::Expected { expected: &DType::ALL[DType::FLOATS.len()..], found: self.to }.into());
         }
         one(self.to, x.shape)
     }

@@ -3,7 +3,7 @@
 //! One op in the notation of Einstein's sums. It is closed under everything that is done to it:
 //! the transpose by an operand, a batch axis and a permuted operand only change its labels.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attr, Attrs, Bilinear, Contraction, Domain, Form, Kernel, Labels, Op, ResultTypes, Var, Vars, operands,
 };
@@ -181,17 +181,15 @@ impl<'t> Var<'t> {
 fn matmul_plan(a: Shape, b: Shape) -> Result<(Contract, Shape, Shape), ErrorKind> {
     const BATCH: &[u8] = b"bcdefgh";
     if a.rank() == 0 || b.rank() == 0 {
-        return Err(ErrorKind::Shape(format!("{a} · {b}: a scalar has no matrix product")));
+        return Err(ShapeError::NoAxis { axis: 0, rank: 0 }.into());
     }
     let inner = (a[a.rank() - 1], b[b.rank().saturating_sub(2)]);
     if inner.0 != inner.1 {
-        return Err(ErrorKind::Shape(format!("{a} · {b}: inner sizes {} and {} differ", inner.0, inner.1)));
+        return Err(ShapeError::Inner { left: a.to_vec(), right: b.to_vec(), sizes: inner }.into());
     }
     let (front_a, front_b) = (a.rank().saturating_sub(2), b.rank().saturating_sub(2));
     let front = front_a.max(front_b);
-    let batch = Shape::new(&a[..front_a])?
-        .broadcast(&Shape::new(&b[..front_b])?)
-        .map_err(|_| ErrorKind::Shape(format!("{a} · {b}: the axes before the last two do not broadcast")))?;
+    let batch = Shape::new(&a[..front_a])?.broadcast(&Shape::new(&b[..front_b])?)?;
     let side = |shape: Shape, own: usize, tail: &[u8]| -> Result<(Labels, Shape), ErrorKind> {
         let mut labels = Vec::new();
         let mut dims = Vec::new();

@@ -8,7 +8,7 @@ use crate::ir::{
     ZeroReason, float, one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::TensorType;
+use crate::shape::{TensorType, same_dtype, same_shape};
 
 /// How two numbers compare.
 #[derive(Clone, Copy, PartialEq)]
@@ -40,12 +40,8 @@ impl Kernel for Compare {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [a, b] = operands(types)?;
-        if a.dtype != b.dtype {
-            return Err(ErrorKind::DType(format!("{a} and {b} differ; cast one of them")));
-        }
-        if a.shape != b.shape {
-            return Err(ErrorKind::Shape(format!("{} and {} differ", a.shape, b.shape)));
-        }
+        same_dtype(a, b)?;
+        same_shape(a.shape, b.shape)?;
         one(DType::Bool, a.shape)
     }
     fn form(&self, x: &[TensorType]) -> Form {

@@ -1,13 +1,13 @@
 //! Picking rows by number, and adding rows in their places.
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attr, Attrs, Contribution, Domain, Form, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
     operands,
 };
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{Shape, TensorType};
+use crate::shape::{Shape, TensorType, one_float_type, same_shape};
 
 /// How rows are addressed: `x` is `[batch…, rows, row…]`, the index `[batch…, picks…]`, the picked
 /// rows `[batch…, picks…, row…]`; the first `batch` axes run together.
@@ -86,13 +86,8 @@ impl Kernel for ScatterAdd {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [acc, part, index] = operands(types)?;
-        if !acc.dtype.is_float() || acc.dtype != part.dtype {
-            return Err(ErrorKind::DType(format!("{acc} and {part} are not of one float type")));
-        }
-        let shape = Indexed::picked(self.0.batch, acc, index)?;
-        if part.shape != shape {
-            return Err(ErrorKind::Shape(format!("the index names {shape}, the rows are {}", part.shape)));
-        }
+        one_float_type(&[acc, part])?;
+        same_shape(Indexed::picked(self.0.batch, acc, index)?, part.shape)?;
         one(acc.dtype, acc.shape)
     }
     fn form(&self, _: &[TensorType]) -> Form {
@@ -187,11 +182,8 @@ impl<'t> Var<'t> {
     fn pick_last(self, index: Var<'t>) -> Var<'t> {
         let batch = self.rank().saturating_sub(1);
         if self.rank() == 0 || index.shape()[..] != self.shape()[..batch] {
-            let kind = ErrorKind::Shape(format!(
-                "an index {} does not pick from the rows of {}",
-                index.shape(),
-                self.shape()
-            ));
+            let (left, right) = (index.shape().to_vec(), self.shape()[..batch].to_vec());
+            let kind = ShapeError::Differ { left, right };
             return self.recorder().fail_like(kind, "pick", TensorType::new(self.dtype(), index.shape()));
         }
         self.recorder().emit_one(Op::linear(Gather(Rows { batch })), &[self, index])

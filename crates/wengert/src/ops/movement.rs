@@ -1,6 +1,7 @@
 //! Moving elements without changing them: reshape, permute, broadcast.
 
-use crate::error::ErrorKind;
+use super::reduce::Axes;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attrs, Contribution, Domain, Form, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
 };
@@ -21,13 +22,8 @@ impl Kernel for Reshape {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         if x.shape.elements() != self.shape.elements() {
-            return Err(ErrorKind::Shape(format!(
-                "{} has {} elements, {} has {}",
-                x.shape,
-                x.shape.elements(),
-                self.shape,
-                self.shape.elements()
-            )));
+            let shape = self.shape.to_vec();
+            return Err(ShapeError::Elements { shape, found: x.shape.elements() }.into());
         }
         one(x.dtype, self.shape)
     }
@@ -68,11 +64,10 @@ impl Kernel for Permute {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
-        let mut seen = [false; MAX_RANK];
-        let fits = self.order.rank() == x.shape.rank()
-            && self.order.iter().all(|&a| a < x.shape.rank() && !std::mem::replace(&mut seen[a], true));
-        if !fits {
-            return Err(ErrorKind::Shape(format!("{} is no order of the axes of {}", self.order, x.shape)));
+        let (expected, found) = (x.shape.rank(), self.order.rank());
+        (&self.order[..]).resolve(expected)?;
+        if found != expected {
+            return Err(ShapeError::Rank { expected, found }.into());
         }
         let mut shape = x.shape;
         for (i, &a) in self.order.iter().enumerate() {
@@ -128,7 +123,7 @@ impl Kernel for Broadcast {
         let [x] = operands(types)?;
         match x.shape.broadcast(&self.shape) {
             Ok(shape) if shape == self.shape => one(x.dtype, shape),
-            _ => Err(ErrorKind::Shape(format!("{} does not broadcast to {}", x.shape, self.shape))),
+            _ => Err(ShapeError::Broadcast { from: x.shape.to_vec(), to: self.shape.to_vec() }.into()),
         }
     }
     fn form(&self, x: &[TensorType]) -> Form {
@@ -257,15 +252,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn permute(self, order: &[usize]) -> Var<'t> {
-        // Told by `Permute::infer`, but for sizes that are none.
-        if let Some(axis) = order.iter().find(|&&axis| axis >= self.rank()) {
-            let kind = ErrorKind::Shape(format!(
-                "{order:?} is no order of the axes of {}: there is no axis {axis}",
-                self.shape()
-            ));
-            return self.recorder().fail_like(kind, "permute", self.ty());
-        }
-        match Shape::new(order) {
+        match order.resolve(self.rank()).and_then(|_| Shape::new(order)) {
             Ok(order) if order.iter().copied().eq(0..self.rank()) => self,
             Ok(order) => self.apply(Op::linear(Permute { order })),
             Err(kind) => self.recorder().fail_like(kind, "permute", self.ty()),

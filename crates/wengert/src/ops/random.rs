@@ -1,7 +1,8 @@
 //! Random numbers as a function of a key and a position: no hidden state.
 
-use crate::dtype::{DType, with_float};
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::elements::with_float;
+use crate::error::{DTypeError, ErrorKind, Fault};
 use crate::ir::{
     Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, one, operands,
 };
@@ -23,8 +24,10 @@ impl Kernel for Uniform {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [key] = operands(types)?;
-        if key.dtype != DType::I64 || !self.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("an i64 key makes floats; found {key} and {}", self.dtype)));
+        for (expected, found) in [(&[DType::I64][..], key.dtype), (DType::FLOATS, self.dtype)] {
+            if !expected.contains(&found) {
+                return Err(DTypeError::Expected { expected, found }.into());
+            }
         }
         one(self.dtype, Shape::new(&[&key.shape[..], &self.shape[..]].concat())?)
     }

@@ -1,7 +1,8 @@
 //! Reductions: sum and mean, maximum, position of the maximum.
 
-use crate::dtype::{DType, with_dtype};
-use crate::error::{ErrorKind, Fault};
+use crate::dtype::DType;
+use crate::elements::with_dtype;
+use crate::error::{DTypeError, ErrorKind, Fault, ShapeError};
 use crate::ir::{
     Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Form, Kernel, Linear, List, Monoid, Op,
     Opaque, Reduction, ResultTypes, Tangents, Var, Vars, one, operands,
@@ -41,10 +42,10 @@ impl Axes for &[usize] {
         let mut axes = self.to_vec();
         axes.sort_unstable();
         if let Some(axis) = axes.iter().find(|&&a| a >= rank) {
-            return Err(ErrorKind::Shape(format!("there is no axis {axis} of {rank}")));
+            return Err(ShapeError::NoAxis { axis: *axis, rank }.into());
         }
-        if axes.windows(2).any(|w| w[0] == w[1]) {
-            return Err(ErrorKind::Shape(format!("{self:?} names an axis twice")));
+        if let Some(twice) = axes.windows(2).find(|w| w[0] == w[1]) {
+            return Err(ShapeError::RepeatedAxis { axis: twice[0] }.into());
         }
         Ok(axes.into_iter().collect())
     }
@@ -64,11 +65,9 @@ impl Run {
         Ok(Self { axis: attrs.usize("axis")?, count: attrs.usize("count")? })
     }
     fn reduced(self, shape: Shape) -> Result<Shape, ErrorKind> {
-        if self.axis.saturating_add(self.count) > shape.rank() {
-            return Err(ErrorKind::Shape(format!(
-                "there are no {} axes from {} on in {shape}",
-                self.count, self.axis
-            )));
+        let end = self.axis.saturating_add(self.count);
+        if end > shape.rank() {
+            return Err(ShapeError::NoAxis { axis: end.saturating_sub(1), rank: shape.rank() }.into());
         }
         Ok(shape.remove(self.axis, self.count))
     }
@@ -115,7 +114,7 @@ impl Kernel for Sum {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         if !x.dtype.is_float() {
-            return Err(ErrorKind::DType(format!("{x} is not f32 or f64; cast it")));
+            return Err(DTypeError::Expected { expected: DType::FLOATS, found: x.dtype }.into());
         }
         one(x.dtype, self.0.reduced(x.shape)?)
     }
@@ -235,7 +234,7 @@ impl Registered for ArgMax {
 fn not_empty(x: &TensorType, run: Run) -> Result<(), ErrorKind> {
     run.reduced(x.shape)?;
     match x.shape.split_at(run.axis, run.count) {
-        (_, 0, _) => Err(ErrorKind::Shape(format!("{} has nothing to reduce", x.shape))),
+        (_, 0, _) => Err(ShapeError::Empty { shape: x.shape.to_vec() }.into()),
         _ => Ok(()),
     }
 }
@@ -294,7 +293,7 @@ impl<'t> Var<'t> {
             Err(kind) => return self.recorder().fail_like(kind, "mean", self.ty()),
         };
         if count == 0 {
-            let kind = ErrorKind::Shape(format!("{shape} has nothing to take the mean of"));
+            let kind = ShapeError::Empty { shape: shape.to_vec() };
             return self.recorder().fail_like(kind, "mean", self.ty());
         }
         self.operation("mean", || self.sum(axes) / count as f64)

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::dtype::{DType, Element};
+use crate::dtype::DType;
+use crate::elements::Element;
 use crate::error::ErrorKind;
 use crate::ir::{Attrs, Bilinear, Custom, Discrete, Domain, Elementwise, Linear, Op};
 use crate::kernels::{philox, uniform_f64};

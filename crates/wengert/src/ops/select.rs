@@ -1,13 +1,13 @@
 //! Choosing between two arrays by a mask.
 
 use crate::dtype::DType;
-use crate::error::ErrorKind;
+use crate::error::{DTypeError, ErrorKind};
 use crate::ir::{
     Attrs, Body, Contribution, Domain, Form, IntoVar, Kernel, Linear, Op, Primitive, ResultTypes, Var, Vars,
     one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::TensorType;
+use crate::shape::{TensorType, same_dtype, same_shape};
 
 /// `mask ? a : b`; linear in `a` and `b`.
 pub(crate) struct Select;
@@ -17,14 +17,12 @@ impl Kernel for Select {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [mask, a, b] = operands(types)?;
-        if mask.dtype != DType::Bool || a.dtype != b.dtype {
-            return Err(ErrorKind::DType(format!(
-                "select needs a bool mask and two of one type, found {mask}, {a}, {b}"
-            )));
+        if mask.dtype != DType::Bool {
+            return Err(DTypeError::Expected { expected: &[DType::Bool], found: mask.dtype }.into());
         }
-        if mask.shape != a.shape || a.shape != b.shape {
-            return Err(ErrorKind::Shape(format!("{}, {} and {} differ", mask.shape, a.shape, b.shape)));
-        }
+        same_dtype(a, b)?;
+        same_shape(mask.shape, a.shape)?;
+        same_shape(a.shape, b.shape)?;
         one(a.dtype, a.shape)
     }
     fn form(&self, x: &[TensorType]) -> Form {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attr, Attrs, Contribution, Domain, Form, IndexMap, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars,
     one, operands,
 };
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{MAX_RANK, Shape, TensorType};
+use crate::shape::{MAX_RANK, Shape, TensorType, one_float_type, same_shape};
 
 /// Where a slice begins and how it steps along one axis.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,7 +55,7 @@ impl Window {
     /// The shape of the part, if it lies inside.
     fn shape(&self, of: Shape) -> Result<Shape, ErrorKind> {
         if self.0.iter().any(|s| s.step == 0) {
-            return Err(ErrorKind::Shape(format!("the slice {self} has a step of 0")));
+            return Err(ShapeError::Other(format!("the slice {self} has a step of 0")).into());
         }
         let inside = self.0.len() == of.rank()
             && self.0.iter().zip(of.iter()).all(|(s, &dim)| {
@@ -66,7 +66,7 @@ impl Window {
                 first && (s.size == 0 || last.is_some_and(|l| s.start < dim && l >= 0 && (l as usize) < dim))
             });
         if !inside {
-            return Err(ErrorKind::Shape(format!("the slice {self} leaves {of}")));
+            return Err(ShapeError::Other(format!("the slice {self} leaves {of}")).into());
         }
         Shape::new(&self.0.iter().map(|s| s.size).collect::<Vec<_>>())
     }
@@ -144,13 +144,8 @@ impl Kernel for AddSlice {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [acc, part] = operands(types)?;
-        if !acc.dtype.is_float() || acc.dtype != part.dtype {
-            return Err(ErrorKind::DType(format!("{acc} and {part} are not of one float type")));
-        }
-        let shape = self.0.shape(acc.shape)?;
-        if part.shape != shape {
-            return Err(ErrorKind::Shape(format!("the slice is {shape}, its part {}", part.shape)));
-        }
+        one_float_type(&[acc, part])?;
+        same_shape(self.0.shape(acc.shape)?, part.shape)?;
         one(acc.dtype, acc.shape)
     }
     fn form(&self, x: &[TensorType]) -> Form {
@@ -194,7 +189,7 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
         if range.start > range.end {
-            let kind = ErrorKind::Shape(format!("{range:?} ends before it starts"));
+            let kind = ShapeError::Other(format!("{range:?} ends before it starts"));
             return self.recorder().fail_like(kind, "slice", self.ty());
         }
         self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
@@ -213,7 +208,7 @@ impl<'t> Var<'t> {
     pub fn slice_step(self, axis: usize, start: usize, step: isize, size: usize) -> Var<'t> {
         let shape = self.shape();
         if axis >= shape.rank() {
-            let kind = ErrorKind::Shape(format!("there is no axis {axis} in {shape}"));
+            let kind = ShapeError::NoAxis { axis, rank: shape.rank() };
             return self.recorder().fail_like(kind, "slice", self.ty());
         }
         let mut window: Vec<Stride> = shape.iter().map(|&size| Stride { start: 0, step: 1, size }).collect();

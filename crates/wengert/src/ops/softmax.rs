@@ -1,7 +1,7 @@
 //! Softmax, its logarithm, and the cross-entropy built from them.
 
-use crate::dtype::with_float;
-use crate::error::{ErrorKind, Fault};
+use crate::elements::with_float;
+use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
     Attrs, Call, Custom, Domain, Form, Kernel, Op, Opaque, Primitive, ResultTypes, Tangents, Var, Vars, float,
 };
@@ -61,7 +61,7 @@ impl Kernel for LogSoftmax {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let x = float(types)?;
         if x.shape.rank() == 0 {
-            return Err(ErrorKind::Shape("a scalar has no axis of classes".into()));
+            return Err(ShapeError::NoAxis { axis: 0, rank: 0 }.into());
         }
         Ok(x.into())
     }
@@ -175,11 +175,7 @@ impl<'t> Var<'t> {
             let finite = labels.eq(0.0).select(ln.maximum(-f64::from(f32::MAX)), ln);
             (finite * labels).sum(last)
         } else {
-            let kind = ErrorKind::Shape(format!(
-                "the logits are {}, the probabilities {}",
-                ln.shape(),
-                labels.shape()
-            ));
+            let kind = ShapeError::Differ { left: ln.shape().to_vec(), right: labels.shape().to_vec() };
             let guess = TensorType::new(self.dtype(), Shape::SCALAR);
             return self.recorder().fail_like(kind, "cross_entropy", guess);
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{checked, open};
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{Leaf, Op, Recorder, Value, Var, Vars};
 use crate::ops::movement::batch_all;
 use crate::shape::TensorType;
@@ -69,11 +69,13 @@ impl Recorder {
             let shape = x.shape();
             let fits = axis < shape.rank() && size.is_none_or(|s| s == shape[axis]);
             if !fits && x.id().is_some() {
-                let wanted = size.map_or_else(String::new, |s| format!(" of size {s}"));
-                self.fail(
-                    ErrorKind::Shape(format!("{shape} has no axis {axis}{wanted} to map over")),
-                    "vmap",
-                );
+                let kind = match size {
+                    Some(size) if axis < shape.rank() => ShapeError::Other(format!(
+                        "axis {axis} of {shape} is mapped over with others of size {size}"
+                    )),
+                    _ => ShapeError::NoAxis { axis, rank: shape.rank() },
+                };
+                self.fail(kind, "vmap");
             }
             if !fits {
                 let guess = if axis < shape.rank() { shape.remove(axis, 1) } else { shape };

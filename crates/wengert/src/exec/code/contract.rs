@@ -1,7 +1,7 @@
 //! Contractions as loops over matrix products.
 
 use super::{Call, Packing};
-use crate::dtype::{Native, with_float};
+use crate::elements::{Native, with_float};
 use crate::error::Fault;
 use crate::exec::graph::loops;
 use crate::ir::{Contraction, Labels};

@@ -1,7 +1,7 @@
 //! Parts of arrays: rows picked by number, rows added in their places, and arrays added to parts of others.
 
 use super::Call;
-use crate::dtype::{Native, Slice, with_dtype, with_float};
+use crate::elements::{Native, Slice, with_dtype, with_float};
 use crate::error::Fault;
 use crate::ir::{IndexMap, Indexed, Operand};
 use crate::kernels::copy::{self, Walk, prefetch};

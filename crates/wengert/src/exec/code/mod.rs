@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::dtype::{Native, Slice};
+use crate::elements::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::graph::{Computation, Computations, Strides};
 use crate::ir::{self, Form, Op, Operand, ResultMut, ResultTypes};

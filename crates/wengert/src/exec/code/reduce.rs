@@ -1,7 +1,7 @@
 //! Reductions over neighbouring axes.
 
 use super::Call;
-use crate::dtype::{Native, with_dtype, with_float};
+use crate::elements::{Native, with_dtype, with_float};
 use crate::error::Fault;
 use crate::ir::{Monoid, Reduction};
 use crate::kernels::{reduce, rescale};

@@ -1,7 +1,7 @@
 //! Elements of an operand, rearranged.
 
 use super::Call;
-use crate::dtype::{Native, with_dtype};
+use crate::elements::{Native, with_dtype};
 use crate::error::Fault;
 use crate::ir::IndexMap;
 use crate::kernels::copy::{Gather, Walk};

@@ -1,6 +1,6 @@
 //! The arrays that a run is bound to.
 
-use crate::dtype::Slice;
+use crate::elements::Slice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory::Region;
 use crate::shape::TensorType;

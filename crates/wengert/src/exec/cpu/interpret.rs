@@ -8,7 +8,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::pool::Pool;
-use crate::dtype::{Element, Native, Slice, SliceMut, with_dtype};
+use crate::elements::{Element, Native, Slice, SliceMut, with_dtype};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::bind::{Inputs, bind};
 use super::interpret::{Interpreter, Spent};
 use super::pool::Pool;
-use crate::dtype::{Element, Slice};
+use crate::elements::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::frame::{Frame, LiveOut};
 use crate::exec::memory::{Arena, Memory, Region};

@@ -6,7 +6,8 @@ use std::collections::hash_map::Entry;
 
 use smallvec::SmallVec;
 
-use crate::dtype::{DType, Slice};
+use crate::dtype::DType;
+use crate::elements::Slice;
 use crate::error::{ErrorKind, Result};
 use crate::exec::code::{Call, Code, Codes, Packing};
 use crate::exec::frame::{Frame, LiveOut};

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::Rewrite;
-use crate::dtype::Slice;
+use crate::elements::Slice;
 use crate::ir::{Form, Leaf, Op, Primitive, Row, Tape, Value};
 use crate::kernels::{Compiled, Isa};
 use crate::shape::{Shape, TensorType};
