@@ -49,6 +49,11 @@ impl DType {
         Self::INTEGERS.contains(&self)
     }
 
+    /// What is stored for a number, as a number: 0 or 1 for truth values.
+    pub(crate) fn stored(self, value: f64) -> f64 {
+        if self == Self::Bool { f64::from(u8::from(value != 0.0)) } else { value }
+    }
+
     /// Whether a number can be stored without changing, but for the rounding of floats.
     pub(crate) fn holds(self, value: f64) -> bool {
         let whole = value.fract() == 0.0;
@@ -80,7 +85,14 @@ macro_rules! dtypes {
 /// The element types that have derivatives.
 macro_rules! floats {
     ([$($make:tt)+] $($rest:tt)*) => {
-        $($make)+! { [F32 f32, F64 f64] $($rest)* }
+        $($make)+! { [(F32) f32, (F64) f64] $($rest)* }
+    };
+}
+
+/// The Rust types that store integers and truth values, and the element types that each stores.
+macro_rules! integers {
+    ([$($make:tt)+] $($rest:tt)*) => {
+        $($make)+! { [(U8 | Bool) u8, (U32) u32, (I64) i64] $($rest)* }
     };
 }
 
@@ -91,7 +103,7 @@ macro_rules! natives {
     };
 }
 
-pub(crate) use {dtypes, floats, natives};
+pub(crate) use {dtypes, floats, integers, natives};
 
 macro_rules! names {
     ([$($V:ident $E:ident $name:literal),+]) => {

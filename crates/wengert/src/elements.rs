@@ -6,24 +6,15 @@ use crate::aligned::Aligned;
 use crate::dtype::{DType, dtypes, floats};
 use crate::error::ErrorKind;
 
+/// Runs `$body` with `$T` naming the Rust type of the list that stores elements of `$dtype`; `$other` where none does.
 macro_rules! match_dtype {
-    ([$(($($V:ident)|+) $E:ident),+] $dtype:expr, $T:ident => $body:expr) => {
+    ([$(($($V:ident)|+) $E:ident),+] $dtype:expr, $T:ident => $body:expr $(, $other:expr)?) => {
         match $dtype {
             $($($crate::dtype::DType::$V)|+ => {
                 type $T = $E;
                 $body
             })+
-        }
-    };
-}
-macro_rules! match_float {
-    ([$($V:ident $E:ident),+] $dtype:expr, $T:ident => $body:expr) => {
-        match $dtype {
-            $($crate::dtype::DType::$V => {
-                type $T = $E;
-                $body
-            })+
-            _ => Err($crate::error::Fault::Type),
+            $(_ => $other,)?
         }
     };
 }
@@ -33,11 +24,19 @@ macro_rules! with_dtype {
     ($($rest:tt)*) => { $crate::dtype::natives!([$crate::elements::match_dtype] $($rest)*) };
 }
 
-/// Like `with_dtype!` for the floating types only; anything else is a kernel fault.
+/// Like `with_dtype!` for the floating types only; anything else is a kernel fault, or what is said behind the body.
 macro_rules! with_float {
-    ($($rest:tt)*) => { $crate::dtype::floats!([$crate::elements::match_float] $($rest)*) };
+    ($dtype:expr, $T:ident => $body:expr) => {
+        $crate::elements::with_float!($dtype, $T => $body, Err($crate::error::Fault::Type))
+    };
+    ($($rest:tt)*) => { $crate::dtype::floats!([$crate::elements::match_dtype] $($rest)*) };
 }
-pub(crate) use {match_dtype, match_float, with_dtype, with_float};
+
+/// Like `with_dtype!` for integers and truth values only; what is said behind the body for floats.
+macro_rules! with_integer {
+    ($($rest:tt)*) => { $crate::dtype::integers!([$crate::elements::match_dtype] $($rest)*) };
+}
+pub(crate) use {match_dtype, with_dtype, with_float, with_integer};
 
 macro_rules! slices {
     ([$($V:ident $E:ident $name:literal),+]) => {
@@ -143,7 +142,7 @@ macro_rules! slices {
             /// A buffer of `len` elements that are all `value`, converted as [`Element::from_f64`] does. An
             /// error where the allocation fails.
             pub fn filled(dtype: DType, len: usize, value: f64) -> Result<Self, ErrorKind> {
-                let value = if dtype == DType::Bool { f64::from(u8::from(value != 0.0)) } else { value };
+                let value = dtype.stored(value);
                 Ok(match dtype {
                     $(DType::$V => Self::$V(Aligned::filled(len, Element::from_f64(value))?),)+
                 })
@@ -296,7 +295,7 @@ impl SliceMut<'_> {
     /// Gives every NaN the same bits, so that results do not depend on how they came about.
     pub(crate) fn canonicalise(&mut self) {
         macro_rules! canonical {
-            ([$($V:ident $E:ident),+]) => {
+            ([$(($V:ident) $E:ident),+]) => {
                 match self {
                     $(Self::$V(x) => {
                         // Without a branch, so that looking costs little where there is none.

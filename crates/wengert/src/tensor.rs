@@ -6,7 +6,7 @@ use ndarray::{Array, ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
 
 use crate::dtype::DType;
 use crate::elements::sealed::Sealed;
-use crate::elements::{Buffer, Element, Slice, SliceMut};
+use crate::elements::{Buffer, Element, Native, Slice, SliceMut, with_dtype};
 use crate::error::{DTypeError, Error, ErrorKind, Result, ShapeError};
 use crate::shape::{IntoShape, Shape, TensorType};
 
@@ -143,13 +143,12 @@ impl fmt::Debug for Tensor {
                 f.write_str(", ")?;
             }
             f.write_str(&"[".repeat(edges(i)))?;
-            match self.data() {
-                Slice::F32(x) => write!(f, "{:?}", x[i]),
-                Slice::F64(x) => write!(f, "{:?}", x[i]),
-                Slice::U8(x) => write!(f, "{:?}", x[i]),
-                Slice::U32(x) => write!(f, "{:?}", x[i]),
-                Slice::I64(x) => write!(f, "{:?}", x[i]),
-                Slice::Bool(x) => write!(f, "{:?}", x[i] != 0),
+            let data = self.data().get(i..i + 1);
+            match bool::from_slice(data) {
+                Some(truth) => truth.iter().try_for_each(|x| write!(f, "{x:?}")),
+                None => with_dtype!(data.dtype(), T => {
+                    T::stored(data).into_iter().flatten().try_for_each(|x| write!(f, "{x:?}"))
+                }),
             }?;
             f.write_str(&"]".repeat(edges(i + 1)))?;
         }

@@ -2,6 +2,7 @@
 
 use super::broken;
 use crate::dtype::DType;
+use crate::elements::{Element, with_float, with_integer};
 use crate::error::Result;
 use crate::ir::{Body, Instruction, Op, Primitive, Scalar};
 use crate::kernels::{Fused, Lane, Real, Whole};
@@ -25,21 +26,22 @@ impl Number {
         self.f64() != 0.0
     }
     /// Converted as `as` does.
+    #[allow(clippy::unnecessary_cast)] // one text for every type
     fn to(self, dtype: DType) -> Self {
-        match (self, dtype) {
-            (x, DType::F32) => Self::Float(match x {
-                Self::Float(x) => f64::from(x as f32),
-                Self::Integer(x) => f64::from(x as f32),
-            }),
-            (x, DType::F64) => Self::Float(x.f64()),
-            (x, DType::Bool) => Self::Integer(i64::from(x.is_true())),
-            (Self::Float(x), DType::U8) => Self::Integer(i64::from(x as u8)),
-            (Self::Float(x), DType::U32) => Self::Integer(i64::from(x as u32)),
-            (Self::Float(x), DType::I64) => Self::Integer(x as i64),
-            (Self::Integer(x), DType::U8) => Self::Integer(i64::from(x as u8)),
-            (Self::Integer(x), DType::U32) => Self::Integer(i64::from(x as u32)),
-            (Self::Integer(x), DType::I64) => Self::Integer(x),
+        if dtype == DType::Bool {
+            return Self::Integer(i64::from(self.is_true()));
         }
+        let float = with_float!(dtype, T => Some(match self {
+            Self::Float(x) => (x as T).to_f64(),
+            Self::Integer(x) => (x as T).to_f64(),
+        }), None);
+        let integer = || {
+            with_integer!(dtype, T => match self {
+            Self::Float(x) => (x as T) as i64,
+            Self::Integer(x) => (x as T) as i64,
+        }, 0)
+        };
+        float.map_or_else(|| Self::Integer(integer()), Self::Float)
     }
     fn cmp(self, other: Self) -> Option<std::cmp::Ordering> {
         match (self, other) {
@@ -108,8 +110,7 @@ fn scalar(body: &Body, x: &[Number]) -> Option<Vec<Number>> {
             Primitive::Select => Some(if a.is_true() { b } else { c }),
             Primitive::Cast(to) => Some(a.to(to)),
             Primitive::Copy => Some(a),
-            _ if dtype == DType::F32 => float::<f32>(primitive, x),
-            _ => float::<f64>(primitive, x),
+            _ => with_float!(dtype, T => float::<T>(primitive, x), None),
         };
         made.push(y?);
     }

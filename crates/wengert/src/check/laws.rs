@@ -19,7 +19,7 @@ use super::{
     record, recorded, run,
 };
 use crate::dtype::DType;
-use crate::elements::Element;
+use crate::elements::{Element, with_dtype};
 use crate::error::{ErrorKind, Result};
 use crate::exec::Machine;
 use crate::ir::{Domain, Outputs, Recorder, States, Var, verify};
@@ -158,12 +158,8 @@ fn stack(tensors: &[Tensor]) -> Result<Tensor> {
         Tensor::new(shape, all)
     }
     match tensors[0].ty().dtype {
-        DType::F32 => join::<f32>(shape, tensors),
-        DType::F64 => join::<f64>(shape, tensors),
-        DType::U8 => join::<u8>(shape, tensors),
-        DType::U32 => join::<u32>(shape, tensors),
-        DType::I64 => join::<i64>(shape, tensors),
         DType::Bool => join::<bool>(shape, tensors),
+        other => with_dtype!(other, T => join::<T>(shape, tensors)),
     }
 }
 

@@ -10,53 +10,76 @@ use smallvec::SmallVec;
 use crate::dtype::DType;
 use crate::error::{DTypeError, ErrorKind};
 
-/// One operation of a [`Body`].
+/// One operation of a [`Body`]. Those of floats round, and treat NaN, infinities and signed zeros, as the methods of
+/// [`Lane`](crate::Lane) of the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-#[allow(missing_docs)] // named as the methods of `Lane`, which say what they do
 pub enum Primitive {
-    /// Of two floats.
+    /// `a + b`, of two floats of one type.
     Add,
+    /// `a − b`.
     Sub,
+    /// `a · b`.
     Mul,
+    /// `a / b`.
     Div,
+    /// The larger of two floats; NaN if either is.
     Max,
+    /// The smaller of two floats; NaN if either is.
     Min,
-    /// A NaN has the sign +: its own depends on how it came about.
+    /// The magnitude of the first float with the sign of the second. A NaN has the sign +: its own depends on how it came about.
     CopySign,
-    /// The product of which the zeros of some operands (a bit each) stand for themselves.
+    /// The product of two floats where a zero gives zero whatever the other is, even infinite or NaN: a zero of the first with
+    /// bit 0 of the number, of the second with bit 1.
     GatedMul(u8),
-    /// `a · b + c`, rounded once on instruction sets that have such an instruction.
+    /// `a · b + c` of three floats, rounded once on instruction sets that have such an instruction, twice on others.
     MulAdd,
-    /// Of one float.
+    /// `−x`, of a float.
     Neg,
+    /// `|x|`.
     Abs,
+    /// `√x`, rounded correctly; NaN below zero.
     Sqrt,
+    /// The nearest whole number, of two equally near ones the even one.
     Round,
+    /// The largest whole number that is not above.
     Floor,
+    /// `eˣ`.
     Exp,
+    /// The natural logarithm; −∞ of zero, NaN below it.
     Ln,
+    /// The sine of an angle in radians.
     Sin,
+    /// The cosine of an angle in radians.
     Cos,
+    /// The hyperbolic tangent.
     Tanh,
+    /// The error function, `2/√π · ∫₀ˣ e^(−t²) dt`.
     Erf,
+    /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,
+    /// `1 / cosh² x`, the derivative of [`Tanh`](Self::Tanh), accurate far out too.
     SechSquared,
-    /// A function of one number, called for each.
+    /// A plain function of one float, called for each number, in f64.
     Each(Function),
-    /// Of two numbers of one type, to a truth value.
+    /// Whether `a < b`, of two numbers of any one type; false of a NaN.
     Less,
+    /// Whether `a ≤ b`; false of a NaN.
     LessEqual,
+    /// Whether `a = b`; false of a NaN.
     Equal,
-    /// Of truth values.
+    /// Whether both truth values are true.
     And,
+    /// Whether one of two truth values is true.
     Or,
+    /// Whether a truth value is false.
     Not,
-    /// Of a truth value and two of one type.
+    /// Of a truth value and two numbers of any one type: the first where it is true, the second elsewhere. Nothing is computed
+    /// with the number that is not chosen.
     Select,
-    /// To another type, as Rust's `as` converts; `bool` is `!= 0`.
+    /// The number as another type, as Rust's `as` converts; `bool` is `!= 0`.
     Cast(DType),
-    /// The same number.
+    /// The same number, of any type.
     Copy,
 }
 

@@ -6,7 +6,7 @@ use super::body::{Body, Constant, Primitive, Scalar};
 use super::primitives::{Pointer, pointer};
 use super::simd::Isa;
 use crate::dtype::DType;
-use crate::elements::{Element, Slice, SliceMut};
+use crate::elements::{Element, Slice, SliceMut, with_dtype};
 use crate::error::{DTypeError, ErrorKind, Fault};
 
 /// Elements that pass through all primitives before the next.
@@ -84,17 +84,8 @@ enum Place {
 /// Fills memory with copies of a constant.
 fn repeat(&Constant { dtype, value }: &Constant, copies: &mut [u64]) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(copies);
-    fn fill<T: Element, const B: usize>(bytes: &mut [u8], value: f64, of: fn(T) -> [u8; B]) {
-        bytes.chunks_exact_mut(B).for_each(|to| to.copy_from_slice(&of(T::from_f64(value))));
-    }
-    match dtype {
-        DType::F32 => fill(bytes, value, f32::to_ne_bytes),
-        DType::F64 => fill(bytes, value, f64::to_ne_bytes),
-        DType::U8 => fill(bytes, value, u8::to_ne_bytes),
-        DType::U32 => fill(bytes, value, u32::to_ne_bytes),
-        DType::I64 => fill(bytes, value, i64::to_ne_bytes),
-        DType::Bool => bytes.fill(u8::from(value != 0.0)),
-    }
+    let value = dtype.stored(value);
+    with_dtype!(dtype, T => bytemuck::cast_slice_mut::<u8, T>(bytes).fill(T::from_f64(value)));
 }
 
 /// Words of so many copies of a constant of any type: whole registers.

@@ -4,6 +4,7 @@ use super::body::Primitive;
 use super::lane::Lane;
 use super::simd::{Isa, Real, Vector};
 use crate::dtype::DType;
+use crate::elements::{with_dtype, with_float, with_integer};
 
 /// A primitive over elements that lie one behind the other: operands, of which those that it has not count for nothing, the
 /// result, and how many there are.
@@ -64,14 +65,10 @@ fn of_floats<F: Map<N>, const N: usize>(dtype: DType, isa: Isa) -> Option<Pointe
         let _ = isa;
         map_portable::<T, F, N>
     }
-    match dtype {
-        DType::F32 => Some(at::<f32, F, N>(isa)),
-        DType::F64 => Some(at::<f64, F, N>(isa)),
-        _ => None,
-    }
+    with_float!(dtype, T => Some(at::<T, F, N>(isa)), None)
 }
 
-macro_rules! floats {
+macro_rules! of_floats {
     ($p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$($x:ident),+| $y:expr;)*) => {
         match $p {
             $($Op => {
@@ -152,49 +149,26 @@ const RARE: Isa = Isa::Portable;
 fn compare(p: Primitive, dtype: DType, isa: Isa) -> Option<Pointer> {
     macro_rules! of {
         ($isa:expr, $T:ident) => {
-            Some(match p {
+            match p {
                 Primitive::Less => each!($isa, a: $T, b: $T => u8: u8::from(a < b)),
                 Primitive::LessEqual => each!($isa, a: $T, b: $T => u8: u8::from(a <= b)),
                 Primitive::Equal => each!($isa, a: $T, b: $T => u8: u8::from(a == b)),
                 _ => return None,
-            })
+            }
         };
     }
-    match dtype {
-        DType::F32 => of!(isa, f32),
-        DType::F64 => of!(isa, f64),
-        DType::U8 | DType::Bool => of!(RARE, u8),
-        DType::U32 => of!(RARE, u32),
-        DType::I64 => of!(RARE, i64),
-    }
+    let floats = with_float!(dtype, T => Some(of!(isa, T)), None);
+    floats.or_else(|| with_integer!(dtype, T => Some(of!(RARE, T)), None))
 }
 
 /// A conversion, as Rust's `as` does it.
 fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
-    macro_rules! to {
-        ($A:ident, $truth:expr; $($B:ident at $isa:expr => $U:ident),*) => {
-            match to {
-                $(DType::$B => each!($isa, x: $A => $U: x as $U),)*
-                DType::Bool => each!(RARE, x: $A => u8: u8::from(x != $truth)),
-            }
-        };
+    if to == DType::Bool {
+        return Some(with_dtype!(from, A => each!(RARE, x: A => u8: u8::from(x != A::default()))));
     }
-    Some(match from {
-        DType::F32 => {
-            to!(f32, 0.0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
-        }
-        DType::F64 => {
-            to!(f64, 0.0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
-        }
-        DType::U8 | DType::Bool => {
-            to!(u8, 0; F32 at isa => f32, F64 at isa => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
-        }
-        DType::U32 => {
-            to!(u32, 0; F32 at RARE => f32, F64 at RARE => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
-        }
-        DType::I64 => {
-            to!(i64, 0; F32 at RARE => f32, F64 at RARE => f64, U8 at RARE => u8, U32 at RARE => u32, I64 at RARE => i64)
-        }
+    with_dtype!(from, A => {
+        let floats = with_float!(to, B => Some(each!(isa, x: A => B: x as B)), None);
+        floats.or_else(|| with_integer!(to, B => Some(each!(RARE, x: A => B: x as B)), None))
     })
 }
 
@@ -255,10 +229,9 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
         Primitive::Cast(to) => cast(from, to, isa),
         Primitive::Copy => copy(from.bytes()),
         Primitive::Select => select(from.bytes(), isa),
-        Primitive::Each(_) if from == DType::F32 => Some(called::<f32>),
-        Primitive::Each(_) if from == DType::F64 => Some(called::<f64>),
+        Primitive::Each(_) => with_float!(from, T => Some(called::<T> as Pointer), None),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
-        _ => floats!(p, from, isa;
+        _ => of_floats!(p, from, isa;
             Primitive::Add => 2 |a, b| a + b;
             Primitive::Sub => 2 |a, b| a - b;
             Primitive::Mul => 2 |a, b| a * b;

@@ -62,7 +62,11 @@ impl Kernel for ToInteger {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         if self.to.is_float() {
-            return Err(DTypeError::Expected { expected: &DType::ALL[DType::FLOATS.len()..], found: self.to }.into());
+            return Err(DTypeError::Expected {
+                expected: &DType::ALL[DType::FLOATS.len()..],
+                found: self.to,
+            }
+            .into());
         }
         one(self.to, x.shape)
     }

@@ -2,6 +2,7 @@
 //! operands to test it with. One line here registers it.
 
 pub(crate) mod arith;
+mod axes;
 mod cast;
 pub(crate) mod contract;
 mod discrete;
@@ -15,7 +16,7 @@ mod select;
 mod slice;
 mod softmax;
 
-pub use reduce::Axes;
+pub use axes::Axes;
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 
 use crate::error::ErrorKind;

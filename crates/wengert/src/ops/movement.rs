@@ -1,6 +1,6 @@
 //! Moving elements without changing them: reshape, permute, broadcast.
 
-use super::reduce::Axes;
+use super::axes::Axes;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attrs, Contribution, Domain, Form, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,

@@ -1,109 +1,19 @@
 //! Reductions: sum and mean, maximum, position of the maximum.
 
+use super::axes::{Axes, Span, resolved};
 use crate::dtype::DType;
 use crate::elements::with_dtype;
-use crate::error::{DTypeError, ErrorKind, Fault, ShapeError};
+use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
-    Attr, Attrs, Call, Contribution, Custom, Discrete, Domain, Form, Kernel, Linear, List, Monoid, Op,
-    Opaque, Reduction, ResultTypes, Tangents, Var, Vars, one, operands,
+    Attrs, Call, Contribution, Custom, Discrete, Form, Kernel, Linear, Monoid, Op, Opaque, ResultTypes,
+    Tangents, Var, Vars, float, one, operands,
 };
 use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{Shape, TensorType};
-
-/// Which axes to reduce: `()` for all, one axis, or several in any order.
-pub trait Axes {
-    /// The axes in ascending order, each once. An error where one does not exist or is repeated.
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind>;
-}
-
-/// The axes that are meant, whatever an implementation outside of this crate says.
-fn resolved(axes: &impl Axes, rank: usize) -> Result<List<usize>, ErrorKind> {
-    (&*axes.resolve(rank)?).resolve(rank)
-}
-
-impl Axes for () {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        Ok((0..rank).collect())
-    }
-}
-impl Axes for usize {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        [*self].as_slice().resolve(rank)
-    }
-}
-impl<const N: usize> Axes for [usize; N] {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        self.as_slice().resolve(rank)
-    }
-}
-impl Axes for &[usize] {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        let mut axes = self.to_vec();
-        axes.sort_unstable();
-        if let Some(axis) = axes.iter().find(|&&a| a >= rank) {
-            return Err(ShapeError::NoAxis { axis: *axis, rank }.into());
-        }
-        if let Some(twice) = axes.windows(2).find(|w| w[0] == w[1]) {
-            return Err(ShapeError::RepeatedAxis { axis: twice[0] }.into());
-        }
-        Ok(axes.into_iter().collect())
-    }
-}
-
-/// Neighbouring axes, from `axis` on: what one row reduces.
-#[derive(Clone, Copy)]
-struct Run {
-    axis: usize,
-    count: usize,
-}
-impl Run {
-    fn attrs(self) -> Attrs {
-        Attrs::new().with("axis", Attr::Int(self.axis as i64)).with("count", Attr::Int(self.count as i64))
-    }
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Ok(Self { axis: attrs.usize("axis")?, count: attrs.usize("count")? })
-    }
-    fn reduced(self, shape: Shape) -> Result<Shape, ErrorKind> {
-        let end = self.axis.saturating_add(self.count);
-        if end > shape.rank() {
-            return Err(ShapeError::NoAxis { axis: end.saturating_sub(1), rank: shape.rank() }.into());
-        }
-        Ok(shape.remove(self.axis, self.count))
-    }
-    fn form(self, monoid: Monoid) -> Form {
-        Form::Reduce(Reduction { monoid, axis: self.axis, count: self.count })
-    }
-    fn shifted(self) -> Self {
-        Self { axis: self.axis + 1, ..self }
-    }
-    fn outer(self, x: &TensorType) -> usize {
-        x.shape.split_at(self.axis, self.count).0
-    }
-    fn sample(s: &mut Sampler, least: usize) -> (Self, Vec<Spec>) {
-        let shape = if s.below(8) == 0 {
-            // Long enough for the tree of pairs to have branches.
-            Shape::new(&[40 + s.below(200), 2]).unwrap_or(Shape::SCALAR)
-        } else {
-            let rank = 1 + s.below(3);
-            s.shape_of(rank, least)
-        };
-        let axis = s.below(shape.rank());
-        let count = 1 + s.below(shape.rank() - axis);
-        (Self { axis, count }, vec![Spec::float(shape, Domain::All)])
-    }
-    /// Puts the reduced axes back, as axes of the full size.
-    fn spread<'t>(self, y: Var<'t>, full: Shape) -> Var<'t> {
-        let mut shape = full;
-        for axis in self.axis..self.axis + self.count {
-            shape = shape.with(axis, 1);
-        }
-        y.reshape(shape).broadcast_to(full)
-    }
-}
+use crate::shape::TensorType;
 
 /// The sum over neighbouring axes.
-pub(crate) struct Sum(Run);
+pub(crate) struct Sum(Span);
 impl Kernel for Sum {
     fn name(&self) -> &'static str {
         "sum"
@@ -112,10 +22,7 @@ impl Kernel for Sum {
         self.0.attrs()
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [x] = operands(types)?;
-        if !x.dtype.is_float() {
-            return Err(DTypeError::Expected { expected: DType::FLOATS, found: x.dtype }.into());
-        }
+        let x = float(types)?;
         one(x.dtype, self.0.reduced(x.shape)?)
     }
     fn form(&self, _: &[TensorType]) -> Form {
@@ -133,16 +40,16 @@ impl Linear for Sum {
 }
 impl Registered for Sum {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Run::load(attrs).map(Self)
+        Span::load(attrs).map(Self)
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (run, specs) = Run::sample(s, 0);
-        (Self(run), specs)
+        let (span, specs) = Span::sample(s, 0);
+        (Self(span), specs)
     }
 }
 
 /// The maximum over neighbouring axes.
-pub(crate) struct Max(Run);
+pub(crate) struct Max(Span);
 impl Kernel for Max {
     fn name(&self) -> &'static str {
         "max"
@@ -152,8 +59,7 @@ impl Kernel for Max {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
-        not_empty(&x, self.0)?;
-        one(x.dtype, self.0.reduced(x.shape)?)
+        one(x.dtype, self.0.reduced_of_some(x.shape)?)
     }
     fn form(&self, _: &[TensorType]) -> Form {
         self.0.form(Monoid::Max)
@@ -169,11 +75,11 @@ impl Custom for Max {
         let Some(t) = t[0] else { return Ok(None.into()) };
         // Every element that attains the maximum has an equal share of the derivative. Where the
         // maximum is NaN so is every share.
-        let run = |v: Var<'t>| v.apply(Op::linear(Sum(self.0)));
+        let sum = |v: Var<'t>| v.apply(Op::linear(Sum(self.0)));
         let below = x[0].lt(self.0.spread(y[0], x[0].shape()));
-        let ties = run(below.select(t.fill(0.0), 1.0));
+        let ties = sum(below.select(t.fill(0.0), 1.0));
         let share = y[0].eq(y[0]).select(1.0 / ties, f64::NAN);
-        Ok(Some(run(below.select(t.fill(0.0), t)) * share).into())
+        Ok(Some(sum(below.select(t.fill(0.0), t)) * share).into())
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         x[0].apply(Op::custom(Self(self.0.shifted()))).into()
@@ -181,16 +87,16 @@ impl Custom for Max {
 }
 impl Registered for Max {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Run::load(attrs).map(Self)
+        Span::load(attrs).map(Self)
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (run, specs) = Run::sample(s, 1);
-        (Self(run), specs.into_iter().map(|spec| Spec::distinct(spec.shape)).collect())
+        let (span, specs) = Span::sample(s, 1);
+        (Self(span), specs.into_iter().map(|spec| Spec::distinct(spec.shape)).collect())
     }
 }
 
 /// The position of the maximum along one axis, or along all after flattening.
-pub(crate) struct ArgMax(Run);
+pub(crate) struct ArgMax(Span);
 impl Kernel for ArgMax {
     fn name(&self) -> &'static str {
         "argmax"
@@ -200,15 +106,14 @@ impl Kernel for ArgMax {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
-        not_empty(&x, self.0)?;
-        one(DType::I64, self.0.reduced(x.shape)?)
+        one(DType::I64, self.0.reduced_of_some(x.shape)?)
     }
     fn form(&self, x: &[TensorType]) -> Form {
-        Form::Opaque(Opaque::default().in_blocks(self.0.outer(&x[0])).chunked(0).infallible())
+        Form::Opaque(Opaque::default().in_blocks(self.0.split(x[0].shape).0).chunked(0).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
         let ty = call.operands[0].ty;
-        let (_, reduced, inner) = ty.shape.split_at(self.0.axis, self.0.count);
+        let (_, reduced, inner) = self.0.split(ty.shape);
         with_dtype!(ty.dtype, T => {
             let (x, out) = call.unary::<T, i64>(0)?;
             reduce::argmax(out, x, reduced, inner);
@@ -223,26 +128,18 @@ impl Discrete for ArgMax {
 }
 impl Registered for ArgMax {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Run::load(attrs).map(Self)
+        Span::load(attrs).map(Self)
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (run, specs) = Run::sample(s, 1);
-        (Self(run), specs)
-    }
-}
-
-fn not_empty(x: &TensorType, run: Run) -> Result<(), ErrorKind> {
-    run.reduced(x.shape)?;
-    match x.shape.split_at(run.axis, run.count) {
-        (_, 0, _) => Err(ShapeError::Empty { shape: x.shape.to_vec() }.into()),
-        _ => Ok(()),
+        let (span, specs) = Span::sample(s, 1);
+        (Self(span), specs)
     }
 }
 
 impl<'t> Var<'t> {
     /// Reduces axes by one row for each run of neighbouring axes, the last run first.
     #[track_caller]
-    fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Run) -> Op) -> Var<'t> {
+    fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Span) -> Op) -> Var<'t> {
         let axes = match resolved(&axes, self.rank()) {
             Ok(axes) => axes,
             Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
@@ -254,7 +151,7 @@ impl<'t> Var<'t> {
             while start > 0 && axes[start - 1] + 1 == axes[start] {
                 start -= 1;
             }
-            out = out.apply(op(Run { axis: axes[start], count: end - start }));
+            out = out.apply(op(Span { axis: axes[start], count: end - start }));
             end = start;
         }
         out
@@ -273,7 +170,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn sum(self, axes: impl Axes) -> Var<'t> {
-        self.reduce(axes, "sum", |run| Op::linear(Sum(run)))
+        self.reduce(axes, "sum", |span| Op::linear(Sum(span)))
     }
 
     /// The mean over axes (`()` for all), which disappear. An error over nothing.
@@ -321,12 +218,12 @@ impl<'t> Var<'t> {
         };
         let apart = resolved.windows(2).any(|w| w[0] + 1 != w[1]);
         if !apart {
-            return self.reduce(&*resolved, "max", |run| Op::custom(Max(run)));
+            return self.reduce(&*resolved, "max", |span| Op::custom(Max(span)));
         }
         let kept: Vec<usize> = (0..self.rank()).filter(|a| !resolved.contains(a)).collect();
         let order: Vec<usize> = kept.iter().chain(&resolved).copied().collect();
-        let run = Run { axis: kept.len(), count: resolved.len() };
-        self.operation("max", || self.permute(&order).apply(Op::custom(Max(run))))
+        let span = Span { axis: kept.len(), count: resolved.len() };
+        self.operation("max", || self.permute(&order).apply(Op::custom(Max(span))))
     }
 
     /// `ln Σ eˣ` over axes (`()` for all), which disappear, without overflow; −∞ where all numbers are. An
@@ -371,6 +268,6 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn argmax(self, axis: usize) -> Var<'t> {
-        self.reduce(axis, "argmax", |run| Op::discrete(ArgMax(run)))
+        self.reduce(axis, "argmax", |span| Op::discrete(ArgMax(span)))
     }
 }

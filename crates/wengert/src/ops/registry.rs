@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::dtype::DType;
-use crate::elements::Element;
+use crate::elements::{Buffer, Element, with_float};
 use crate::error::ErrorKind;
 use crate::ir::{Attrs, Bilinear, Custom, Discrete, Domain, Elementwise, Linear, Op};
 use crate::kernels::{philox, uniform_f64};
@@ -253,18 +253,10 @@ impl Spec {
     pub fn draw(&self, float: DType, sampler: &mut Sampler) -> Tensor {
         let elements = 0..self.shape.elements();
         let data = match self.content {
-            Content::Float(domain) if float == DType::F32 => {
-                f32::buffer(elements.map(|_| sampler.float(domain) as f32).collect())
-            }
-            Content::Float(domain) => f64::buffer(elements.map(|_| sampler.float(domain)).collect()),
+            Content::Float(domain) => rounded(float, elements.map(|_| sampler.float(domain)).collect()),
             Content::Distinct => {
                 let order = sampler.permutation(self.shape.elements()).into_iter();
-                let numbers: Vec<f64> =
-                    order.map(|i| 0.05 * i as f64 + 0.01 * sampler.unit() - 1.0).collect();
-                match float {
-                    DType::F32 => f32::buffer(numbers.into_iter().map(|x| x as f32).collect()),
-                    _ => f64::buffer(numbers),
-                }
+                rounded(float, order.map(|i| 0.05 * i as f64 + 0.01 * sampler.unit() - 1.0).collect())
             }
             // Of every type that indexes, as the number of places falls out.
             Content::Index(below) => match below % 3 {
@@ -277,6 +269,11 @@ impl Spec {
         };
         Tensor::from_parts(self.shape, data)
     }
+}
+
+/// Numbers as a type of floats keeps them; as f64 of any other type.
+fn rounded(dtype: DType, numbers: Vec<f64>) -> Buffer {
+    with_float!(dtype, T => T::buffer(numbers.into_iter().map(T::from_f64).collect()), f64::buffer(numbers))
 }
 
 /// A seeded source of shapes and numbers for tests: the same seed, the same samples.

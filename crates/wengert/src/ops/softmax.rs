@@ -1,5 +1,6 @@
 //! Softmax, its logarithm, and the cross-entropy built from them.
 
+use super::axes::Span;
 use crate::elements::with_float;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
@@ -60,17 +61,12 @@ impl Kernel for LogSoftmax {
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let x = float(types)?;
-        if x.shape.rank() == 0 {
-            return Err(ShapeError::NoAxis { axis: 0, rank: 0 }.into());
-        }
+        Span::last(x.shape)?;
         Ok(x.into())
     }
     fn form(&self, x: &[TensorType]) -> Form {
-        let rank = x[0].shape.rank();
-        let (rows, width) = (
-            x[0].shape.split_at(rank.saturating_sub(1), 0).0,
-            x[0].shape.last().copied().unwrap_or(1).max(1),
-        );
+        let (rows, width, _) = Span::last(x[0].shape).map_or((1, 1, 1), |last| last.split(x[0].shape));
+        let width = width.max(1);
         let together = (Self::TOGETHER / width).max(1);
         let scratch = (together * width + together).saturating_mul(x[0].dtype.bytes());
         Form::Opaque(Opaque::default().in_blocks(rows).chunked(0).with_scratch(scratch).infallible())

@@ -8,7 +8,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::pool::Pool;
-use crate::elements::{Element, Native, Slice, SliceMut, with_dtype};
+use crate::elements::{Element, Native, Slice, SliceMut, with_dtype, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
@@ -365,12 +365,11 @@ impl Interpreter<'_> {
         let (at, isa) = ((tile.chunks.start * call.blocks, part), self.memory.frame.isa);
         let x = operands.first().map(|o| o.data);
         let combined = match (monoid, out, x) {
-            (Monoid::Sum, Some(SliceMut::F32(out)), Some(Slice::F32(x))) => {
-                isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))
-            }
-            (Monoid::Sum, Some(SliceMut::F64(out)), Some(Slice::F64(x))) => {
-                isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))
-            }
+            (Monoid::Sum, Some(mut out), Some(x)) => with_float!(x.dtype(), T => {
+                let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));
+                Ok(out.zip(x).and_then(|(out, x)| isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))))
+            })
+            .map_err(ErrorKind::Fault)?,
             (Monoid::Max, Some(mut out), Some(x)) => with_dtype!(x.dtype(), T => {
                 let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));
                 Ok::<_, Fault>(out.zip(x).and_then(|(out, x)| reduce::combine(out, x, at, reduce::larger)))
