@@ -36,7 +36,28 @@ macro_rules! with_float {
 macro_rules! with_integer {
     ($($rest:tt)*) => { $crate::dtype::integers!([$crate::elements::match_dtype] $($rest)*) };
 }
-pub(crate) use {match_dtype, with_dtype, with_float, with_integer};
+
+/// Runs `$body` with `$T` naming an integer as large as an element: code that moves elements is made once for each size.
+macro_rules! with_size {
+    ($dtype:expr, $T:ident => $body:expr) => {
+        match $dtype.bytes() {
+            1 => {
+                type $T = u8;
+                $body
+            }
+            4 => {
+                type $T = u32;
+                $body
+            }
+            8 => {
+                type $T = u64;
+                $body
+            }
+            _ => Err($crate::error::Fault::Type),
+        }
+    };
+}
+pub(crate) use {match_dtype, with_dtype, with_float, with_integer, with_size};
 
 macro_rules! slices {
     ([$($V:ident $E:ident $name:literal),+]) => {

@@ -2,11 +2,12 @@
 
 use smallvec::SmallVec;
 
-use super::gemm::{self, FEW, Product, Right, Strides, gemm};
+use super::gemm::{self, gemm};
 use super::pack::{self, pack};
+use super::product::{FEW, Product, Right, SHORT, Strides};
 use super::reduce::rescale;
 use super::simd::{Isa, Real, Simd, Vector};
-use super::skinny::{Dot, SHORT};
+use super::skinny::Dot;
 use super::tile::{is_nan, term};
 use crate::dtype::DType;
 use crate::elements::with_float;

@@ -102,6 +102,7 @@ impl<T: Real> Lane for Fused<T> {
 
 impl<T: Real> Vector for Fused<T> {
     type Scalar = T;
+    type One = Self;
     const LANES: usize = 1;
     const GROUPS: usize = 1;
     const ROWS: usize = T::ROWS;

@@ -7,6 +7,7 @@
 //! the same. A few columns are sums of a fixed number of such chains; see [`skinny`].
 
 use super::pack::{self, Pack, pack_left};
+use super::product::{Product, Right, Strides};
 use super::reduce::rescale;
 use super::simd::{Isa, Real, Simd, Vector};
 use super::skinny::{self, Skinny};
@@ -20,74 +21,10 @@ const DEPTH: usize = 4 << 10;
 const MC: usize = 128;
 /// Rows of `A` at least, however long.
 const LEAST_ROWS: usize = 24;
-/// With at most this many rows `B` is read where it lies.
-pub(crate) const FEW: usize = 12;
 /// Panels of `B` for which it pays to lay out rows of `A` anew.
 const OFTEN: usize = 8;
 /// Up to this many rows of a transposed `A` stay in the first cache by themselves.
 const SHORT: usize = 128;
-
-/// A matrix in memory: element `(i, j)` lies at `i · rows + j · columns`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Strides {
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-}
-
-impl Strides {
-    /// Whether all elements of an `m` by `n` matrix lie inside an array of this length.
-    pub(super) fn inside(self, m: usize, n: usize, len: usize) -> bool {
-        let reach = |count: usize, stride: usize| (count - 1).checked_mul(stride);
-        m == 0
-            || n == 0
-            || reach(m, self.rows)
-                .zip(reach(n, self.columns))
-                .and_then(|(r, c)| r.checked_add(c))
-                .is_some_and(|last| last < len)
-    }
-}
-
-/// `C[m, n] = α A[m, k] · B[k, n] + β C[m, n]`. Neighbours in a row of `C` lie side by side.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Product {
-    pub(crate) m: usize,
-    pub(crate) n: usize,
-    pub(crate) k: usize,
-    pub(crate) a: Strides,
-    pub(crate) b: Strides,
-    /// The distance of the rows of `C`.
-    pub(crate) c: usize,
-    /// At 0 `C` is only written.
-    pub(crate) beta: f64,
-    /// By what the product is multiplied before it is added to `C`; 1 where β is 0.
-    pub(crate) alpha: f64,
-    /// Whether a few last columns are computed by themselves. The same for all parts of a product.
-    pub(crate) skinny: bool,
-    /// Whether zeros of `A` (bit 0) and of `B` (bit 1) stand for themselves, whatever they are multiplied by.
-    pub(crate) gates: u64,
-}
-
-impl Product {
-    pub(super) fn skinny_columns<V: Vector>(&self) -> usize {
-        if self.skinny { skinny::columns::<V>((self.n, self.k), self.a) } else { 0 }
-    }
-
-    /// For few rows the columns of a plain `B` that fill whole panels are read where they lie.
-    pub(super) fn plain_columns<V: Vector>(&self) -> usize {
-        let width = V::VECTORS * V::LANES;
-        let few = self.m <= FEW && self.b.columns == 1;
-        if few { (self.n - self.skinny_columns::<V>()) / width * width } else { 0 }
-    }
-}
-
-/// Where `B` is.
-#[derive(Clone, Copy)]
-pub(crate) enum Right<'a, T> {
-    /// In an array, by the strides of the product.
-    Plain(&'a [T]),
-    /// As [`pack`] left it.
-    Packed(&'a [T]),
-}
 
 /// Elements of scratch of a product whose `B` is packed.
 pub(crate) fn left_len<T>(k: usize) -> usize {
@@ -261,6 +198,7 @@ impl<T: Real> Simd<T> for Gemm<'_, '_, T> {
 mod tests {
     use super::super::fused::Fused;
     use super::super::pack::{pack, packed_len};
+    use super::super::product::FEW;
     use super::*;
 
     /// Every size and layout against plain sums, on whole numbers, where every order gives the same.

@@ -216,6 +216,7 @@ macro_rules! scalar_lane {
         }
         impl Vector for $T {
             type Scalar = Self;
+            type One = Self;
             const LANES: usize = 1;
             const GROUPS: usize = 1;
             const ROWS: usize = 4;

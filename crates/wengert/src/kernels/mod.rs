@@ -7,6 +7,8 @@
 mod body;
 pub(crate) mod contract;
 pub(crate) mod copy;
+#[cfg(target_arch = "x86_64")]
+mod enter;
 mod functions;
 mod fused;
 pub(crate) mod gemm;
@@ -15,6 +17,7 @@ mod lane;
 mod pack;
 mod philox;
 mod primitives;
+mod product;
 pub(crate) mod reduce;
 mod simd;
 mod skinny;

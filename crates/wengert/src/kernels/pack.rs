@@ -3,7 +3,7 @@
 use std::iter::repeat;
 
 use super::copy::prefetch;
-use super::gemm::{Product, Strides};
+use super::product::{Product, Strides};
 use super::simd::{Isa, Real, Simd, Vector, WIDEST};
 use super::tile::tile_rows;
 use crate::error::Fault;

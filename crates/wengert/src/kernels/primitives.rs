@@ -58,8 +58,8 @@ fn of_floats<F: Map<N>, const N: usize>(dtype: DType, isa: Isa) -> Option<Pointe
     fn at<T: Real, F: Map<N>, const N: usize>(isa: Isa) -> Pointer {
         #[cfg(target_arch = "x86_64")]
         match isa.min(Isa::best()) {
-            Isa::Avx512 => return super::x86::avx512::map::<T, F, N>,
-            Isa::Avx2 => return super::x86::avx2::map::<T, F, N>,
+            Isa::Avx512 => return super::enter::avx512::map::<T, F, N>,
+            Isa::Avx2 => return super::enter::avx2::map::<T, F, N>,
             Isa::Portable => {}
         }
         let _ = isa;
@@ -116,8 +116,8 @@ unsafe fn each_portable<F: Loop>(x0: *const u8, x1: *const u8, x2: *const u8, ou
 fn of_loop<F: Loop>(isa: Isa) -> Pointer {
     #[cfg(target_arch = "x86_64")]
     match isa.min(Isa::best()) {
-        Isa::Avx512 => return super::x86::avx512::each::<F>,
-        Isa::Avx2 => return super::x86::avx2::each::<F>,
+        Isa::Avx512 => return super::enter::avx512::each::<F>,
+        Isa::Avx2 => return super::enter::avx2::each::<F>,
         Isa::Portable => {}
     }
     let _ = isa;

@@ -64,12 +64,12 @@ impl Isa {
     pub(crate) fn run<T: Real, K: Simd<T>>(self, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         {
-            use super::x86;
+            use super::enter;
             match self.min(Self::best()) {
                 // SAFETY: `best` is an instruction set whose features were detected on this processor.
-                Self::Avx512 => return unsafe { x86::avx512::run(kernel) },
+                Self::Avx512 => return unsafe { enter::avx512::run(kernel) },
                 // SAFETY: as above; processors with AVX-512 have these features too.
-                Self::Avx2 => return unsafe { x86::avx2::run(kernel) },
+                Self::Avx2 => return unsafe { enter::avx2::run(kernel) },
                 Self::Portable => {}
             }
         }
@@ -115,8 +115,12 @@ pub(crate) trait Simd<T: Real> {
 pub(crate) trait Vector: Lane {
     /// The type of one lane.
     type Scalar: Real;
+    /// A register of one lane that rounds as this one: for what is rare.
+    type One: Vector<Scalar = Self::Scalar>;
     /// The number of lanes.
     const LANES: usize;
+    /// Whether a part of a register is read and written as fast as the whole.
+    const MASKED: bool = false;
     /// Rows of the tile of a matrix product whose sums all registers but a few hold.
     const ROWS: usize;
     /// Vectors in a row of such a tile.
@@ -141,7 +145,7 @@ pub(crate) trait Vector: Lane {
     /// Writes the first lanes.
     ///
     /// # Safety
-    /// `to` points to `count` writable numbers, fewer than there are lanes.
+    /// `to` points to `count` writable numbers, no more than there are lanes.
     unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
     /// The lanes of both, in turn: those of the first halves, and those of the second.
     fn zip(self, other: Self) -> (Self, Self);

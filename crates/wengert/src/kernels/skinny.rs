@@ -5,7 +5,9 @@
 //! `C` where those of a column of `A` do. Along `k` an element is the sum of a fixed number of chains, one for every
 //! so many products, whatever the width of a register: two short ones hold the chains, or one long one those of two rows.
 
-use super::gemm::{Product, Strides};
+use std::hint::black_box;
+
+use super::product::{MOST, Product, Strides};
 use super::simd::{Real, Simd, Vector, WIDEST, chains};
 use super::tile::{ROWS, Tile, is_nan, term, tile_rows};
 
@@ -13,31 +15,9 @@ use super::tile::{ROWS, Tile, is_nan, term, tile_rows};
 const STRIP: usize = 144;
 /// Rows of `A`'s columns that are read in turn: as many streams as a processor follows.
 const STREAMS: usize = 64;
-/// The most columns that are computed this way: more are faster as registers of columns.
-const MOST: usize = 32;
-/// Sums shorter than this are no work for a register along them.
-pub(super) const SHORT: usize = 32;
 
 /// Elements of scratch that the columns need.
 pub(super) const SCRATCH: usize = MOST * STRIP + STREAMS * WIDEST;
-
-/// How many of the last columns of a product are computed this way. Along `k`, where that decides how they are added, no
-/// register has a say in it.
-pub(super) fn columns<V: Vector>((n, k): (usize, usize), a: Strides) -> usize {
-    let chains = chains::<V::Scalar>();
-    let (rest, over) = (n % chains, n % V::LANES);
-    if k < SHORT {
-        return 0;
-    }
-    match (a.rows, a.columns) {
-        // Where they fill up a pair of registers, more or less, they come at no cost.
-        (_, 1) if rest <= chains / 4 || (rest <= chains / 2 && n.div_ceil(chains) % 2 == 1) => rest,
-        (_, 1) => 0,
-        (1, _) if n <= MOST => n,
-        (1, _) if over <= V::LANES / 2 => over,
-        _ => 0,
-    }
-}
 
 /// `C[m, n] = α A[m, k] · B[k, n] + β C[m, n]`, with the columns of `B` one behind the other.
 pub(super) struct Skinny<'a, T> {
@@ -200,14 +180,13 @@ impl<T: Real> Skinny<'_, T> {
                 totals[r][c] = sums[0][r][c].row_sums();
             }
         }
-        for (r, totals) in totals.iter().enumerate() {
-            for (c, totals) in totals.iter().enumerate() {
-                for (g, &total) in totals.iter().enumerate().take(V::GROUPS.min(self.m - i - r * V::GROUPS)) {
-                    let at = i + r * V::GROUPS + g;
-                    let gated = self.gates != 0 && is_nan(total);
-                    let total = if gated { self.gated::<V>(at, j + c) } else { total };
-                    self.add::<V>(at, j + c, total);
-                }
+        // Of a length that the compiler does not see: it would write them out one by one.
+        for (t, totals) in black_box(totals.as_flattened()).iter().enumerate() {
+            let (first, column) = (i + t / N * V::GROUPS, j + t % N);
+            for (g, &total) in totals.iter().enumerate().take(V::GROUPS.min(self.m - first)) {
+                let gated = self.gates != 0 && is_nan(total);
+                let total = if gated { self.gated::<V::One>(first + g, column) } else { total };
+                self.add::<V>(first + g, column, total);
             }
         }
     }

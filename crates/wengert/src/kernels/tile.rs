@@ -114,7 +114,7 @@ impl<T: Real> Tile<T> {
         let mut sums = [[zero; N]; M];
         // The last vector of a row may be a part of one.
         let last = self.columns - (N - 1) * V::LANES;
-        let whole = |v: usize| v + 1 < N || last == V::LANES;
+        let whole = |v: usize| v + 1 < N || (last == V::LANES && !V::MASKED);
         let at = |i: usize, v: usize| self.c.wrapping_add(i * self.c_row + v * V::LANES);
         // SAFETY: the caller promises `M` rows of `columns` elements.
         let load = |i: usize, v: usize| unsafe {
@@ -158,7 +158,7 @@ impl<T: Real> Tile<T> {
             }
             if is_nan(total.sum()) {
                 // SAFETY: passed on from the caller.
-                return unsafe { self.gated::<V>(M, LAYOUT) };
+                return unsafe { self.gated::<V::One>(M, LAYOUT) };
             }
         }
         let (add, beta, alpha) = (self.beta != T::default(), V::all(self.beta), V::all(self.alpha));

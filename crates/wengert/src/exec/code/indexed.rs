@@ -1,7 +1,7 @@
 //! Parts of arrays: rows picked by number, rows added in their places, and arrays added to parts of others.
 
 use super::Call;
-use crate::elements::{Native, Slice, with_dtype, with_float};
+use crate::elements::{Native, Slice, with_float, with_size};
 use crate::error::Fault;
 use crate::ir::{IndexMap, Indexed, Operand};
 use crate::kernels::copy::{self, Walk, prefetch};
@@ -13,7 +13,7 @@ const AHEAD: usize = 8;
 pub(super) fn run(indexed: &Indexed, mut call: Call<'_, '_>) -> Result<(), Fault> {
     match (indexed, call.operands) {
         (Indexed::Gather { batch }, &[x, index]) => {
-            with_dtype!(x.ty.dtype, T => gather::<T>(*batch, x, index, &mut call))
+            with_size!(x.ty.dtype, T => gather::<T>(*batch, x.ty.shape, index, &mut call))
         }
         (Indexed::ScatterAdd { batch }, &[acc, part, index]) => {
             with_float!(acc.ty.dtype, T => scatter_add::<T>(*batch, acc, part, index, &mut call))
@@ -45,17 +45,16 @@ fn row(batch: usize, x: Shape, index: &Operand<'_>, i: usize, before: usize) -> 
     }
 }
 
-fn gather<T: Native>(
+fn gather<T: bytemuck::Pod>(
     batch: usize,
-    x: Operand<'_>,
+    x: Shape,
     index: Operand<'_>,
     call: &mut Call<'_, '_>,
 ) -> Result<(), Fault> {
-    let width: usize = x.ty.shape[batch + 1..].iter().product();
-    let from = x.elements::<T>()?;
+    let width: usize = x[batch + 1..].iter().product();
     let (before, picks) = (call.blocks.start, index.data.len());
-    let rows = |i| row(batch, x.ty.shape, &index, i, before);
-    let out = call.result::<T>(0)?;
+    let rows = |i| row(batch, x, &index, i, before);
+    let (from, out) = call.bits::<T>(0)?;
     for i in 0..picks {
         if i + AHEAD < picks
             && let Ok(row) = rows(i + AHEAD)

@@ -67,6 +67,17 @@ impl<'b> Call<'_, 'b> {
         let input = self.operands.get(i).ok_or(Fault::Type)?.elements::<T>()?;
         Ok((input, self.result::<U>(0)?))
     }
+
+    /// Operand `i` and the elements of result 0, of one type, as integers of as many bytes.
+    fn bits<T: bytemuck::Pod>(&mut self, i: usize) -> Result<(&'b [T], &mut [T]), Fault> {
+        let input = self.operands.get(i).ok_or(Fault::Type)?.data;
+        let out = &mut self.results.get_mut(0).ok_or(Fault::Type)?.data;
+        if input.dtype() != out.as_slice().dtype() {
+            return Err(Fault::Type);
+        }
+        let input = bytemuck::try_cast_slice(input.as_bytes()).map_err(|_| Fault::Type)?;
+        Ok((input, bytemuck::try_cast_slice_mut(out.as_bytes_mut()).map_err(|_| Fault::Type)?))
+    }
 }
 
 /// A computation, and the functions of its body for an instruction set.

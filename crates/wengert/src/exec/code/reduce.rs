@@ -1,7 +1,7 @@
 //! Reductions over neighbouring axes.
 
 use super::Call;
-use crate::elements::{Native, with_dtype, with_float};
+use crate::elements::{Native, with_float, with_integer};
 use crate::error::Fault;
 use crate::ir::{Monoid, Reduction};
 use crate::kernels::{reduce, rescale};
@@ -30,10 +30,20 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
             isa.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         }),
-        Monoid::Max => with_dtype!(ty.dtype, T => {
-            let (x, out) = call.unary::<T, T>(0)?;
-            isa.loops(|| reduce::max(out, x, (reduced, inner), beta != 0.0));
-            Ok(())
-        }),
+        Monoid::Max => {
+            let (sizes, accumulate) = ((reduced, inner), beta != 0.0);
+            if !ty.dtype.is_float() {
+                return with_integer!(ty.dtype, T => {
+                    let (x, out) = call.unary::<T, T>(0)?;
+                    reduce::max(out, x, sizes, accumulate);
+                    Ok(())
+                }, Err(Fault::Type));
+            }
+            with_float!(ty.dtype, T => {
+                let (x, out) = call.unary::<T, T>(0)?;
+                isa.loops(|| reduce::max(out, x, sizes, accumulate));
+                Ok(())
+            })
+        }
     }
 }

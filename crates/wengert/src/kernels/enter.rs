@@ -1,0 +1,71 @@
+//! Where code for an instruction set of x86-64 is entered: functions compiled with its instructions.
+
+use super::primitives::{self, Loop, Map};
+use super::simd::{Real, Simd, Vector};
+use super::tile::Tile;
+
+/// The functions of an instruction set.
+macro_rules! isa {
+    ($isa:ident, $Registers:ident, $features:literal) => {
+        pub(super) mod $isa {
+            use super::*;
+
+            /// Runs a kernel.
+            ///
+            /// # Safety
+            /// The processor has the features of this instruction set.
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn run<T: Real, K: Simd<T>>(kernel: K) -> K::Output {
+                kernel.run::<T::$Registers>()
+            }
+
+            /// A tile of a matrix product.
+            ///
+            /// # Safety
+            /// The processor has the features of this instruction set; and as for [`Tile::run`].
+            #[target_feature(enable = $features)]
+            #[inline(never)]
+            pub(in crate::kernels) unsafe fn tile<V: Vector, const LAYOUT: bool>(
+                tile: &Tile<V::Scalar>,
+                rows: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { tile.run::<V, LAYOUT>(rows) }
+            }
+
+            /// A primitive of floats, behind a pointer.
+            ///
+            /// # Safety
+            /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn map<T: Real, F: Map<N>, const N: usize>(
+                x0: *const u8,
+                x1: *const u8,
+                x2: *const u8,
+                out: *mut u8,
+                len: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { primitives::map::<T::$Registers, F, N>([x0, x1, x2], out, len) }
+            }
+
+            /// Any other primitive, behind a pointer.
+            ///
+            /// # Safety
+            /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
+            #[target_feature(enable = $features)]
+            pub(in crate::kernels) unsafe fn each<F: Loop>(
+                x0: *const u8,
+                x1: *const u8,
+                x2: *const u8,
+                out: *mut u8,
+                len: usize,
+            ) {
+                // SAFETY: passed on from the caller.
+                unsafe { primitives::each::<F>([x0, x1, x2], out, len) }
+            }
+        }
+    };
+}
+isa!(avx2, Avx2, "avx2,fma");
+isa!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
