@@ -81,6 +81,75 @@ enum Place {
     Function(u16),
 }
 
+/// Results of a body that are copies of an operand, a constant or another result.
+type Copies = SmallVec<[(u16, Scalar); 1]>;
+
+/// Where the results of a body's instructions lie.
+struct Places {
+    of: Vec<Option<Place>>,
+    /// The last instruction that reads each.
+    last: Vec<usize>,
+    /// Chunks that are kept, and those of them that nothing reads any more.
+    kept: u16,
+    free: Vec<u16>,
+}
+
+impl Places {
+    /// The places of instructions that are results of the body, and the results that are copies of something else.
+    fn of_results(body: &Body) -> Result<(Self, Copies), ErrorKind> {
+        let count = body.instructions().len();
+        let mut places = Self { of: vec![None; count], last: vec![0; count], kept: 0, free: Vec::new() };
+        for (at, i) in body.instructions().iter().enumerate() {
+            for x in &i.operands[..i.primitive.arity()] {
+                if let Scalar::Instruction(x) = *x {
+                    places.last[x as usize] = at;
+                }
+            }
+        }
+        let mut copies = SmallVec::new();
+        for (r, &y) in body.results().iter().enumerate() {
+            match y {
+                Scalar::Instruction(i) if places.of[i as usize].is_none() => {
+                    places.of[i as usize] = Some(Place::Result(r as u16, body.dtype(y)?.bytes() as u8));
+                }
+                _ => copies.push((r as u16, y)),
+            }
+        }
+        Ok((places, copies))
+    }
+
+    fn of(&self, body: &Body, x: Scalar) -> Result<Place, ErrorKind> {
+        match x {
+            Scalar::Operand(i) => Ok(Place::Operand(i, body.dtype(x)?.bytes() as u8)),
+            Scalar::Constant(i) => Ok(Place::Constant(i)),
+            Scalar::Instruction(i) => {
+                self.of[i as usize].ok_or_else(|| ErrorKind::Malformed("a body that reads ahead".into()))
+            }
+        }
+    }
+
+    /// The place of the result of the instruction `at`, whose operands, if nothing reads them later, make room for others.
+    fn make(&mut self, at: usize, operands: &[Scalar]) -> Place {
+        let place = self.of[at].unwrap_or_else(|| {
+            Place::Kept(self.free.pop().unwrap_or_else(|| {
+                self.kept += 1;
+                self.kept - 1
+            }))
+        });
+        self.of[at] = Some(place);
+        for &x in operands {
+            if let Scalar::Instruction(x) = x
+                && self.last[x as usize] == at
+                && let Some(Place::Kept(k)) = self.of[x as usize]
+                && !self.free.contains(&k)
+            {
+                self.free.push(k);
+            }
+        }
+        place
+    }
+}
+
 /// Fills memory with copies of a constant.
 fn repeat(&Constant { dtype, value }: &Constant, copies: &mut [u64]) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(copies);
@@ -96,86 +165,36 @@ fn words(copies: usize) -> usize {
 impl Compiled {
     /// The functions of a body on arrays of so many elements. An error where there are none for its types.
     pub(crate) fn new(body: &Body, elements: usize, isa: Isa) -> Result<Self, ErrorKind> {
-        let (instructions, most) = (body.instructions(), elements.clamp(1, CHUNK));
-        let bytes = |x: Scalar| Ok::<u8, ErrorKind>(body.dtype(x)?.bytes() as u8);
-        // The last instruction that reads each result of another, and the result of the body that each is.
-        let mut last = vec![0; instructions.len()];
-        for (at, i) in instructions.iter().enumerate() {
-            for x in &i.operands[..i.primitive.arity()] {
-                if let Scalar::Instruction(x) = *x {
-                    last[x as usize] = at;
-                }
-            }
-        }
-        let mut places: Vec<Option<Place>> = vec![None; instructions.len()];
-        let mut copies = SmallVec::<[(u16, Scalar); 1]>::new();
-        for (r, &y) in body.results().iter().enumerate() {
-            match y {
-                Scalar::Instruction(i) if places[i as usize].is_none() => {
-                    places[i as usize] = Some(Place::Result(r as u16, bytes(y)?));
-                }
-                _ => copies.push((r as u16, y)),
-            }
-        }
-        let (mut free, mut kept) = (Vec::new(), 0u16);
+        let most = elements.clamp(1, CHUNK);
+        let (mut places, copies) = Places::of_results(body)?;
         let mut calls = SmallVec::<[Call; 1]>::new();
-        let place = |places: &[Option<Place>], x: Scalar| match x {
-            Scalar::Operand(i) => Ok(Place::Operand(i, bytes(x)?)),
-            Scalar::Constant(i) => Ok(Place::Constant(i)),
-            Scalar::Instruction(i) => {
-                places[i as usize].ok_or_else(|| ErrorKind::Malformed("a body that reads ahead".into()))
-            }
-        };
         let function = |primitive: Primitive, from: DType| {
             pointer(primitive, from, isa)
                 .ok_or_else(|| DTypeError::Operation { name: primitive.to_string(), operands: vec![from] })
         };
-        for (at, i) in instructions.iter().enumerate() {
+        for (at, i) in body.instructions().iter().enumerate() {
             let arity = i.primitive.arity();
             let mut operands = [Place::Constant(0); 3];
             for (o, &x) in i.operands.iter().enumerate() {
-                operands[o] = place(&places, x)?;
+                operands[o] = places.of(body, x)?;
             }
             if let Primitive::Each(_) = i.primitive {
                 operands[1] = Place::Function(at as u16);
             }
-            if places[at].is_none() {
-                let to = free.pop().unwrap_or_else(|| {
-                    kept += 1;
-                    kept - 1
-                });
-                places[at] = Some(Place::Kept(to));
-            }
-            // What nothing reads any more makes room for what comes later.
-            for &x in &i.operands[..arity] {
-                if let Scalar::Instruction(x) = x
-                    && last[x as usize] == at
-                    && let Some(Place::Kept(k)) = places[x as usize]
-                    && !free.contains(&k)
-                {
-                    free.push(k);
-                }
-            }
-            let from = body.dtype(i.operands[arity - 1])?;
-            let result = place(&places, Scalar::Instruction(at as u16))?;
-            calls.push(Call { function: function(i.primitive, from)?, operands, arity: arity as u8, result });
+            let result = places.make(at, &i.operands[..arity]);
+            let function = function(i.primitive, body.dtype(i.operands[arity - 1])?)?;
+            calls.push(Call { function, operands, arity: arity as u8, result });
         }
         for (r, y) in copies {
-            let from = place(&places, y)?;
-            let result = Place::Result(r, bytes(y)?);
-            calls.push(Call {
-                function: function(Primitive::Copy, body.dtype(y)?)?,
-                operands: [from; 3],
-                arity: 1,
-                result,
-            });
+            let (from, dtype) = (places.of(body, y)?, body.dtype(y)?);
+            let result = Place::Result(r, dtype.bytes() as u8);
+            let function = function(Primitive::Copy, dtype)?;
+            calls.push(Call { function, operands: [from; 3], arity: 1, result });
         }
         let mut constants = vec![0; body.constants().len() * words(most)];
-        body.constants()
-            .iter()
-            .zip(constants.chunks_exact_mut(words(most)))
-            .for_each(|(c, to)| repeat(c, to));
-        let constants = constants.into();
+        let each = body.constants().iter().zip(constants.chunks_exact_mut(words(most)));
+        each.for_each(|(constant, copies)| repeat(constant, copies));
+        let (constants, kept) = (constants.into(), places.kept);
         Ok(Self { body: body.clone(), calls, constants, copies: most as u16, kept })
     }
 
