@@ -7,6 +7,7 @@ use super::list::List;
 use super::op::Op;
 use super::var::Var;
 use crate::dtype::DType;
+use crate::elements::with_float;
 use crate::error::ErrorKind;
 use crate::kernels::{Body, Fused, Lane, Real, trace};
 use crate::shape::{TensorType, one_float_type, same_shape};
@@ -195,8 +196,8 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
         Ok((*first).into())
     }
     fn form(&self, operands: &[TensorType]) -> Form {
-        let single = operands.first().is_some_and(|ty| ty.dtype == DType::F32);
-        Form::traced(if single { self.traced::<f32>() } else { self.traced::<f64>() })
+        let dtype = operands.first().map_or(DType::F64, |ty| ty.dtype);
+        Form::traced(with_float!(dtype, T => self.traced::<T>(), self.traced::<f64>()))
     }
 }
 
