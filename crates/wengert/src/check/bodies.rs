@@ -31,17 +31,13 @@ impl Number {
         if dtype == DType::Bool {
             return Self::Integer(i64::from(self.is_true()));
         }
-        let float = with_float!(dtype, T => Some(match self {
+        with_float!(dtype, T => Self::Float(match self {
             Self::Float(x) => (x as T).to_f64(),
             Self::Integer(x) => (x as T).to_f64(),
-        }), None);
-        let integer = || {
-            with_integer!(dtype, T => match self {
+        }), with_integer!(dtype, T => Self::Integer(match self {
             Self::Float(x) => (x as T) as i64,
             Self::Integer(x) => (x as T) as i64,
-        }, 0)
-        };
-        float.map_or_else(|| Self::Integer(integer()), Self::Float)
+        }), self))
     }
     fn cmp(self, other: Self) -> Option<std::cmp::Ordering> {
         match (self, other) {

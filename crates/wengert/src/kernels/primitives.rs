@@ -157,8 +157,7 @@ fn compare(p: Primitive, dtype: DType, isa: Isa) -> Option<Pointer> {
             }
         };
     }
-    let floats = with_float!(dtype, T => Some(of!(isa, T)), None);
-    floats.or_else(|| with_integer!(dtype, T => Some(of!(RARE, T)), None))
+    with_float!(dtype, T => Some(of!(isa, T)), with_integer!(dtype, T => Some(of!(RARE, T)), None))
 }
 
 /// A conversion, as Rust's `as` does it.
@@ -167,8 +166,11 @@ fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
         return Some(with_dtype!(from, A => each!(RARE, x: A => u8: u8::from(x != A::default()))));
     }
     with_dtype!(from, A => {
-        let floats = with_float!(to, B => Some(each!(isa, x: A => B: x as B)), None);
-        floats.or_else(|| with_integer!(to, B => Some(each!(RARE, x: A => B: x as B)), None))
+        with_float!(
+            to,
+            B => Some(each!(isa, x: A => B: x as B)),
+            with_integer!(to, B => Some(each!(RARE, x: A => B: x as B)), None)
+        )
     })
 }
 

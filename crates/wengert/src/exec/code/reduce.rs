@@ -32,18 +32,15 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
         }),
         Monoid::Max => {
             let (sizes, accumulate) = ((reduced, inner), beta != 0.0);
-            if !ty.dtype.is_float() {
-                return with_integer!(ty.dtype, T => {
-                    let (x, out) = call.unary::<T, T>(0)?;
-                    reduce::max(out, x, sizes, accumulate);
-                    Ok(())
-                }, Err(Fault::Type));
-            }
             with_float!(ty.dtype, T => {
                 let (x, out) = call.unary::<T, T>(0)?;
                 isa.loops(|| reduce::max(out, x, sizes, accumulate));
                 Ok(())
-            })
+            }, with_integer!(ty.dtype, T => {
+                let (x, out) = call.unary::<T, T>(0)?;
+                reduce::max(out, x, sizes, accumulate);
+                Ok(())
+            }, Err(Fault::Type)))
         }
     }
 }
