@@ -287,7 +287,13 @@ mod tests {
                 let mut out = vec![f64::NAN; 2 * inner];
                 let mut scratch = vec![0.0; sum_scratch(rows, inner)];
                 let (sizes, accumulate) = ((rows, inner), false);
-                Isa::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut scratch });
+                Isa::best().narrow(Sum {
+                    out: &mut out,
+                    input: &x,
+                    sizes,
+                    accumulate,
+                    scratch: &mut scratch,
+                });
                 for (o, &found) in out.iter().enumerate() {
                     let expected: f64 =
                         (0..rows).map(|r| x[(o / inner * rows + r) * inner + o % inner]).sum();
@@ -302,7 +308,7 @@ mod tests {
         let x = vec![0.1f32; 10_000_000];
         let mut out = [0.0f32];
         let (sizes, accumulate) = ((x.len(), 1), false);
-        Isa::best().run(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut [] });
+        Isa::best().narrow(Sum { out: &mut out, input: &x, sizes, accumulate, scratch: &mut [] });
         assert!((f64::from(out[0]) / (1e7 * f64::from(0.1f32)) - 1.0).abs() < 1e-6, "{}", out[0]);
     }
 

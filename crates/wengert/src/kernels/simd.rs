@@ -75,10 +75,20 @@ impl Isa {
         }
         kernel.run::<T>()
     }
-}
 
-impl Isa {
-    /// Runs plain loops compiled for this instruction set, for the compiler to make vectors of.
+    /// Runs a kernel compiled for 32-byte registers where the processor has them: a reduction, whose eight chains
+    /// fill those, and which waits for memory. A copy for wider ones would be as large as the kernels of products.
+    #[inline]
+    pub(crate) fn narrow<T: Real, K: Simd<T>>(self, kernel: K) -> K::Output {
+        #[cfg(target_arch = "x86_64")]
+        if self.min(Self::best()) > Self::Portable {
+            // SAFETY: see `run`.
+            return unsafe { super::enter::avx2::run(kernel) };
+        }
+        kernel.run::<T>()
+    }
+
+    /// Runs plain loops over reductions, for the compiler to make vectors of: see [`Isa::narrow`].
     #[inline]
     pub(crate) fn loops<R>(self, f: impl FnOnce() -> R) -> R {
         struct Loops<F>(F);
@@ -89,7 +99,7 @@ impl Isa {
                 (self.0)()
             }
         }
-        self.run(Loops(f))
+        self.narrow(Loops(f))
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
             if accumulate {
                 rescale(out, beta);
             }
-            isa.run(reduce::Sum { out, input: x, sizes, accumulate, scratch });
+            isa.narrow(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         }),
         Monoid::Max => {
