@@ -103,8 +103,8 @@ fn orders_and_axes_that_are_none() {
     }
     type Wrong = for<'t> fn(Var<'t>) -> Var<'t>;
     let wrong: [Wrong; 6] = [
-        |x| x.permute(&[usize::MAX, 0]),
-        |x| x.permute(&[0, 0]),
+        |x| x.permute([usize::MAX, 0]),
+        |x| x.permute([0, 0]),
         |x| x.mean(Far),
         |x| x.max(Far),
         |x| x.sum(Far),

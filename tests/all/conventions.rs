@@ -209,7 +209,7 @@ fn scalars_everywhere() {
     let t = Recorder::default();
     let x = t.constant(2.0);
     assert_eq!(
-        value(x.sum(()) + x.max(()) + x.mean(()) + x.reshape([1, 1]).reshape([]) + x.permute(&[])),
+        value(x.sum(()) + x.max(()) + x.mean(()) + x.reshape([1, 1]).reshape([]) + x.permute([])),
         [10.0]
     );
     assert_eq!(value(x.einsum(",->", x)), [4.0]);

@@ -247,7 +247,7 @@ fn a_leaf_behind_the_loss_has_a_zero_gradient() {
     let leaves: Vec<Var<'_>> = (0..4000).map(|i| t.constant(f64::from(i))).collect();
     let mut y = leaves[0];
     for i in 0..40_000 {
-        y = y + leaves[i % 7].stop_gradient().sin();
+        y += leaves[i % 7].stop_gradient().sin();
     }
     let g = y.gradients(leaves.iter().copied());
     assert!(leaves[1..7].iter().all(|&x| g.zero_reason(x) == Some(ZeroReason::StopGradient)));

@@ -85,7 +85,7 @@ fn negations_vanish_in_differences_and_sums() {
 fn only_true_identities_are_rewritten() -> Result<()> {
     let program = recorded(|t| {
         let x = t.input(F64, [3]);
-        vec![x * 0.0, x - x, x * 1.0, x.reshape([3]).permute(&[0]), x / x, x * 2.0 - x * 2.0, x * 3.0 - x]
+        vec![x * 0.0, x - x, x * 1.0, x.reshape([3]).permute([0]), x / x, x * 2.0 - x * 2.0, x * 3.0 - x]
     });
     let x = array![f64::INFINITY, f64::NAN, 2.0];
     let mut workspace = program.workspace()?;
@@ -200,7 +200,7 @@ fn many_constants_are_told_apart_in_linear_time() {
     let program = recorded(|t| {
         let mut sum = t.input(F64, [2]);
         for i in 0..100_000 {
-            sum = sum + t.constant(array![f64::from(i), 1.0]);
+            sum += t.constant(array![f64::from(i), 1.0]);
         }
         vec![sum]
     });

@@ -37,19 +37,19 @@ fn products_of_sliced_and_broadcast_operands() {
 #[test]
 fn products_of_permuted_operands_of_every_layout() {
     fn heads<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
-        vec![x[0].einsum("ik,kab->iab", x[1].permute(&[1, 0, 2]))]
+        vec![x[0].einsum("ik,kab->iab", x[1].permute([1, 0, 2]))]
     }
     planned_is_trivial(&heads, &[&[64, 30], &[5, 30, 4]]);
     fn inner<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
-        vec![x[0].einsum("ik,akb->iab", x[1].permute(&[1, 0, 2]))]
+        vec![x[0].einsum("ik,akb->iab", x[1].permute([1, 0, 2]))]
     }
     planned_is_trivial(&inner, &[&[64, 30], &[30, 5, 4]]);
     fn batches<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
-        vec![x[0].permute(&[2, 0, 1]).einsum("bki,kj->bij", x[1])]
+        vec![x[0].permute([2, 0, 1]).einsum("bki,kj->bij", x[1])]
     }
     planned_is_trivial(&batches, &[&[40, 16, 3], &[40, 5]]);
     fn sums<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
-        let a = x[0].permute(&[0, 2, 3, 1]);
+        let a = x[0].permute([0, 2, 3, 1]);
         vec![a.einsum("ipqr,pqr->i", x[1]), a.einsum("ipqr,qrp->i", x[1])]
     }
     planned_is_trivial(&sums, &[&[30, 4, 4, 4], &[4, 4, 4]]);

@@ -193,13 +193,68 @@ pub(crate) mod sealed {
 }
 use sealed::Sealed;
 
+/// A number that tensors can be made of: of any [`Element`] type, or another integer, which is kept as `i64`. Sealed.
+#[diagnostic::on_unimplemented(
+    message = "a tensor cannot be made of `{Self}`",
+    note = "tensors hold `f32 f64 u8 u32 i64 bool`; `i32`, `usize` and other integers are kept as `i64`"
+)]
+pub trait Number: Sealed + Copy + Send + Sync + 'static {
+    /// The element type as which it is kept.
+    type Element: Element;
+    /// The element.
+    fn element(self) -> Self::Element;
+    /// The elements, where nothing is converted.
+    fn slice(numbers: &[Self]) -> Option<Slice<'_>> {
+        let _ = numbers;
+        None
+    }
+    /// A buffer of such elements: the same memory where nothing is converted.
+    fn elements(numbers: Vec<Self>) -> Buffer {
+        Self::Element::buffer(numbers.into_iter().map(Self::element).collect())
+    }
+}
+macro_rules! numbers {
+    ($($T:ident)+) => {$(
+        impl Number for $T {
+            type Element = Self;
+            fn element(self) -> Self {
+                self
+            }
+            fn slice(numbers: &[Self]) -> Option<Slice<'_>> {
+                Some(<Self as Element>::slice(numbers))
+            }
+            fn elements(numbers: Vec<Self>) -> Buffer {
+                Self::buffer(numbers)
+            }
+        }
+    )+};
+}
+numbers! { f32 f64 u8 u32 i64 bool }
+macro_rules! other_integers {
+    ($($T:ident)+) => {$(
+        impl Number for $T {
+            type Element = i64;
+            fn element(self) -> i64 {
+                self as i64
+            }
+        }
+    )+};
+}
+other_integers! { i8 i16 i32 u16 isize usize }
+impl Sealed for i8 {}
+impl Sealed for i16 {}
+impl Sealed for i32 {}
+impl Sealed for u16 {}
+impl Sealed for isize {}
+impl Sealed for usize {}
+
 /// A Rust type that tensors can hold: `f32 f64 u8 u32 i64 bool`. Sealed: kernels know these and no others.
 ///
 /// ```
 /// use wengert::{DType, Element};
 /// assert_eq!(<f32 as Element>::DTYPE, DType::F32);
 /// ```
-pub trait Element: Sealed + Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
+pub trait Element: Number<Element = Self> + PartialEq + fmt::Debug + Send + Sync + 'static {
     /// The element type that this Rust type stands for.
     const DTYPE: DType;
     /// The same elements, typed at run time.

@@ -79,8 +79,8 @@ pub enum ErrorKind {
 pub enum ShapeError {
     /// An axis that the array does not have.
     NoAxis {
-        /// The axis that was named.
-        axis: usize,
+        /// The axis that was named; negative ones count from the last.
+        axis: isize,
         /// The number of axes that there are.
         rank: usize,
     },

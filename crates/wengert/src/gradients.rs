@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Index;
 
 use crate::error::{ErrorKind, ShapeError};
-use crate::ir::{Name, Op, Recorder, Value, Var, ZeroReason};
+use crate::ir::{IntoVars, Name, Op, Recorder, Value, Var, ZeroReason};
 use crate::transform::{jvp, vjp};
 
 /// The gradients of a scalar by several variables: rows of the tape, looked up by variable.
@@ -28,7 +28,7 @@ struct Entry<'t> {
 
 impl<'t> Gradients<'t> {
     fn position(&self, wrt: Var<'t>) -> Option<usize> {
-        self.positions.get(&wrt.name()).copied().filter(|&i| self.entries[i].wrt == wrt)
+        self.positions.get(&wrt.name()).copied().filter(|&i| self.entries[i].wrt.same_as(wrt))
     }
 
     /// The gradient by this variable; `None` if it was not asked for.
@@ -81,9 +81,11 @@ impl<'t> Var<'t> {
     /// assert_eq!(g.zero_reason(y), Some(ZeroReason::Disconnected));
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "backward")]
+    #[doc(alias = "grad")]
     #[track_caller]
-    pub fn gradients(self, wrt: impl IntoIterator<Item = Var<'t>>) -> Gradients<'t> {
-        self.gradients_with(wrt, false)
+    pub fn gradients<M>(self, wrt: impl IntoVars<'t, M>) -> Gradients<'t> {
+        self.gradients_with(&wrt.into_vars(), false)
     }
 
     /// Like [`gradients`](Self::gradients), but a gradient that is zero by the structure of the
@@ -96,14 +98,13 @@ impl<'t> Var<'t> {
     /// assert!(t.check().is_err());
     /// ```
     #[track_caller]
-    pub fn gradients_strict(self, wrt: impl IntoIterator<Item = Var<'t>>) -> Gradients<'t> {
-        self.gradients_with(wrt, true)
+    pub fn gradients_strict<M>(self, wrt: impl IntoVars<'t, M>) -> Gradients<'t> {
+        self.gradients_with(&wrt.into_vars(), true)
     }
 
     #[track_caller]
-    fn gradients_with(self, wrt: impl IntoIterator<Item = Var<'t>>, strict: bool) -> Gradients<'t> {
+    fn gradients_with(self, wrt: &[Var<'t>], strict: bool) -> Gradients<'t> {
         let t = self.recorder();
-        let wrt: Vec<Var<'t>> = wrt.into_iter().collect();
         let scalar = self.shape().rank() == 0 && self.dtype().is_float();
         if !scalar {
             let kind = ShapeError::Other(format!(
@@ -112,11 +113,11 @@ impl<'t> Var<'t> {
             ));
             t.fail(kind, "gradients");
         }
-        let sound = scalar && self.id().is_some() && derivable(t, &wrt, "gradients");
+        let sound = scalar && self.id().is_some() && derivable(t, wrt, "gradients");
         let mut entries = Vec::with_capacity(wrt.len());
         if sound {
             let seeds = [(self, self.fill(1.0))];
-            let found = shallow(t, "gradients", wrt.len(), || vjp(t, &seeds, &wrt));
+            let found = shallow(t, "gradients", wrt.len(), || vjp(t, &seeds, wrt));
             for (&wrt, found) in wrt.iter().zip(found) {
                 let gradient = match found {
                     Some(gradient) => gradient,
@@ -132,7 +133,7 @@ impl<'t> Var<'t> {
         let all =
             Gradients { of: self, entries, positions, reasons: OnceCell::new(), missing: OnceCell::new() };
         if strict {
-            for x in wrt {
+            for &x in wrt {
                 if let Some(reason) = all.zero_reason(x) {
                     let kind =
                         ErrorKind::NotDifferentiable(format!("the gradient by {x:?} is zero: {reason:?}"));

@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod aligned;
+mod bind;
 pub mod check;
 mod dtype;
 mod elements;
@@ -9,12 +10,14 @@ mod error;
 #[allow(unsafe_code)] // the arena's typed views, and the pool
 mod exec;
 mod gradients;
+mod into_tensor;
 pub mod ir;
 #[allow(unsafe_code)] // registers, and prefetching
 mod kernels;
 mod ops;
 mod program;
 mod shape;
+mod sizes;
 mod tensor;
 mod transform;
 mod value;
@@ -23,17 +26,21 @@ mod value;
 pub use ndarray;
 
 pub use aligned::Aligned;
+pub use bind::Bind;
 pub use dtype::DType;
-pub use elements::{Buffer, Element, Native, Slice, SliceMut};
+pub use elements::{Buffer, Element, Native, Number, Slice, SliceMut};
 pub use error::{DTypeError, Error, ErrorKind, Fault, Result, ShapeError, Site};
 pub use exec::{
-    CallProfile, Inputs, Lowering, MemoryReport, PlanListing, Profile, Results, RowMemory, Workspace,
+    CallProfile, Input, Inputs, Lowering, MemoryReport, OutputKey, PlanListing, Profile, Results, RowMemory,
+    Workspace,
 };
 pub use gradients::Gradients;
-pub use ir::{IntoVar, Outputs, Recorder, State, States, Var, ZeroReason};
+pub use into_tensor::IntoTensor;
+pub use ir::{Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason};
 pub use kernels::{Isa, Lane};
-pub use ops::{Axes, Content, Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use ops::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use program::Program;
-pub use shape::{IntoShape, MAX_RANK, Shape, TensorType};
-pub use tensor::{Bind, Tensor};
+pub use shape::{MAX_RANK, Shape, TensorType};
+pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};
+pub use tensor::Tensor;
 pub use transform::{PASSES, Pass};

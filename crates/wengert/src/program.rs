@@ -7,7 +7,7 @@ use crate::exec::{
     Inputs, Lowering, Machine, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace,
     first_fault, lowered, profile, run,
 };
-use crate::ir::{Outputs, Recorder, States, Tape};
+use crate::ir::{Names, Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
 use crate::transform::optimise;
 
@@ -42,6 +42,7 @@ pub struct Program {
     tape: Arc<Tape>,
     planned: Arc<Tape>,
     plan: Arc<Plan>,
+    names: Arc<Names>,
     observed: bool,
     /// What the plan was made for, to make its earlier forms again.
     rounding: bool,
@@ -70,7 +71,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::All, &Machine::THIS, record)
+        Self::planned(Recorder::new(states), Passes::All, &Machine::THIS, record)
     }
 
     /// Like [`record`](Self::record), with the bits of the rows as they were recorded, computed one by one: only
@@ -87,7 +88,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::Exact, &Machine::THIS, record)
+        Self::planned(Recorder::new(states), Passes::Exact, &Machine::THIS, record)
     }
 
     /// Like [`record_exact`](Self::record_exact), for a program that runs only a few times: planned row by row,
@@ -96,7 +97,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, false), Passes::None, &Machine::THIS, record)
+        Self::planned(Recorder::new(states), Passes::None, &Machine::THIS, record)
     }
 
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
@@ -106,7 +107,7 @@ impl Program {
     where
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
-        Self::planned(Recorder::new(states, true), Passes::All, &Machine::THIS, record)
+        Self::planned(Recorder::new(states).strict(), Passes::All, &Machine::THIS, record)
     }
 
     /// Records a program and plans it after these passes, for this machine.
@@ -115,7 +116,7 @@ impl Program {
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
         let outputs = record(&recorder)?;
-        let (tape, observed) = recorder.finish(outputs)?;
+        let (tape, names, observed) = recorder.finish(outputs)?;
         let tape = tape.without_dead_rows();
         if let Some(row) = tape.placeholder() {
             let kind = ErrorKind::Malformed(
@@ -133,7 +134,15 @@ impl Program {
             let plan = Plan::new(&planned, isa, rounding, machine)?;
             (planned, plan)
         };
-        Ok(Self { tape, planned, plan: Arc::new(plan), observed, rounding, machine: *machine })
+        Ok(Self {
+            tape,
+            planned,
+            plan: Arc::new(plan),
+            names: Arc::new(names),
+            observed,
+            rounding,
+            machine: *machine,
+        })
     }
 
     /// The tape as it was recorded, without the rows that nothing depends on.
@@ -258,8 +267,15 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
-        let outcome =
-            run(&self.plan, &self.planned, workspace, Store::Exclusive(&mut *states), &inputs, None);
+        let outcome = run(
+            &self.plan,
+            &self.planned,
+            &self.names,
+            workspace,
+            Store::Exclusive(&mut *states),
+            &inputs,
+            None,
+        );
         outcome.map_err(|found| self.first_fault(found, states, &inputs))
     }
 
@@ -268,7 +284,7 @@ impl Program {
     fn first_fault(&self, found: Error, states: &States, inputs: &dyn Inputs) -> Error {
         match found.kind() {
             ErrorKind::Fault(_) | ErrorKind::Guard { .. } => {
-                first_fault(&self.tape, states, inputs).unwrap_or(found)
+                first_fault(&self.tape, &self.names, states, inputs).unwrap_or(found)
             }
             _ => found,
         }
@@ -294,7 +310,7 @@ impl Program {
         states: &mut States,
         inputs: impl Inputs,
     ) -> Result<Profile> {
-        let outcome = profile(&self.plan, &self.planned, workspace, states, &inputs);
+        let outcome = profile(&self.plan, &self.planned, &self.names, workspace, states, &inputs);
         outcome.map_err(|found| self.first_fault(found, states, &inputs))
     }
 
@@ -309,7 +325,8 @@ impl Program {
         if self.plan.updates() {
             return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
         }
-        let outcome = run(&self.plan, &self.planned, workspace, Store::Shared(states), &inputs, None);
+        let outcome =
+            run(&self.plan, &self.planned, &self.names, workspace, Store::Shared(states), &inputs, None);
         outcome.map_err(|found| self.first_fault(found, states, &inputs))
     }
 }

@@ -65,7 +65,7 @@ impl Shape {
     /// place.
     pub fn insert(&self, axis: usize, size: usize) -> Result<Self, ErrorKind> {
         if axis > self.rank() {
-            return Err(ShapeError::NoAxis { axis, rank: self.rank() }.into());
+            return Err(ShapeError::NoAxis { axis: axis as isize, rank: self.rank() }.into());
         }
         let mut dims = self.to_vec();
         dims.insert(axis, size);
@@ -147,6 +147,13 @@ impl Shape {
     }
 }
 
+/// With the sizes of an array: `x.shape() == [2, 3]`.
+impl<const N: usize> PartialEq<[usize; N]> for Shape {
+    fn eq(&self, sizes: &[usize; N]) -> bool {
+        **self == *sizes
+    }
+}
+
 impl Hash for Shape {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u8(self.rank);
@@ -170,36 +177,6 @@ impl fmt::Display for Shape {
 impl fmt::Debug for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// What can name a shape: arrays, slices and vectors of sizes, a [`Shape`].
-pub trait IntoShape {
-    /// The shape, or why these sizes are none.
-    fn into_shape(self) -> Result<Shape, ErrorKind>;
-}
-
-impl IntoShape for Shape {
-    fn into_shape(self) -> Result<Shape, ErrorKind> {
-        Ok(self)
-    }
-}
-
-impl<const N: usize> IntoShape for [usize; N] {
-    fn into_shape(self) -> Result<Shape, ErrorKind> {
-        Shape::new(&self)
-    }
-}
-
-impl IntoShape for &[usize] {
-    fn into_shape(self) -> Result<Shape, ErrorKind> {
-        Shape::new(self)
-    }
-}
-
-impl IntoShape for Vec<usize> {
-    fn into_shape(self) -> Result<Shape, ErrorKind> {
-        Shape::new(&self)
     }
 }
 

@@ -1,14 +1,13 @@
-//! Owned arrays whose element type is known at run time, and what may be bound as an input.
+//! Owned arrays whose element type is known at run time.
 
 use std::fmt;
 
-use ndarray::{Array, ArrayBase, ArrayViewD, Data, Dimension, IxDyn};
+use ndarray::{Array, ArrayViewD, Dimension, IxDyn};
 
-use crate::dtype::DType;
-use crate::elements::sealed::Sealed;
 use crate::elements::{Buffer, Element, Native, Slice, SliceMut, with_dtype};
-use crate::error::{DTypeError, Error, ErrorKind, Result, ShapeError};
-use crate::shape::{IntoShape, Shape, TensorType};
+use crate::error::{DTypeError, ErrorKind, Result, ShapeError};
+use crate::shape::{Shape, TensorType};
+use crate::sizes::IntoShape;
 
 /// An owned row-major array of any element type: a constant, a state, a value.
 ///
@@ -67,22 +66,6 @@ impl Tensor {
         Ok(copy)
     }
 
-    /// A copy of an `ndarray` array of any layout. An error for more than eight axes, or where the memory cannot be
-    /// had.
-    pub fn from_array<T, S, D>(array: &ArrayBase<S, D>) -> Result<Self>
-    where
-        T: Element,
-        S: Data<Elem = T>,
-        D: Dimension,
-    {
-        let shape = Shape::new(array.shape())?;
-        let mut elements = Vec::new();
-        let bytes = shape.elements().saturating_mul(size_of::<T>());
-        elements.try_reserve_exact(shape.elements()).map_err(|_| ErrorKind::Memory { bytes })?;
-        elements.extend(array.iter().copied());
-        Ok(Self { shape, data: T::buffer(elements) })
-    }
-
     /// Element type and shape.
     pub fn ty(&self) -> TensorType {
         TensorType::new(self.data().dtype(), self.shape)
@@ -111,6 +94,20 @@ impl Tensor {
     /// The elements as an `ndarray` view. An error where `T` is not the element type.
     pub fn view<T: Element>(&self) -> Result<ArrayViewD<'_, T>> {
         view(self.shape, self.data())
+    }
+
+    /// A copy as an `ndarray` array of this number of axes. An error where the element type is another, or the number of axes.
+    ///
+    /// ```
+    /// use ndarray::Array2;
+    /// let x = wengert::Tensor::new([2, 1], vec![1.0f32, 2.0])?;
+    /// let y: Array2<f32> = x.to_array()?;
+    /// assert_eq!(y, ndarray::array![[1.0], [2.0]]);
+    /// assert!(x.to_array::<f64, ndarray::Ix2>().is_err());
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn to_array<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
+        array(self.shape, self.data())
     }
 
     /// The elements converted to f64, row-major.
@@ -156,28 +153,6 @@ impl fmt::Debug for Tensor {
     }
 }
 
-impl<T: Element> From<T> for Tensor {
-    fn from(value: T) -> Self {
-        Self::scalar(value)
-    }
-}
-
-impl<T: Element, D: Dimension> TryFrom<Array<T, D>> for Tensor {
-    type Error = Error;
-    /// Takes over the buffer where the array is row-major already, copies it otherwise.
-    fn try_from(array: Array<T, D>) -> Result<Self> {
-        let shape = Shape::new(array.shape())?;
-        if !array.is_standard_layout() {
-            return Self::from_array(&array);
-        }
-        let (mut elements, offset) = array.into_raw_vec_and_offset();
-        let start = offset.unwrap_or(0);
-        elements.truncate(start + shape.elements());
-        elements.drain(..start);
-        Self::new(shape, elements)
-    }
-}
-
 /// The elements as `&[T]`, or an error that names both types.
 pub(crate) fn typed<T: Element>(data: Slice<'_>) -> Result<&[T]> {
     T::from_slice(data)
@@ -190,6 +165,28 @@ pub(crate) fn view<T: Element>(shape: Shape, data: Slice<'_>) -> Result<ArrayVie
         .map_err(|e| ErrorKind::Shape(ShapeError::Other(e.to_string())).into())
 }
 
+/// A copy as an `ndarray` array of this number of axes.
+pub(crate) fn array<T: Element, D: Dimension>(shape: Shape, data: Slice<'_>) -> Result<Array<T, D>> {
+    let (expected, found) = (D::NDIM, shape.rank());
+    if let Some(expected) = expected.filter(|&expected| expected != found) {
+        return Err(ErrorKind::from(ShapeError::Rank { expected, found }).into());
+    }
+    view(shape, data)?
+        .into_dimensionality::<D>()
+        .map(|view| view.to_owned())
+        .map_err(|e| ErrorKind::Shape(ShapeError::Other(e.to_string())).into())
+}
+
+/// The only element, of this type.
+pub(crate) fn only<T: Element>(shape: Shape, data: Slice<'_>) -> Result<T> {
+    match typed::<T>(data)? {
+        [only] => Ok(*only),
+        _ => {
+            Err(ErrorKind::Shape(ShapeError::Elements { shape: Vec::new(), found: shape.elements() }).into())
+        }
+    }
+}
+
 /// The only element as f64.
 pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
     match (shape.elements(), data.f64_at(0)) {
@@ -199,100 +196,3 @@ pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
         }
     }
 }
-
-/// What can be bound to an input of a program without copying where it is row-major:
-/// `ndarray` arrays and views of any layout, slices, tensors, single numbers. Sealed: plans rest on what it says.
-pub trait Bind: Sealed {
-    /// The element type.
-    fn dtype(&self) -> DType;
-    /// The shape; `None` where only the number of elements is known (a plain slice).
-    fn shape(&self) -> Option<Result<Shape, ErrorKind>>;
-    /// The elements, if they lie row-major in memory.
-    fn contiguous(&self) -> Option<Slice<'_>>;
-    /// Copies the elements in row-major order; `false` if type or length differ.
-    fn pack(&self, into: SliceMut<'_>) -> bool;
-}
-
-impl<T: Element, S: Data<Elem = T>, D: Dimension> Sealed for ArrayBase<S, D> {}
-impl<T: Element, S: Data<Elem = T>, D: Dimension> Bind for ArrayBase<S, D> {
-    fn dtype(&self) -> DType {
-        T::DTYPE
-    }
-    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
-        Some(Shape::new(self.shape()))
-    }
-    fn contiguous(&self) -> Option<Slice<'_>> {
-        self.as_slice().map(T::slice)
-    }
-    fn pack(&self, mut into: SliceMut<'_>) -> bool {
-        self.iter().enumerate().all(|(i, e)| e.store(&mut into, i))
-    }
-}
-
-impl<T: Element> Sealed for &[T] {}
-impl<T: Element> Bind for &[T] {
-    fn dtype(&self) -> DType {
-        T::DTYPE
-    }
-    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
-        None
-    }
-    fn contiguous(&self) -> Option<Slice<'_>> {
-        Some(T::slice(self))
-    }
-    fn pack(&self, mut into: SliceMut<'_>) -> bool {
-        into.copy_from(T::slice(self))
-    }
-}
-
-impl<T: Element> Sealed for Vec<T> {}
-impl<T: Element> Bind for Vec<T> {
-    fn dtype(&self) -> DType {
-        T::DTYPE
-    }
-    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
-        None
-    }
-    fn contiguous(&self) -> Option<Slice<'_>> {
-        Some(T::slice(self))
-    }
-    fn pack(&self, mut into: SliceMut<'_>) -> bool {
-        into.copy_from(T::slice(self))
-    }
-}
-
-impl Sealed for Tensor {}
-impl Bind for Tensor {
-    fn dtype(&self) -> DType {
-        self.ty().dtype
-    }
-    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
-        Some(Ok(self.shape))
-    }
-    fn contiguous(&self) -> Option<Slice<'_>> {
-        Some(self.data())
-    }
-    fn pack(&self, mut into: SliceMut<'_>) -> bool {
-        into.copy_from(self.data())
-    }
-}
-
-macro_rules! bind_scalar {
-    ($($T:ty),*) => {$(
-        impl Bind for $T {
-            fn dtype(&self) -> DType {
-                <$T as Element>::DTYPE
-            }
-            fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
-                Some(Ok(Shape::SCALAR))
-            }
-            fn contiguous(&self) -> Option<Slice<'_>> {
-                Some(<$T as Element>::slice(std::slice::from_ref(self)))
-            }
-            fn pack(&self, mut into: SliceMut<'_>) -> bool {
-                self.store(&mut into, 0)
-            }
-        }
-    )*};
-}
-bind_scalar!(f32, f64, u8, u32, i64, bool);

@@ -79,6 +79,20 @@ fn float<T: Real>(p: Primitive, x: [Number; 3]) -> Option<Number> {
     Some(Number::Float(y.0.to_f64()))
 }
 
+/// A primitive of integers, which wrap around.
+fn whole(p: Primitive, dtype: DType, [a, b, _]: [Number; 3]) -> Option<Number> {
+    let (Number::Integer(a), Number::Integer(b)) = (a, b) else { return None };
+    let y = match p {
+        Primitive::Add => a.wrapping_add(b),
+        Primitive::Sub => a.wrapping_sub(b),
+        Primitive::Mul => a.wrapping_mul(b),
+        Primitive::Max => a.max(b),
+        Primitive::Min => a.min(b),
+        _ => return None,
+    };
+    Some(Number::Integer(y).to(dtype))
+}
+
 /// The results of a body for one element of each operand.
 fn scalar(body: &Body, x: &[Number]) -> Option<Vec<Number>> {
     let mut made: Vec<Number> = Vec::new();
@@ -106,7 +120,10 @@ fn scalar(body: &Body, x: &[Number]) -> Option<Vec<Number>> {
             Primitive::Select => Some(if a.is_true() { b } else { c }),
             Primitive::Cast(to) => Some(a.to(to)),
             Primitive::Copy => Some(a),
-            _ => with_float!(dtype, T => float::<T>(primitive, x), None),
+            Primitive::Pow => {
+                with_float!(dtype, T => Some(Number::Float((a.f64() as T).powf(b.f64() as T).to_f64())), None)
+            }
+            _ => with_float!(dtype, T => float::<T>(primitive, x), whole(primitive, dtype, x)),
         };
         made.push(y?);
     }

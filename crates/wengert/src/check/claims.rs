@@ -153,8 +153,17 @@ fn parts(indexed: Indexed, x: &[Tensor], out: Shape) -> Vec<f64> {
                 y[to..][..width].iter_mut().zip(&x[1].to_f64()[p * width..]).for_each(|(y, x)| *y += x);
             }
         }
+        Indexed::Scatter { batch } => {
+            for p in 0..x[2].shape().elements() {
+                let (to, width) = row(batch, &x[0], &x[2], p);
+                y[to..][..width].copy_from_slice(&x[1].to_f64()[p * width..][..width]);
+            }
+        }
         Indexed::AddPart(map) => {
             places(map, x[1].shape()).zip(x[1].to_f64()).for_each(|(at, x)| y[at] += x);
+        }
+        Indexed::SetPart(map) => {
+            places(map, x[1].shape()).zip(x[1].to_f64()).for_each(|(at, x)| y[at] = x);
         }
     }
     y

@@ -244,7 +244,7 @@ type Record<'a> = &'a dyn Fn(&Recorder) -> Result<Outputs>;
 /// ```
 pub fn program(states: &States, inputs: &[Tensor], tolerance: f64, record: Record<'_>) -> Result<()> {
     let run = |passes: Passes, machine: &Machine, threads: usize| {
-        let program = Program::planned(Recorder::new(states, false), passes, machine, |t| record(t))?;
+        let program = Program::planned(Recorder::new(states), passes, machine, |t| record(t))?;
         let (mut states, mut workspace) = (states.clone(), program.workspace_on(threads)?);
         let mut found = Vec::new();
         for _ in 0..3 {

@@ -29,7 +29,7 @@ mod schedule;
 mod table;
 
 pub(crate) use code::{Call, Code, Codes, Laid, Packing};
-pub use cpu::{CallProfile, Inputs, Profile, Results, Workspace};
+pub use cpu::{CallProfile, Input, Inputs, OutputKey, Profile, Results, Workspace};
 pub(crate) use cpu::{Store, first_fault, profile, run};
 pub(crate) use graph::Strides;
 pub use plan::{Lowering, MemoryReport, PlanListing, RowMemory};

@@ -141,7 +141,10 @@ impl Recorder {
             None => true,
             Some(at) => {
                 let note = (vars.len() > 1).then(|| format!("number {at} of {}, counted from 0", vars.len()));
-                self.remember_error(ErrorKind::ForeignVar, op, note);
+                // A poisoned one of another recorder, where that says why.
+                let theirs = vars[at].recorder.error.borrow().as_ref().map(|e| e.kind().clone());
+                let why = theirs.filter(|_| vars[at].id().is_none()).unwrap_or(ErrorKind::ForeignVar);
+                self.remember_error(why, op, note);
                 false
             }
         }
@@ -210,8 +213,8 @@ fn touched(op: &Op, gates: u64, count: usize) -> bool {
         Op::Elementwise(_) => true,
         // Where something is added to a part, the rest stays what it was.
         Op::Linear(f) => match f.aliases() {
-            Some(whole) => at(whole),
-            None => (0..count).any(|o| f.linear_in(o) && at(o)),
+            Some(whole) if !f.replaces() => at(whole),
+            _ => (0..count).any(|o| f.linear_in(o) && at(o)),
         },
         // Kernels that multiply inside, and know of no gates, may have made something else of the zeros.
         Op::Bilinear(f) => f.gates() & gates == gates,

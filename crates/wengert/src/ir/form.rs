@@ -245,8 +245,15 @@ pub enum Indexed {
         /// The number of common axes.
         batch: usize,
     },
+    /// The same with rows that replace those that are there: of rows named twice the last stays.
+    Scatter {
+        /// The number of common axes.
+        batch: usize,
+    },
     /// An array with another added to a part of it: element `i` of that where the map says.
     AddPart(IndexMap),
+    /// An array with another in the place of a part of it.
+    SetPart(IndexMap),
 }
 
 impl Indexed {
@@ -255,11 +262,13 @@ impl Indexed {
         match (self, operands) {
             (Self::Gather { batch: 0 }, [_, index]) => index.shape.elements(),
             // Without batches any row may be named by any pick.
-            (Self::ScatterAdd { batch: 0 }, _) => 1,
-            (Self::Gather { batch } | Self::ScatterAdd { batch }, [x, ..]) => {
+            (Self::ScatterAdd { batch: 0 } | Self::Scatter { batch: 0 }, _) => 1,
+            (Self::Gather { batch } | Self::ScatterAdd { batch } | Self::Scatter { batch }, [x, ..]) => {
                 x.shape[..*batch].iter().product()
             }
-            (Self::AddPart(map), [x, part]) if Self::in_rows(map, x.shape, part.shape) => {
+            (Self::AddPart(map) | Self::SetPart(map), [x, part])
+                if Self::in_rows(map, x.shape, part.shape) =>
+            {
                 x.shape.outermost().1
             }
             _ => 1,
@@ -270,8 +279,8 @@ impl Indexed {
     pub(crate) fn chunked(&self, i: usize, operands: &[TensorType]) -> bool {
         match (self, operands) {
             (Self::Gather { batch }, _) => i == 1 || *batch > 0,
-            (Self::ScatterAdd { batch }, _) => *batch > 0,
-            (Self::AddPart(map), [x, part]) => Self::in_rows(map, x.shape, part.shape),
+            (Self::ScatterAdd { batch } | Self::Scatter { batch }, _) => *batch > 0,
+            (Self::AddPart(map) | Self::SetPart(map), [x, part]) => Self::in_rows(map, x.shape, part.shape),
             _ => false,
         }
     }
@@ -384,7 +393,7 @@ impl Form {
                     && x.dtype == y.dtype
                     && x.shape.remove(*axis, *count) == y.shape
                     && match monoid {
-                        Monoid::Sum => x.dtype.is_float(),
+                        Monoid::Sum => x.dtype.is_float() || x.dtype == DType::I64,
                         Monoid::Max => x.shape.split_at(*axis, *count).1 > 0,
                     }
             }
@@ -392,17 +401,20 @@ impl Form {
             (Self::Indexed(Indexed::Gather { batch }), [x, index], [y]) => {
                 Indexed::picked(*batch, *x, *index)? == y.shape && x.dtype == y.dtype
             }
-            (Self::Indexed(Indexed::ScatterAdd { batch }), [x, part, index], [y]) => {
-                Indexed::picked(*batch, *x, *index)? == part.shape
-                    && x == y
-                    && x.dtype == part.dtype
-                    && x.dtype.is_float()
-            }
-            (Self::Indexed(Indexed::AddPart(map)), [x, part], [y]) => {
+            (Self::Indexed(writes), [x, part, rest @ ..], [y]) => {
+                let added = matches!(writes, Indexed::ScatterAdd { .. } | Indexed::AddPart(_));
                 x == y
                     && x.dtype == part.dtype
-                    && x.dtype.is_float()
-                    && map.inside(part.shape, x.shape.elements())
+                    && (!added || x.dtype.is_float())
+                    && match (writes, rest) {
+                        (Indexed::ScatterAdd { batch } | Indexed::Scatter { batch }, [index]) => {
+                            Indexed::picked(*batch, *x, *index)? == part.shape
+                        }
+                        (Indexed::AddPart(map) | Indexed::SetPart(map), []) => {
+                            map.inside(part.shape, x.shape.elements())
+                        }
+                        _ => false,
+                    }
             }
             (Self::Missing(kind), ..) => return Err(kind.clone()),
             (Self::Opaque(Opaque { blocks, chunked, .. }), ..) => {

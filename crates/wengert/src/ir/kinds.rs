@@ -277,6 +277,10 @@ pub trait Linear: Kernel {
     fn aliases(&self) -> Option<usize> {
         None
     }
+    /// Whether that part is replaced, instead of added to: then zeros may come from either.
+    fn replaces(&self) -> bool {
+        false
+    }
     /// The transpose by operand `i`, applied to the cotangent of the only result. Of linear operands
     /// only the types may be used.
     fn transpose<'t>(&self, i: usize, cotangent: Var<'t>, operands: &[Var<'t>]) -> Contribution<'t>;

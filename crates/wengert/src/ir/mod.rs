@@ -1,9 +1,11 @@
 //! The tape as data: rows, the kinds of ops they hold, and the handle that records them.
 
 mod attrs;
+mod axes;
 mod emit;
 mod form;
 mod intern;
+mod into_var;
 mod kernel;
 mod kinds;
 mod list;
@@ -17,8 +19,11 @@ mod verify;
 
 pub use crate::kernels::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
 pub use attrs::{Attr, Attrs};
+pub use axes::{Axes, Keep};
+pub(crate) use axes::{ascending, named, single};
 pub(crate) use form::one_block;
 pub use form::{Contraction, Form, IndexMap, Indexed, Labels, Monoid, Opaque, Reduction};
+pub use into_var::{IntoVar, IntoVars};
 pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
 pub(crate) use kernel::{float, one, operands};
 pub use kinds::{
@@ -28,10 +33,11 @@ pub use kinds::{
 pub use list::List;
 pub use op::{Control, Leaf, Op};
 pub use print::Listing;
+pub(crate) use recorder::Names;
 pub use recorder::{Outputs, Recorder};
 pub use states::{State, States};
 pub use tape::{Origin, Phase, Row, Tape, Types, UsedState, Value};
 pub(crate) use tape::{ValueHasher, ValueMap};
 pub(crate) use var::Name;
-pub use var::{IntoVar, Var};
+pub use var::Var;
 pub use verify::verify;

@@ -8,13 +8,16 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::intern::{Calls, Known, Operation, Ops, Restore, identity};
+use super::into_var::IntoVars;
 use super::op::{Leaf, Op};
 use super::states::{State, States};
 use super::tape::{Origin, Tape, UsedState, Value};
 use super::var::{Name, Var};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
-use crate::shape::{IntoShape, Shape, TensorType};
+use crate::into_tensor::IntoTensor;
+use crate::shape::{Shape, TensorType};
+use crate::sizes::IntoShape;
 use crate::tensor::Tensor;
 
 /// Records a tape. Made by [`Program::record`](crate::Program::record), which lends it to a
@@ -44,11 +47,20 @@ pub struct Recorder {
     scopes: RefCell<HashMap<Arc<str>, u32>>,
     /// Values computed while recording, and those bound to inputs.
     known: RefCell<HashMap<Value, Arc<Tensor>>>,
+    /// The names of values, to bind and to read them by.
+    pub(super) names: RefCell<Vec<(Value, Arc<str>)>>,
     pub(super) scope: Cell<u32>,
     /// The origin of the row whose rule is running.
     pub(super) origin: Cell<Option<Origin>>,
     strict: bool,
     observed: Cell<bool>,
+}
+
+/// The names of inputs and outputs that have some.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) inputs: Vec<Option<Arc<str>>>,
+    pub(crate) outputs: Vec<Option<Arc<str>>>,
 }
 
 /// What a recording returns: made by [`Recorder::outputs`].
@@ -62,13 +74,13 @@ pub struct Outputs {
 impl Default for Recorder {
     /// An empty tape without states.
     fn default() -> Self {
-        Self::new(&States::new(), false)
+        Self::new(&States::new())
     }
 }
 
 impl Recorder {
-    /// An empty tape over these states. A `strict` one refuses to look at values.
-    pub fn new(states: &States, strict: bool) -> Self {
+    /// An empty tape over these states.
+    pub fn new(states: &States) -> Self {
         Self {
             tape: RefCell::new(Tape { scopes: vec!["".into()], ..Tape::default() }),
             states: states.clone(),
@@ -85,11 +97,31 @@ impl Recorder {
             depth: Cell::new(0),
             scopes: RefCell::new(HashMap::from([("".into(), 0)])),
             known: RefCell::default(),
+            names: RefCell::default(),
             scope: Cell::new(0),
             origin: Cell::new(None),
-            strict,
+            strict: false,
             observed: Cell::new(false),
         }
+    }
+
+    /// The same, which refuses to look at values that may differ in another run: [`Var::value`] of them is an error.
+    ///
+    /// ```
+    /// use wengert::{Recorder, States};
+    /// let t = Recorder::new(&States::new()).strict();
+    /// assert!(t.input_with(2.0).value().is_err());
+    /// ```
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
+    }
+
+    /// A recorder that nothing is recorded on: that of variables which are made of none.
+    pub(crate) fn nowhere() -> &'static Self {
+        thread_local! {
+            static NOWHERE: &'static Recorder = Box::leak(Box::default());
+        }
+        NOWHERE.with(|nowhere| *nowhere)
     }
 
     /// An array that is bound at each run, in the order of these calls. It has no value while
@@ -117,11 +149,8 @@ impl Recorder {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[track_caller]
-    pub fn input_with<E>(&self, value: impl TryInto<Tensor, Error = E>) -> Var<'_>
-    where
-        Error: From<E>,
-    {
-        match value.try_into() {
+    pub fn input_with(&self, value: impl IntoTensor) -> Var<'_> {
+        match value.into_tensor() {
             Ok(value) => {
                 let var = self.push_input(value.ty());
                 if let Some(id) = var.id() {
@@ -129,7 +158,7 @@ impl Recorder {
                 }
                 var
             }
-            Err(e) => self.fail(Error::from(e).kind().clone(), "input"),
+            Err(e) => self.fail(e.kind().clone(), "input"),
         }
     }
 
@@ -150,16 +179,13 @@ impl Recorder {
     /// assert_eq!(t.constant(ndarray::array![1u8, 2]).ty().to_string(), "u8[2]");
     /// ```
     #[track_caller]
-    pub fn constant<E>(&self, value: impl TryInto<Tensor, Error = E>) -> Var<'_>
-    where
-        Error: From<E>,
-    {
-        match value.try_into() {
+    pub fn constant(&self, value: impl IntoTensor) -> Var<'_> {
+        match value.into_tensor() {
             Ok(value) => {
                 let ty = value.ty();
                 self.leaf(Leaf::Constant(Arc::new(value)), ty)
             }
-            Err(e) => self.fail(Error::from(e).kind().clone(), "constant"),
+            Err(e) => self.fail(e.kind().clone(), "constant"),
         }
     }
 
@@ -197,7 +223,7 @@ impl Recorder {
     /// use wengert::{Recorder, States};
     /// let mut states = States::new();
     /// let w = states.add("w", 3.0)?;
-    /// let t = Recorder::new(&states, false);
+    /// let t = Recorder::new(&states);
     /// assert_eq!((t.state(w) * 2.0).value()?.item()?, 6.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
@@ -283,9 +309,9 @@ impl Recorder {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[track_caller]
-    pub fn outputs<'t>(&'t self, outputs: impl IntoIterator<Item = Var<'t>>) -> Result<Outputs> {
+    pub fn outputs<'t, M>(&'t self, outputs: impl IntoVars<'t, M>) -> Result<Outputs> {
         let mut values = SmallVec::new();
-        let vars: SmallVec<[Var<'t>; 4]> = outputs.into_iter().collect();
+        let vars = outputs.into_vars();
         if self.owns(&vars, "outputs") {
             for var in vars {
                 match var.id() {
@@ -390,8 +416,8 @@ impl Recorder {
         if self.strict { Err(ErrorKind::Observed) } else { Ok(()) }
     }
 
-    /// The finished tape, and whether a value was observed.
-    pub(crate) fn finish(&self, outputs: Outputs) -> Result<(Tape, bool)> {
+    /// The finished tape, the names on it, and whether a value was observed.
+    pub(crate) fn finish(&self, outputs: Outputs) -> Result<(Tape, Names, bool)> {
         self.check()?;
         if outputs.recorder != self.identity {
             return Err(Error::of(ErrorKind::ForeignVar, "record")
@@ -399,6 +425,17 @@ impl Recorder {
         }
         let mut tape = self.tape.take();
         tape.outputs = outputs.values.into_vec();
-        Ok((tape, self.observed.get()))
+        let given = self.names.borrow();
+        let name = |value: Value| given.iter().find(|(v, _)| *v == value).map(|(_, name)| name.clone());
+        let mut names = Names {
+            inputs: vec![None; tape.inputs.len()],
+            outputs: tape.outputs.iter().map(|&value| name(value)).collect(),
+        };
+        for (value, given) in &*given {
+            if let Op::Leaf(Leaf::Input(i)) = tape.rows[value.row as usize].op {
+                names.inputs[i] = Some(given.clone());
+            }
+        }
+        Ok((tape, names, self.observed.get()))
     }
 }

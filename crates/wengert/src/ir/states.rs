@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::intern::identity;
 use crate::elements::SliceMut;
 use crate::error::{ErrorKind, Result};
+use crate::into_tensor::IntoTensor;
 use crate::tensor::Tensor;
 
 /// Names one state of a [`States`] store, and of its clones; of no other.
@@ -78,11 +79,8 @@ impl States {
 
     /// Adds an array under a name. An error where the name is taken or the array has more than
     /// eight axes.
-    pub fn add<E>(&mut self, name: &str, value: impl TryInto<Tensor, Error = E>) -> Result<State>
-    where
-        crate::Error: From<E>,
-    {
-        let value = value.try_into()?;
+    pub fn add(&mut self, name: &str, value: impl IntoTensor) -> Result<State> {
+        let value = value.into_tensor()?;
         if self.find(name).is_some() {
             return Err(ErrorKind::State(format!("there is a state named {name} already")).into());
         }
@@ -94,11 +92,8 @@ impl States {
     }
 
     /// Replaces a state's value. An error where element type or shape would change.
-    pub fn set<E>(&mut self, state: State, value: impl TryInto<Tensor, Error = E>) -> Result<()>
-    where
-        crate::Error: From<E>,
-    {
-        let value = value.try_into()?;
+    pub fn set(&mut self, state: State, value: impl IntoTensor) -> Result<()> {
+        let value = value.into_tensor()?;
         let Entry { name, value: old, .. } = self.entry(state)?;
         let old = old.host();
         if value.ty() != old.ty() {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use super::axes::{Axes, single};
 use super::op::Op;
 use super::recorder::Recorder;
 use super::tape::Value;
 use crate::dtype::DType;
-use crate::error::{ErrorKind, ShapeError};
+use crate::error::ErrorKind;
 use crate::shape::{Shape, TensorType};
 
 /// One result of one row of a tape that is being recorded: a `Copy` handle without numbers.
@@ -69,13 +70,43 @@ impl<'t> Var<'t> {
     /// The size of an axis; a guess if the variable is poisoned. Where there is no such axis it is 1, and an error is
     /// remembered.
     #[track_caller]
-    pub fn dim(self, axis: usize) -> usize {
+    pub fn dim(self, axis: impl Axes) -> usize {
         let shape = self.shape();
-        match shape.get(axis) {
-            Some(&size) => size,
-            None => {
-                self.recorder.fail(ShapeError::NoAxis { axis, rank: shape.rank() }, "dim");
+        match single(&axis, shape.rank()) {
+            Ok(axis) => shape[axis],
+            Err(kind) => {
+                self.recorder.fail(kind, "dim");
                 1
+            }
+        }
+    }
+
+    /// The same variable, with a name: by it an input is bound and an output read. An error where another of this recorder has the name.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| {
+    ///     let (base, height) = (t.input(F64, []).named("base"), t.input(F64, []).named("height"));
+    ///     t.outputs((base * height * 0.5).named("area"))
+    /// })?;
+    /// let (mut workspace, states) = (program.workspace()?, States::new());
+    /// let results = program.evaluate(&mut workspace, &states, (("height", &2.0), ("base", &5.0)))?;
+    /// assert_eq!(results.scalar("area")?, 5.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn named(self, name: &str) -> Self {
+        let Some(value) = self.id() else { return self };
+        let mut names = self.recorder.names.borrow_mut();
+        match names.iter().find(|(v, n)| (&**n == name) != (*v == value) && (&**n == name || *v == value)) {
+            Some((v, n)) => {
+                let what = format!("{v} has the name `{n}`: {value} cannot be named `{name}`");
+                drop(names);
+                self.fail(ErrorKind::Argument(what))
+            }
+            None => {
+                names.push((value, name.into()));
+                self
             }
         }
     }
@@ -88,6 +119,17 @@ impl<'t> Var<'t> {
             return self;
         }
         self.recorder.fill(self.ty(), value)
+    }
+
+    /// Whether both name the same result of the same row; [`eq`](Self::eq) compares their numbers.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let (x, y) = (t.constant(1.0), t.constant(1.0));
+    /// assert!(x.same_as(x) && !x.same_as(y));
+    /// ```
+    pub fn same_as(self, other: Self) -> bool {
+        std::ptr::eq(self.recorder, other.recorder) && self.name == other.name
     }
 
     /// Remembers an error at the line of the caller and returns a poisoned variable of this type.
@@ -109,45 +151,11 @@ impl<'t> Var<'t> {
     }
 }
 
-impl PartialEq for Var<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self.recorder, other.recorder) && self.name == other.name
-    }
-}
-
 impl fmt::Debug for Var<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.id() {
             None => f.write_str("poisoned"),
             Some(v) => write!(f, "{v}: {}", self.ty()),
         }
-    }
-}
-
-/// A variable, or a number that takes the type of the other operand.
-pub trait IntoVar<'t> {
-    /// The variable; a number becomes an array like `other`.
-    fn into_var(self, other: Var<'t>) -> Var<'t>;
-}
-
-impl<'t> IntoVar<'t> for Var<'t> {
-    fn into_var(self, _: Var<'t>) -> Var<'t> {
-        self
-    }
-}
-
-impl<'t> IntoVar<'t> for f64 {
-    #[track_caller]
-    fn into_var(self, other: Var<'t>) -> Var<'t> {
-        other.fill(self)
-    }
-}
-
-/// One variable can stand where several may: itself, alone.
-impl<'t> IntoIterator for Var<'t> {
-    type Item = Self;
-    type IntoIter = std::iter::Once<Self>;
-    fn into_iter(self) -> Self::IntoIter {
-        std::iter::once(self)
     }
 }

@@ -67,7 +67,7 @@ mod tests {
     use crate::dtype::DType::F64;
 
     fn tape() -> Tape {
-        let t = Recorder::new(&States::new(), false);
+        let t = Recorder::new(&States::new());
         let y = t.input(F64, [2, 3]).exp().sum(1);
         let outputs: Outputs = t.outputs([y]).unwrap();
         t.finish(outputs).unwrap().0

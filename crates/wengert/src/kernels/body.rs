@@ -15,7 +15,7 @@ use crate::error::{DTypeError, ErrorKind};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Primitive {
-    /// `a + b`, of two floats of one type.
+    /// `a + b`, of two numbers of one type. Integers wrap around, here and below.
     Add,
     /// `a − b`.
     Sub,
@@ -23,10 +23,12 @@ pub enum Primitive {
     Mul,
     /// `a / b`.
     Div,
-    /// The larger of two floats; NaN if either is.
+    /// The larger of two numbers; NaN if either is.
     Max,
-    /// The smaller of two floats; NaN if either is.
+    /// The smaller of two numbers; NaN if either is.
     Min,
+    /// The first float to the power of the second.
+    Pow,
     /// The magnitude of the first float with the sign of the second. A NaN has the sign +: its own depends on how it came about.
     CopySign,
     /// The product of two floats where a zero gives zero whatever the other is, even infinite or NaN: a zero of the first with
@@ -104,7 +106,14 @@ impl Primitive {
     pub fn arity(self) -> usize {
         match self {
             Self::MulAdd | Self::Select => 3,
-            Self::Add | Self::Sub | Self::Mul | Self::Div | Self::Max | Self::Min | Self::CopySign => 2,
+            Self::Add
+            | Self::Sub
+            | Self::Mul
+            | Self::Div
+            | Self::Max
+            | Self::Min
+            | Self::CopySign
+            | Self::Pow => 2,
             Self::GatedMul(_) | Self::Less | Self::LessEqual | Self::Equal | Self::And | Self::Or => 2,
             _ => 1,
         }
@@ -121,6 +130,9 @@ impl Primitive {
             Self::Cast(to) => Some(to),
             Self::Less | Self::LessEqual | Self::Equal => Some(DType::Bool),
             Self::And | Self::Or | Self::Not => (first == DType::Bool).then_some(first),
+            Self::Add | Self::Sub | Self::Mul | Self::Max | Self::Min => {
+                (first != DType::Bool).then_some(first)
+            }
             _ => first.is_float().then_some(first),
         }
     }

@@ -123,13 +123,13 @@ impl<T: Copy> Simd<f32> for Gather<'_, T> {
     }
 }
 
-/// `out[walk(i)] += input[i]`.
-pub(crate) fn scatter_add<T: Copy + std::ops::AddAssign>(out: &mut [T], input: &[T], walk: Walk<'_>) {
+/// Writes `input[i]` to `out[walk(i)]`, as `write` does it.
+pub(crate) fn scatter<T: Copy>(out: &mut [T], input: &[T], walk: Walk<'_>, write: impl Fn(&mut T, T) + Copy) {
     walk.sheets(|sheet| {
         let (len, stride) = sheet.columns;
         sheet.each(|here, there| {
             for (i, &x) in input[here..here + len].iter().enumerate() {
-                out[(there as isize + i as isize * stride) as usize] += x;
+                write(&mut out[(there as isize + i as isize * stride) as usize], x);
             }
         });
     });

@@ -160,6 +160,18 @@ fn compare(p: Primitive, dtype: DType, isa: Isa) -> Option<Pointer> {
     with_float!(dtype, T => Some(of!(isa, T)), with_integer!(dtype, T => Some(of!(RARE, T)), None))
 }
 
+/// Arithmetic of integers, which wrap around.
+fn whole(p: Primitive, dtype: DType) -> Option<Pointer> {
+    with_integer!(dtype, T => Some(match p {
+        Primitive::Add => each!(RARE, a: T, b: T => T: a.wrapping_add(b)),
+        Primitive::Sub => each!(RARE, a: T, b: T => T: a.wrapping_sub(b)),
+        Primitive::Mul => each!(RARE, a: T, b: T => T: a.wrapping_mul(b)),
+        Primitive::Max => each!(RARE, a: T, b: T => T: a.max(b)),
+        Primitive::Min => each!(RARE, a: T, b: T => T: a.min(b)),
+        _ => return None,
+    }), None)
+}
+
 /// A conversion, as Rust's `as` does it.
 fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
     if to == DType::Bool {
@@ -231,7 +243,9 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
         Primitive::Cast(to) => cast(from, to, isa),
         Primitive::Copy => copy(from.bytes()),
         Primitive::Select => select(from.bytes(), isa),
+        Primitive::Pow => with_float!(from, T => Some(each!(RARE, a: T, b: T => T: a.powf(b))), None),
         Primitive::Each(_) => with_float!(from, T => Some(called::<T> as Pointer), None),
+        _ if !from.is_float() => whole(p, from),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
         _ => of_floats!(p, from, isa;
             Primitive::Add => 2 |a, b| a + b;

@@ -34,19 +34,43 @@ impl<T: Copy + Default + Add<Output = T>> Simd<f32> for Sum<'_, T> {
         let Self { out, input, sizes: (reduced, inner), accumulate, scratch } = self;
         // Without wide registers there is nothing to gain by knowing the length.
         let wide = V::LANES > 1;
-        if inner == 0 || (wide && inner == 1 && !accumulate && short(out, input, reduced)) {
+        if wide && inner == 1 && !accumulate && short(out, input, reduced) {
             return;
         }
         if !accumulate {
             out.fill(T::default());
         }
-        for (i, out) in out.chunks_exact_mut(inner).enumerate() {
-            let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
-            if inner == 1 {
-                out[0] = out[0] + tree(input);
-            } else {
-                columns(out, input, scratch);
-            }
+        add_sums(out, input, (reduced, inner), scratch);
+    }
+}
+
+/// The same for numbers of any type, compiled for every processor.
+pub(crate) fn sum<T: Copy + Default + Add<Output = T>>(
+    out: &mut [T],
+    input: &[T],
+    sizes: (usize, usize),
+    scratch: &mut [T],
+) {
+    out.fill(T::default());
+    add_sums(out, input, sizes, scratch);
+}
+
+#[inline(always)]
+fn add_sums<T: Copy + Default + Add<Output = T>>(
+    out: &mut [T],
+    input: &[T],
+    (reduced, inner): (usize, usize),
+    scratch: &mut [T],
+) {
+    if inner == 0 {
+        return;
+    }
+    for (i, out) in out.chunks_exact_mut(inner).enumerate() {
+        let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
+        if inner == 1 {
+            out[0] = out[0] + tree(input);
+        } else {
+            columns(out, input, scratch);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Arithmetic: `+ - * /` and negation as operators, with broadcasting; maximum and minimum.
+//! Arithmetic: sum, difference, product and quotient, with broadcasting; maximum and minimum.
 
 use crate::dtype::DType;
 use crate::error::ErrorKind;
@@ -8,6 +8,7 @@ use crate::ir::{
 };
 use crate::kernels::Lane;
 use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::ops::whole::Whole;
 use crate::shape::TensorType;
 
 #[derive(Clone, Copy)]
@@ -187,56 +188,13 @@ impl Registered for Scale {
     }
 }
 
-macro_rules! operator {
-    ($Trait:ident, $method:ident, $op:expr, |$x:ident, $c:ident| $right:expr, |$d:ident, $y:ident| $left:expr) => {
-        /// Elementwise, with broadcasting.
-        impl<'t> std::ops::$Trait for Var<'t> {
-            type Output = Var<'t>;
-            #[track_caller]
-            fn $method(self, other: Self) -> Self {
-                self.binary(Op::elementwise($op), other)
-            }
-        }
-        /// With a number of the variable's own element type.
-        impl<'t> std::ops::$Trait<f64> for Var<'t> {
-            type Output = Var<'t>;
-            #[track_caller]
-            fn $method(self, $c: f64) -> Self {
-                let $x = self;
-                self.operation(stringify!($method), || $right)
-            }
-        }
-        /// With a number of the variable's own element type.
-        impl<'t> std::ops::$Trait<Var<'t>> for f64 {
-            type Output = Var<'t>;
-            #[track_caller]
-            fn $method(self, $y: Var<'t>) -> Var<'t> {
-                let $d = self;
-                $y.operation(stringify!($method), || $left)
-            }
-        }
-    };
-}
-operator!(Add, add, Add, |x, c| x + x.fill(c), |c, y| y + c);
-operator!(Sub, sub, Sub, |x, c| x - x.fill(c), |c, y| y.fill(c) - y);
-operator!(Mul, mul, Mul, |x, c| x.scale(c), |c, y| y.scale(c));
-operator!(Div, div, Div, |x, c| x / x.fill(c), |c, y| y.fill(c) / y);
-
-impl<'t> std::ops::Neg for Var<'t> {
-    type Output = Var<'t>;
-    #[track_caller]
-    fn neg(self) -> Self {
-        self.operation("neg", || self.scale(-1.0))
-    }
-}
-
 impl<'t> Var<'t> {
     /// Records a multiplication by a number.
     #[track_caller]
-    fn scale(self, factor: f64) -> Var<'t> {
-        if !factor.is_finite() || (self.dtype().is_float() && !self.dtype().holds(factor)) {
+    pub(super) fn scale(self, factor: f64) -> Var<'t> {
+        if !self.dtype().is_float() || !factor.is_finite() || !self.dtype().holds(factor) {
             // An array of it: an error where the type cannot hold it, and a product that respects gates.
-            return self * self.fill(factor);
+            return self.times(self.fill(factor));
         }
         self.apply(Op::linear(Scale { factor }))
     }
@@ -276,9 +234,13 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.maximum(2.0).value()?.as_slice::<f64>()?, &[2.0, 5.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "max")]
+    #[doc(alias = "fmax")]
     #[track_caller]
     pub fn maximum(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.operation("maximum", || self.binary(Op::elementwise(Extremum::<true>), other.into_var(self)))
+        self.operation("maximum", || {
+            self.arithmetic(Whole::Max, Op::elementwise(Extremum::<true>), other.into_var(self))
+        })
     }
 
     /// The smaller of two numbers, elementwise with broadcasting. Where they are equal each has
@@ -291,8 +253,12 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.minimum(2.0).value()?.as_slice::<f64>()?, &[1.0, 2.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "min")]
+    #[doc(alias = "fmin")]
     #[track_caller]
     pub fn minimum(self, other: impl IntoVar<'t>) -> Var<'t> {
-        self.operation("minimum", || self.binary(Op::elementwise(Extremum::<false>), other.into_var(self)))
+        self.operation("minimum", || {
+            self.arithmetic(Whole::Min, Op::elementwise(Extremum::<false>), other.into_var(self))
+        })
     }
 }

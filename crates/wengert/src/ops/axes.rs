@@ -1,49 +1,9 @@
-//! Axes as users name them, and as kernels see them.
+//! Axes as kernels see them.
 
 use crate::error::{ErrorKind, ShapeError};
-use crate::ir::{Attr, Attrs, Domain, Form, List, Monoid, Reduction, Var};
+use crate::ir::{Attr, Attrs, Domain, Form, Monoid, Reduction, Var};
 use crate::ops::registry::{Sampler, Spec};
 use crate::shape::Shape;
-
-/// Which axes to reduce: `()` for all, one axis, or several in any order.
-pub trait Axes {
-    /// The axes in ascending order, each once. An error where one does not exist or is repeated.
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind>;
-}
-
-/// The axes that are meant, whatever an implementation outside of this crate says.
-pub(crate) fn resolved(axes: &impl Axes, rank: usize) -> Result<List<usize>, ErrorKind> {
-    (&*axes.resolve(rank)?).resolve(rank)
-}
-
-impl Axes for () {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        Ok((0..rank).collect())
-    }
-}
-impl Axes for usize {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        [*self].as_slice().resolve(rank)
-    }
-}
-impl<const N: usize> Axes for [usize; N] {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        self.as_slice().resolve(rank)
-    }
-}
-impl Axes for &[usize] {
-    fn resolve(&self, rank: usize) -> Result<List<usize>, ErrorKind> {
-        let mut axes = self.to_vec();
-        axes.sort_unstable();
-        if let Some(axis) = axes.iter().find(|&&a| a >= rank) {
-            return Err(ShapeError::NoAxis { axis: *axis, rank }.into());
-        }
-        if let Some(twice) = axes.windows(2).find(|w| w[0] == w[1]) {
-            return Err(ShapeError::RepeatedAxis { axis: twice[0] }.into());
-        }
-        Ok(axes.into_iter().collect())
-    }
-}
 
 /// Neighbouring axes, from `axis` on: what a row works along. A kernel sees an array as three axes: those outside of them, these as
 /// one, and those inside.
@@ -72,7 +32,9 @@ impl Span {
     pub(crate) fn reduced(self, shape: Shape) -> Result<Shape, ErrorKind> {
         let end = self.axis.saturating_add(self.count);
         if end > shape.rank() {
-            return Err(ShapeError::NoAxis { axis: end.saturating_sub(1), rank: shape.rank() }.into());
+            return Err(
+                ShapeError::NoAxis { axis: end.saturating_sub(1) as isize, rank: shape.rank() }.into()
+            );
         }
         Ok(shape.remove(self.axis, self.count))
     }

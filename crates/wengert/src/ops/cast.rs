@@ -103,6 +103,9 @@ impl<'t> Var<'t> {
     /// assert_eq!(pixels.cast(F32).value()?.as_slice::<f32>()?, &[0.0, 255.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "astype")]
+    #[doc(alias = "to")]
+    #[doc(alias = "mapv")]
     #[track_caller]
     pub fn cast(self, to: DType) -> Var<'t> {
         if self.dtype() == to {

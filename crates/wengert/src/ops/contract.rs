@@ -122,6 +122,9 @@ impl<'t> Var<'t> {
     /// assert_eq!(a.matmul(x).value()?.as_slice::<f64>()?, &[3.0, 7.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "dot")]
+    #[doc(alias = "mm")]
+    #[doc(alias = "bmm")]
     #[track_caller]
     pub fn matmul(self, other: Var<'t>) -> Var<'t> {
         let (a, b) = (self.shape(), other.shape());

@@ -180,6 +180,21 @@ impl<'t> Var<'t> {
         self.operation("le", || self.binary(Op::discrete(Compare(Relation::LessEqual)), other.into_var(self)))
     }
 
+    /// `self ≠ other`, elementwise with broadcasting; true where either is NaN.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert!(t.constant(3.0).ne(2.0).decide()?);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn ne(self, other: impl IntoVar<'t>) -> Var<'t> {
+        self.operation("ne", || {
+            let same = self.eq(other.into_var(self));
+            same.binary(Op::discrete(Compare(Relation::Equal)), same.fill(0.0))
+        })
+    }
+
     /// `self > other`, elementwise with broadcasting; false where either is NaN.
     ///
     /// ```
@@ -249,6 +264,8 @@ impl<'t> Var<'t> {
     /// assert_eq!(g[x].value()?.item()?, 3.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "detach")]
+    #[doc(alias = "stop_grad")]
     #[track_caller]
     pub fn stop_gradient(self) -> Var<'t> {
         self.apply(Op::discrete(StopGradient))

@@ -1,13 +1,14 @@
 //! Picking rows by number, and adding rows in their places.
 
+use crate::dtype::DType;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
-    Attr, Attrs, Contribution, Domain, Form, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars, one,
-    operands,
+    Attr, Attrs, Axes, Contribution, Domain, Form, Indexed, Kernel, Linear, Op, Recorder, ResultTypes, Var,
+    Vars, one, operands, single,
 };
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{Shape, TensorType, one_float_type, same_shape};
+use crate::shape::{Shape, TensorType, one_float_type, same_dtype, same_shape};
 
 /// How rows are addressed: `x` is `[batch…, rows, row…]`, the index `[batch…, picks…]`, the picked
 /// rows `[batch…, picks…, row…]`; the first `batch` axes run together.
@@ -127,6 +128,82 @@ impl Registered for ScatterAdd {
     }
 }
 
+/// An array with rows in the places an index names; of those that are named twice the last stays.
+pub(crate) struct Scatter(Rows);
+impl Kernel for Scatter {
+    fn name(&self) -> &'static str {
+        "scatter"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [acc, part, index] = operands(types)?;
+        same_dtype(acc, part)?;
+        same_shape(Indexed::picked(self.0.batch, acc, index)?, part.shape)?;
+        one(acc.dtype, acc.shape)
+    }
+    fn form(&self, _: &[TensorType]) -> Form {
+        Form::Indexed(Indexed::Scatter { batch: self.0.batch })
+    }
+}
+impl Linear for Scatter {
+    fn linear_in(&self, i: usize) -> bool {
+        i < 2
+    }
+    fn aliases(&self) -> Option<usize> {
+        Some(0)
+    }
+    fn replaces(&self) -> bool {
+        true
+    }
+    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
+        let (t, part, index) = (ct.recorder(), x[1], x[2]);
+        let scatter = |acc: Var<'t>, part: Var<'t>| t.emit_one(Op::linear(Self(self.0)), &[acc, part, index]);
+        let gather = |from: Var<'t>| t.emit_one(Op::linear(Gather(self.0)), &[from, index]);
+        if i == 0 {
+            return Contribution::Whole(scatter(ct, part.fill(0.0)));
+        }
+        // A row that a later one replaced has no derivative: every row writes its number, and looks whether that stayed.
+        let numbers =
+            numbers(t, index.shape()).reshape(lined(index.shape(), part.shape())).broadcast_to(part.shape());
+        let stayed = gather(scatter(t.full(DType::I64, ct.shape(), -1.0), numbers)).eq(numbers);
+        Contribution::Whole(stayed.select(gather(ct), 0.0))
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
+        let x = batch_all(x, batched);
+        x[0].recorder().emit(Op::linear(Self(Rows { batch: self.0.batch + 1 })), &x)
+    }
+}
+impl Registered for Scatter {
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Rows::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (ScatterAdd(rows), specs) = ScatterAdd::sample(s);
+        (Self(rows), specs)
+    }
+}
+
+/// The numbers from 0 on, as `i64`.
+fn numbers(t: &Recorder, shape: Shape) -> Var<'_> {
+    let (count, mut list) = (shape.elements(), Vec::new());
+    match list.try_reserve_exact(count) {
+        Ok(()) => {
+            list.extend(0..count as i64);
+            t.constant(list).reshape(shape)
+        }
+        Err(_) => {
+            t.fail_like(ErrorKind::Memory { bytes: 8 * count }, "scatter", TensorType::new(DType::I64, shape))
+        }
+    }
+}
+
+/// The shape of an index, with axes of size 1 behind it for those of a row.
+fn lined(index: Shape, part: Shape) -> Vec<usize> {
+    (0..part.rank()).map(|axis| index.get(axis).copied().unwrap_or(1)).collect()
+}
+
 impl<'t> Var<'t> {
     /// The rows (along axis 0) that an integer array names: `[rows, row…]` by `[picks…]` is
     /// `[picks…, row…]`. Rows named twice have derivatives that accumulate. A run fails at the
@@ -140,6 +217,9 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.as_slice::<f64>()?, &[3.0, 4.0, 3.0, 4.0, 1.0, 2.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "take")]
+    #[doc(alias = "embedding")]
+    #[doc(alias = "index_select")]
     #[track_caller]
     pub fn gather(self, index: Var<'t>) -> Var<'t> {
         self.recorder().emit_one(Op::linear(Gather(Rows { batch: 0 })), &[self, index])
@@ -157,9 +237,109 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.as_slice::<f64>()?, &[1.0, 32.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "index_add")]
     #[track_caller]
     pub fn scatter_add(self, index: Var<'t>, part: Var<'t>) -> Var<'t> {
         self.recorder().emit_one(Op::linear(ScatterAdd(Rows { batch: 0 })), &[self, part, index])
+    }
+
+    /// This array with `part` in the places that an index names: rows along the first axis, as [`gather`](Self::gather) picks them. Of rows
+    /// that are named twice the last stays. A run fails at the first index that is out of range.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0, 3.0]);
+    /// let y = x.scatter(t.constant([0, 2]), t.constant(array![10.0, 30.0]));
+    /// assert_eq!(y.value()?.to_f64(), [10.0, 2.0, 30.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "index_put")]
+    #[doc(alias = "put")]
+    #[track_caller]
+    pub fn scatter(self, index: Var<'t>, part: Var<'t>) -> Var<'t> {
+        self.recorder().emit_one(Op::linear(Scatter(Rows { batch: 0 })), &[self, part, index])
+    }
+
+    /// [`gather`](Self::gather) along any axis: the axes of the index take that axis's place.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]);
+    /// let y = x.gather_along(-1, t.constant([2, 0]));
+    /// assert_eq!(y.value()?.to_f64(), [3.0, 1.0, 6.0, 4.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "take")]
+    #[doc(alias = "index_select")]
+    #[track_caller]
+    pub fn gather_along(self, axis: impl Axes, index: Var<'t>) -> Var<'t> {
+        self.along("gather_along", axis, |x, axis| {
+            let picks = index.rank();
+            x.gather(index).move_axes(0..picks, axis)
+        })
+    }
+
+    /// [`scatter`](Self::scatter) along any axis: in `part` the axes of the index stand in that axis's place.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let y = x.scatter_along(1, t.constant([1]), t.constant(array![[9.0], [8.0]]));
+    /// assert_eq!(y.value()?.to_f64(), [1.0, 9.0, 3.0, 8.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scatter_along(self, axis: impl Axes, index: Var<'t>, part: Var<'t>) -> Var<'t> {
+        self.along("scatter_along", axis, |x, axis| {
+            let part = part.move_axes(axis..axis + index.rank(), 0);
+            x.scatter(index, part).move_axes(0..1, axis)
+        })
+    }
+
+    /// [`scatter_add`](Self::scatter_add) along any axis: in `part` the axes of the index stand in that axis's place.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+    /// let y = x.scatter_add_along(1, t.constant([1]), t.constant(array![[9.0], [8.0]]));
+    /// assert_eq!(y.value()?.to_f64(), [1.0, 11.0, 3.0, 12.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn scatter_add_along(self, axis: impl Axes, index: Var<'t>, part: Var<'t>) -> Var<'t> {
+        self.along("scatter_add_along", axis, |x, axis| {
+            let part = part.move_axes(axis..axis + index.rank(), 0);
+            x.scatter_add(index, part).move_axes(0..1, axis)
+        })
+    }
+
+    /// Records what works along the first axis with another one moved there.
+    #[track_caller]
+    fn along(
+        self,
+        name: &'static str,
+        axis: impl Axes,
+        record: impl FnOnce(Var<'t>, usize) -> Var<'t>,
+    ) -> Var<'t> {
+        match single(&axis, self.rank()) {
+            Ok(axis) => self.operation(name, || record(self.move_axes(axis..axis + 1, 0), axis)),
+            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
+        }
+    }
+
+    /// Takes neighbouring axes out, and puts them in front of what is then axis `to`.
+    #[track_caller]
+    fn move_axes(self, axes: std::ops::Range<usize>, to: usize) -> Var<'t> {
+        let rest: Vec<usize> = (0..self.rank()).filter(|axis| !axes.contains(axis)).collect();
+        if axes.end > self.rank() || to > rest.len() {
+            let kind = ShapeError::Rank { expected: axes.end.max(to), found: self.rank() };
+            return self.recorder().fail_like(kind, "gather", self.ty());
+        }
+        self.permute([&rest[..to], &axes.collect::<Vec<_>>(), &rest[to..]].concat())
     }
 
     /// One element of the last axis for each of the others, named by an integer array of their
@@ -173,6 +353,7 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.as_slice::<f64>()?, &[2.0, 3.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "take_along_axis")]
     #[track_caller]
     pub fn pick(self, index: Var<'t>) -> Var<'t> {
         self.operation("pick", || self.pick_last(index))

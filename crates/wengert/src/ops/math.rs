@@ -59,7 +59,52 @@ unary! {
     /// assert_eq!(t.constant(1.0).ln().value()?.item()?, 0.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "log")]
     Ln, ln, Domain::Positive, |x| x.ln(), |x, _y| Partial::Factor(1.0 / x)
+}
+unary! {
+    /// `eˣ − 1`, elementwise, without the cancellation near 0 (Kahan, "Mathematics written in sand", 1983).
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(1e-20).exp_m1().value()?.item()?, 1e-20);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    ExpM1, exp_m1, Domain::All,
+    |x| {
+        let (u, one) = (x.exp(), L::splat(1.0));
+        let less = u - one;
+        // By how much the rounding of eˣ moved x.
+        let y = less * (x / u.ln());
+        let y = L::select(u.eq(one), x, y);
+        L::select(less.eq(-one) | u.eq(L::splat(f64::INFINITY)), less, y)
+    },
+    |x, _y| Partial::Factor(x.exp())
+}
+unary! {
+    /// `ln(1 + x)`, elementwise, without the cancellation near 0 (Kahan, as for [`exp_m1`](Var::exp_m1)): −∞ at −1, NaN below.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(1e-20).ln_1p().value()?.item()?, 1e-20);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "log1p")]
+    Ln1p, ln_1p, Domain::Between(-0.9, 3.0), |x| ln_1p(x), |x, _y| Partial::Factor(1.0 / (x + 1.0))
+}
+unary! {
+    /// `ln(1 + eˣ)`, elementwise, without overflow and without a kink in its derivatives.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(0.0).softplus().value()?.item()?, 2f64.ln());
+    /// assert_eq!(t.constant(1e4).softplus().value()?.item()?, 1e4);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "logaddexp")]
+    Softplus, softplus, Domain::All,
+    |x| x.max(L::splat(0.0)) + ln_1p((-x.abs()).exp()),
+    |x, _y| Partial::Factor(x.sigmoid())
 }
 unary! {
     /// `√x`, elementwise: NaN below 0. The derivative at 0 is +∞, by continuity.
@@ -155,6 +200,16 @@ unary! {
     }
 }
 
+fn ln_1p<L: Lane>(x: L) -> L {
+    let one = L::splat(1.0);
+    let u = x + one;
+    let more = u - one;
+    // By how much the rounding of 1 + x moved x.
+    let y = u.ln() * (x / more);
+    let y = L::select(more.eq(L::splat(0.0)), x, y);
+    L::select(u.eq(L::splat(f64::INFINITY)), u, y)
+}
+
 /// `1 / cosh²`, the derivative of `tanh`, without the cancellation in `1 − tanh²` and without overflow.
 #[derive(Clone, Copy)]
 pub(crate) struct SechSquared;
@@ -213,6 +268,18 @@ impl Registered for SinCos {
 }
 
 impl<'t> Var<'t> {
+    /// `ln(1 / (1 + e⁻ˣ))`, elementwise: the logarithm of [`sigmoid`](Self::sigmoid), without overflow.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(-1e4).log_sigmoid().value()?.item()?, -1e4);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn log_sigmoid(self) -> Var<'t> {
+        self.operation("log_sigmoid", || -(-self).softplus())
+    }
+
     /// Sine and cosine of radians, elementwise, as one row.
     ///
     /// ```

@@ -9,14 +9,18 @@ mod discrete;
 pub(crate) mod index;
 pub(crate) mod math;
 pub(crate) mod movement;
+mod operators;
+mod parts;
+mod power;
 mod random;
 pub(crate) mod reduce;
 mod registry;
 mod select;
 mod slice;
 mod softmax;
+mod statistics;
+mod whole;
 
-pub use axes::Axes;
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 
 use crate::error::ErrorKind;
@@ -44,17 +48,23 @@ impl Registry {
         r.discrete::<discrete::Compare>()?;
         r.discrete::<discrete::StopGradient>()?;
         r.discrete::<discrete::Step>()?;
+        r.discrete::<whole::Whole>()?;
         r.linear::<index::Gather>()?;
+        r.linear::<index::Scatter>()?;
         r.linear::<index::ScatterAdd>()?;
         r.elementwise(math::Abs)?;
         r.elementwise(math::Cos)?;
         r.elementwise(math::Erf)?;
         r.elementwise(math::Exp)?;
+        r.elementwise(math::ExpM1)?;
         r.elementwise(math::Ln)?;
+        r.elementwise(math::Ln1p)?;
+        r.custom::<power::Pow>()?;
         r.elementwise(math::Relu)?;
         r.elementwise(math::SechSquared)?;
         r.elementwise(math::Sigmoid)?;
         r.elementwise(math::Sin)?;
+        r.elementwise(math::Softplus)?;
         r.custom::<math::SinCos>()?;
         r.elementwise(math::Sqrt)?;
         r.elementwise(math::Tanh)?;
@@ -67,6 +77,7 @@ impl Registry {
         r.linear::<reduce::Sum>()?;
         r.linear::<select::Select>()?;
         r.linear::<slice::AddSlice>()?;
+        r.linear::<slice::SetSlice>()?;
         r.linear::<slice::Slice>()?;
         r.custom::<softmax::LogSoftmax>()?;
         Ok(r)

@@ -1,12 +1,13 @@
 //! Moving elements without changing them: reshape, permute, broadcast.
 
-use super::axes::Axes;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
-    Attrs, Contribution, Domain, Form, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, one, operands,
+    Attrs, Axes, Contribution, Domain, Form, IndexMap, Kernel, Linear, Op, ResultTypes, Var, Vars, named,
+    one, operands, single,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{IntoShape, MAX_RANK, Shape, TensorType};
+use crate::shape::{MAX_RANK, Shape, TensorType};
+use crate::sizes::{IntoShape, IntoSizes};
 
 /// The same elements in the same row-major order, under another shape.
 pub(crate) struct Reshape {
@@ -65,7 +66,7 @@ impl Kernel for Permute {
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
         let (expected, found) = (x.shape.rank(), self.order.rank());
-        (&self.order[..]).resolve(expected)?;
+        self.order[..].resolve(expected)?;
         if found != expected {
             return Err(ShapeError::Rank { expected, found }.into());
         }
@@ -90,11 +91,11 @@ impl Linear for Permute {
         for (i, &a) in self.order.iter().enumerate() {
             back = back.with(a, i);
         }
-        Contribution::Whole(ct.permute(&back))
+        Contribution::Whole(ct.permute(&back[..]))
     }
     fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         let order: Vec<usize> = std::iter::once(0).chain(self.order.iter().map(|a| a + 1)).collect();
-        x[0].permute(&order).into()
+        x[0].permute(order).into()
     }
 }
 impl Registered for Permute {
@@ -200,32 +201,63 @@ impl<'t> Var<'t> {
         }
     }
 
-    /// The same elements in row-major order under another shape. An error where their number
-    /// differs.
+    /// The same elements in row-major order under another shape, of which one size may be −1: whatever the others
+    /// leave. An error where the number of elements differs.
     ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
     /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
-    /// assert_eq!(&x.reshape([4]).shape()[..], &[4]);
+    /// assert_eq!(x.reshape([4]).shape(), [4]);
+    /// assert_eq!(x.reshape([-1, 1]).shape(), [4, 1]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "view")]
+    #[doc(alias = "flatten")]
+    #[doc(alias = "ravel")]
     #[track_caller]
-    pub fn reshape(self, shape: impl IntoShape) -> Var<'t> {
-        self.reshape_to(shape.into_shape())
+    pub fn reshape(self, shape: impl IntoSizes) -> Var<'t> {
+        self.reshape_to(shape.into_sizes(self.shape().elements()))
     }
 
-    /// A new axis of size 1 in front of `axis`.
+    /// A new axis of size 1 in front of `axis`; −1 puts it behind the last.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// let x = t.full(wengert::DType::F32, [2, 3], 0.0);
-    /// assert_eq!(&x.insert_axis(1).shape()[..], &[2, 1, 3]);
-    /// # Ok::<(), wengert::Error>(())
+    /// assert_eq!(x.insert_axis(1).shape(), [2, 1, 3]);
+    /// assert_eq!(x.insert_axis(-1).shape(), [2, 3, 1]);
+    /// ```
+    #[doc(alias = "unsqueeze")]
+    #[doc(alias = "expand_dims")]
+    #[doc(alias = "newaxis")]
+    #[track_caller]
+    pub fn insert_axis(self, axis: impl Axes) -> Var<'t> {
+        let axis = single(&axis, self.rank() + 1);
+        self.operation("insert_axis", || self.reshape_to(axis.and_then(|axis| self.shape().insert(axis, 1))))
+    }
+
+    /// Without these axes, which have size 1; `()` for all that have.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let x = t.full(wengert::DType::F32, [1, 3, 1], 0.0);
+    /// assert_eq!(x.squeeze(-1).shape(), [1, 3]);
+    /// assert_eq!(x.squeeze(()).shape(), [3]);
     /// ```
     #[track_caller]
-    pub fn insert_axis(self, axis: usize) -> Var<'t> {
-        self.operation("insert_axis", || self.reshape_to(self.shape().insert(axis, 1)))
+    pub fn squeeze(self, axes: impl Axes) -> Var<'t> {
+        let shape = self.shape();
+        let squeezed = named(&axes, shape.rank()).and_then(|named| {
+            let all = named.iter().copied().eq(0..shape.rank());
+            let named: Vec<usize> = named.iter().copied().filter(|&a| !all || shape[a] == 1).collect();
+            if let Some(&axis) = named.iter().find(|&&a| shape[a] != 1) {
+                return Err(ShapeError::Other(format!("axis {axis} of {shape} has not the size 1")).into());
+            }
+            let left = (0..shape.rank()).filter(|a| !named.contains(a)).map(|a| shape[a]);
+            Shape::new(&left.collect::<Vec<_>>())
+        });
+        self.operation("squeeze", || self.reshape_to(squeezed))
     }
 
     /// Repeats axes of size 1, and the whole along new leading axes, to this shape (NumPy's rule).
@@ -237,6 +269,8 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.value()?.as_slice::<f64>()?, &[1.0, 2.0, 1.0, 2.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "expand")]
+    #[doc(alias = "repeat")]
     #[track_caller]
     pub fn broadcast_to(self, shape: impl IntoShape) -> Var<'t> {
         self.broadcast_into(shape.into_shape())
@@ -247,12 +281,13 @@ impl<'t> Var<'t> {
     /// ```
     /// let t = wengert::Recorder::default();
     /// let x = t.full(wengert::DType::F32, [2, 3, 4], 0.0);
-    /// assert_eq!(&x.permute(&[2, 0, 1]).shape()[..], &[4, 2, 3]);
-    /// # Ok::<(), wengert::Error>(())
+    /// assert_eq!(x.permute([2, 0, 1]).shape(), [4, 2, 3]);
     /// ```
+    #[doc(alias = "permuted_axes")]
+    #[doc(alias = "transpose")]
     #[track_caller]
-    pub fn permute(self, order: &[usize]) -> Var<'t> {
-        match order.resolve(self.rank()).and_then(|_| Shape::new(order)) {
+    pub fn permute(self, order: impl Axes) -> Var<'t> {
+        match named(&order, self.rank()).and_then(|order| Shape::new(&order)) {
             Ok(order) if order.iter().copied().eq(0..self.rank()) => self,
             Ok(order) => self.apply(Op::linear(Permute { order })),
             Err(kind) => self.recorder().fail_like(kind, "permute", self.ty()),
@@ -268,9 +303,31 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.t().value()?.as_slice::<f64>()?, &[1.0, 3.0, 2.0, 4.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "transpose")]
+    #[doc(alias = "T")]
     #[track_caller]
     pub fn t(self) -> Var<'t> {
         let order: Vec<usize> = (0..self.rank()).rev().collect();
-        self.permute(&order)
+        self.permute(order)
+    }
+
+    /// With two axes in each other's place.
+    ///
+    /// ```
+    /// let t = wengert::Recorder::default();
+    /// let x = t.full(wengert::DType::F32, [2, 3, 4], 0.0);
+    /// assert_eq!(x.swap_axes(0, -1).shape(), [4, 3, 2]);
+    /// ```
+    #[doc(alias = "transpose")]
+    #[track_caller]
+    pub fn swap_axes(self, a: impl Axes, b: impl Axes) -> Var<'t> {
+        let mut order: Vec<usize> = (0..self.rank()).collect();
+        match (single(&a, self.rank()), single(&b, self.rank())) {
+            (Ok(a), Ok(b)) => {
+                order.swap(a, b);
+                self.operation("swap_axes", || self.permute(order))
+            }
+            (Err(kind), _) | (_, Err(kind)) => self.recorder().fail_like(kind, "swap_axes", self.ty()),
+        }
     }
 }

@@ -8,7 +8,8 @@ use crate::ir::{
 };
 use crate::kernels::{uniform_f32, uniform_f64};
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{IntoShape, Shape, TensorType};
+use crate::shape::{Shape, TensorType};
+use crate::sizes::IntoShape;
 
 /// Uniform numbers, an array of them for each key.
 pub(crate) struct Uniform {

@@ -1,18 +1,18 @@
 //! Reductions: sum and mean, maximum, position of the maximum.
 
-use super::axes::{Axes, Span, resolved};
+use super::axes::Span;
 use crate::dtype::DType;
 use crate::elements::with_dtype;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
-    Attrs, Call, Contribution, Custom, Discrete, Form, Kernel, Linear, Monoid, Op, Opaque, ResultTypes,
-    Tangents, Var, Vars, float, one, operands,
+    Attrs, Axes, Call, Contribution, Custom, Discrete, Form, IntoVar, Keep, Kernel, Linear, Monoid, Op,
+    Opaque, ResultTypes, Tangents, Var, Vars, ascending, float, one, operands, single,
 };
 use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::TensorType;
+use crate::shape::{Shape, TensorType};
 
-/// The sum over neighbouring axes.
+/// The sum over neighbouring axes, of floats or of `i64`, which wraps around.
 pub(crate) struct Sum(Span);
 impl Kernel for Sum {
     fn name(&self) -> &'static str {
@@ -22,7 +22,10 @@ impl Kernel for Sum {
         self.0.attrs()
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let x = float(types)?;
+        let [x] = operands(types)?;
+        if x.dtype != DType::I64 {
+            float(types)?;
+        }
         one(x.dtype, self.0.reduced(x.shape)?)
     }
     fn form(&self, _: &[TensorType]) -> Form {
@@ -139,11 +142,7 @@ impl Registered for ArgMax {
 impl<'t> Var<'t> {
     /// Reduces axes by one row for each run of neighbouring axes, the last run first.
     #[track_caller]
-    fn reduce(self, axes: impl Axes, name: &str, op: impl Fn(Span) -> Op) -> Var<'t> {
-        let axes = match resolved(&axes, self.rank()) {
-            Ok(axes) => axes,
-            Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
-        };
+    fn reduce(self, axes: &[usize], op: impl Fn(Span) -> Op) -> Var<'t> {
         let mut out = self;
         let mut end = axes.len();
         while end > 0 {
@@ -157,8 +156,32 @@ impl<'t> Var<'t> {
         out
     }
 
-    /// The sum over axes (`()` for all), which disappear; 0 over nothing. Added as a tree of pairs
-    /// whose shape depends on the sizes only.
+    /// Records a reduction under its name: over the axes in ascending order, which stay where that is asked for.
+    #[track_caller]
+    pub(super) fn reduction(
+        self,
+        name: &'static str,
+        axes: impl Axes,
+        record: impl FnOnce(&[usize]) -> Var<'t>,
+    ) -> Var<'t> {
+        let shape = self.shape();
+        match ascending(&axes, shape.rank()) {
+            Ok(found) => self.operation(name, || {
+                let y = record(&found);
+                if axes.keep() { y.keep(shape, &found) } else { y }
+            }),
+            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
+        }
+    }
+
+    /// Puts reduced axes back, with size 1.
+    #[track_caller]
+    pub(super) fn keep(self, full: Shape, axes: &[usize]) -> Var<'t> {
+        self.reshape(axes.iter().fold(full, |shape, &axis| shape.with(axis, 1)))
+    }
+
+    /// The sum over axes (`()` for all), which disappear unless they are [kept](crate::Keep); 0 over nothing. Added as a tree of pairs
+    /// whose shape depends on the sizes only. Integers and truth values are summed as `i64`, which wraps around.
     ///
     /// ```
     /// use ndarray::array;
@@ -170,10 +193,28 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn sum(self, axes: impl Axes) -> Var<'t> {
-        self.reduce(axes, "sum", |span| Op::linear(Sum(span)))
+        self.reduction("sum", axes, |axes| {
+            let x = if self.dtype().is_float() { self } else { self.cast(DType::I64) };
+            x.reduce(axes, |span| Op::linear(Sum(span)))
+        })
     }
 
-    /// The mean over axes (`()` for all), which disappear. An error over nothing.
+    /// [`sum`](Self::sum), which keeps the axes with size 1: `x / x.sum_keep(-1)`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 3.0]]);
+    /// assert_eq!((x / x.sum_keep(-1)).value()?.to_f64(), [0.25, 0.75]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "keepdims")]
+    #[track_caller]
+    pub fn sum_keep(self, axes: impl Axes) -> Var<'t> {
+        self.sum(Keep(axes))
+    }
+
+    /// The mean over axes (`()` for all), which disappear unless they are [kept](crate::Keep). An error over nothing.
     ///
     /// ```
     /// use ndarray::array;
@@ -182,22 +223,27 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.mean(1).value()?.as_slice::<f64>()?, &[1.5, 3.5]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "average")]
     #[track_caller]
     pub fn mean(self, axes: impl Axes) -> Var<'t> {
-        let shape = self.shape();
-        let count: usize = match resolved(&axes, shape.rank()) {
-            Ok(axes) => axes.iter().map(|&a| shape[a]).product(),
-            Err(kind) => return self.recorder().fail_like(kind, "mean", self.ty()),
-        };
-        if count == 0 {
-            let kind = ShapeError::Empty { shape: shape.to_vec() };
-            return self.recorder().fail_like(kind, "mean", self.ty());
-        }
-        self.operation("mean", || self.sum(axes) / count as f64)
+        self.reduction("mean", axes, |axes| match self.count_of_some(axes) {
+            Ok(count) => self.sum(axes) / count,
+            Err(kind) => self.recorder().fail_like(kind, "mean", self.ty()),
+        })
     }
 
-    /// The maximum over axes (`()` for all), which disappear; NaN where any is NaN, an error over
-    /// nothing. Elements that attain it share the derivative equally.
+    /// How many floats there are along axes: an error for none.
+    pub(super) fn count_of_some(self, axes: &[usize]) -> Result<f64, ErrorKind> {
+        float(&[self.ty()])?;
+        let shape = self.shape();
+        match axes.iter().map(|&a| shape[a]).product::<usize>() {
+            0 => Err(ShapeError::Empty { shape: shape.to_vec() }.into()),
+            count => Ok(count as f64),
+        }
+    }
+
+    /// The maximum over axes (`()` for all), which disappear unless they are [kept](crate::Keep); NaN where any is NaN, an error over
+    /// nothing. Elements that attain it share the derivative equally. Of two arrays the larger is [`maximum`](Self::maximum).
     ///
     /// ```
     /// use ndarray::array;
@@ -208,26 +254,53 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.gradients([x])[x].value()?.as_slice::<f64>()?, &[0.0, 0.5, 0.5]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "amax")]
     #[track_caller]
     pub fn max(self, axes: impl Axes) -> Var<'t> {
-        // A maximum of maxima would share ties among runs first, so axes that are not neighbours
-        // are brought together.
-        let resolved = match resolved(&axes, self.rank()) {
-            Ok(resolved) => resolved,
-            Err(kind) => return self.recorder().fail_like(kind, "max", self.ty()),
-        };
-        let apart = resolved.windows(2).any(|w| w[0] + 1 != w[1]);
-        if !apart {
-            return self.reduce(&*resolved, "max", |span| Op::custom(Max(span)));
-        }
-        let kept: Vec<usize> = (0..self.rank()).filter(|a| !resolved.contains(a)).collect();
-        let order: Vec<usize> = kept.iter().chain(&resolved).copied().collect();
-        let span = Span { axis: kept.len(), count: resolved.len() };
-        self.operation("max", || self.permute(&order).apply(Op::custom(Max(span))))
+        self.reduction("max", axes, |axes| {
+            // A maximum of maxima would share ties among runs first, so axes that are not neighbours are brought together.
+            if axes.windows(2).all(|w| w[0] + 1 == w[1]) {
+                return self.reduce(axes, |span| Op::custom(Max(span)));
+            }
+            let kept: Vec<usize> = (0..self.rank()).filter(|a| !axes.contains(a)).collect();
+            let order: Vec<usize> = kept.iter().chain(axes).copied().collect();
+            let span = Span { axis: kept.len(), count: axes.len() };
+            self.permute(order).apply(Op::custom(Max(span)))
+        })
     }
 
-    /// `ln Σ eˣ` over axes (`()` for all), which disappear, without overflow; −∞ where all numbers are. An
-    /// error over nothing.
+    /// The minimum over axes (`()` for all), as [`max`](Self::max) in all else. Of two arrays the smaller is
+    /// [`minimum`](Self::minimum).
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[3.0, 1.0], [2.0, 4.0]]);
+    /// assert_eq!(x.min(-1).value()?.to_f64(), [1.0, 2.0]);
+    /// assert_eq!(t.constant(array![7u8, 200]).min(()).value()?.item()?, 7.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "amin")]
+    #[track_caller]
+    pub fn min(self, axes: impl Axes) -> Var<'t> {
+        self.reduction("min", axes, |axes| self.backwards().max(axes).backwards())
+    }
+
+    /// In the opposite order: what a minimum is the maximum of. It undoes itself.
+    #[track_caller]
+    fn backwards(self) -> Var<'t> {
+        match self.dtype() {
+            // −1 − x, which does not overflow.
+            DType::I64 => -1 - self,
+            DType::U8 => u8::MAX.into_var(self) - self,
+            DType::U32 => u32::MAX.into_var(self) - self,
+            DType::Bool => !self,
+            DType::F32 | DType::F64 => -self,
+        }
+    }
+
+    /// `ln Σ eˣ` over axes (`()` for all), which disappear unless they are [kept](crate::Keep), without overflow; −∞ where all numbers
+    /// are. An error over nothing.
     ///
     /// ```
     /// use ndarray::array;
@@ -236,24 +309,17 @@ impl<'t> Var<'t> {
     /// assert_eq!(x.logsumexp(()).value()?.item()?, 1e4 + 2f64.ln());
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "log_sum_exp")]
     #[track_caller]
     pub fn logsumexp(self, axes: impl Axes) -> Var<'t> {
-        let resolved = match resolved(&axes, self.rank()) {
-            Ok(resolved) => resolved,
-            Err(kind) => return self.recorder().fail_like(kind, "logsumexp", self.ty()),
-        };
-        self.operation("logsumexp", || self.logsumexp_over(&resolved))
-    }
-
-    #[track_caller]
-    fn logsumexp_over(self, axes: &[usize]) -> Var<'t> {
-        // The maximum only shifts, so nothing is differentiated through it; an infinite one would leave NaN.
-        let top = self.max(axes).stop_gradient();
-        let shift = top.abs().eq(f64::INFINITY).select(top.fill(0.0), top);
-        let spread = axes.iter().fold(shift, |s, &axis| s.insert_axis(axis));
-        let sum = (self - spread).exp().sum(axes);
-        // Of nothing but −∞ the sum is 0, whose logarithm has an infinite derivative: a gate keeps it out.
-        sum.eq(0.0).select(sum.fill(f64::NEG_INFINITY), sum.ln()) + shift
+        self.reduction("logsumexp", axes, |axes| {
+            // The maximum only shifts, so nothing is differentiated through it; an infinite one would leave NaN.
+            let top = self.max(axes).stop_gradient();
+            let shift = top.abs().eq(f64::INFINITY).select(0.0, top);
+            let sum = (self - shift.keep(self.shape(), axes)).exp().sum(axes);
+            // Of nothing but −∞ the sum is 0, whose logarithm has an infinite derivative: a gate keeps it out.
+            sum.eq(0.0).select(f64::NEG_INFINITY, sum.ln()) + shift
+        })
     }
 
     /// The position of the first maximum along an axis, which disappears, as `i64`; of the first
@@ -267,7 +333,64 @@ impl<'t> Var<'t> {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[track_caller]
-    pub fn argmax(self, axis: usize) -> Var<'t> {
-        self.reduce(axis, "argmax", |span| Op::discrete(ArgMax(span)))
+    pub fn argmax(self, axis: impl Axes) -> Var<'t> {
+        if let Err(kind) = single(&axis, self.rank()) {
+            return self.recorder().fail_like(kind, "argmax", self.ty());
+        }
+        self.reduction("argmax", axis, |axis| self.reduce(axis, |span| Op::discrete(ArgMax(span))))
+    }
+
+    /// The position of the first minimum along an axis, as [`argmax`](Self::argmax) in all else.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(array![2.0, 1.0, 1.0]).argmin(0).value()?.item()?, 1.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn argmin(self, axis: impl Axes) -> Var<'t> {
+        self.operation("argmin", || self.backwards().argmax(axis))
+    }
+
+    /// How many truth values hold along axes (`()` for all), as `i64`; of numbers, how many are not 0.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0, 3.0]);
+    /// assert_eq!(x.gt(1.5).count(()).value()?.item()?, 2.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "count_nonzero")]
+    #[track_caller]
+    pub fn count(self, axes: impl Axes) -> Var<'t> {
+        self.operation("count", || self.cast(DType::Bool).sum(axes))
+    }
+
+    /// Whether any truth value holds along axes (`()` for all); none over nothing.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert!(t.constant(array![1.0, f64::NAN]).ne(1.0).any(()).decide()?);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn any(self, axes: impl Axes) -> Var<'t> {
+        self.operation("any", || self.count(axes).gt(0))
+    }
+
+    /// Whether all truth values hold along axes (`()` for all); they do over nothing.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert!(t.constant(array![1.0, 2.0]).gt(0.0).all(()).decide()?);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn all(self, axes: impl Axes) -> Var<'t> {
+        self.operation("all", || self.eq(0).count(axes).eq(0))
     }
 }

@@ -7,7 +7,7 @@ use crate::ir::{
     one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{TensorType, same_dtype, same_shape};
+use crate::shape::{Shape, TensorType, same_dtype, same_shape};
 
 /// `mask ? a : b`; linear in `a` and `b`.
 pub(crate) struct Select;
@@ -64,9 +64,21 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.as_slice::<f64>()?, &[0.0, 2.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "where")]
+    #[doc(alias = "if_else")]
+    #[doc(alias = "cond")]
     #[track_caller]
-    pub fn select(self, a: Var<'t>, b: impl IntoVar<'t>) -> Var<'t> {
-        self.operation("select", || self.choose(a, b.into_var(a)))
+    pub fn select(self, a: impl IntoVar<'t>, b: impl IntoVar<'t>) -> Var<'t> {
+        self.operation("select", || {
+            // Two numbers have the type that the first has alone.
+            let like = a.var().or(b.var()).unwrap_or_else(|| {
+                let dtype = a.number().or(b.number()).map_or(DType::F64, |(dtype, _)| dtype);
+                self.recorder().full(dtype, Shape::SCALAR, 0.0)
+            });
+            let like = if a.number().is_some() { b.var().unwrap_or(like) } else { like };
+            let a = a.into_var(like);
+            self.choose(a, b.into_var(a))
+        })
     }
 
     #[track_caller]

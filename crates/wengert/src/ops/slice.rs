@@ -2,14 +2,17 @@
 
 use std::fmt;
 
+use ndarray::SliceInfoElem;
+
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
-    Attr, Attrs, Contribution, Domain, Form, IndexMap, Indexed, Kernel, Linear, Op, ResultTypes, Var, Vars,
-    one, operands,
+    Attr, Attrs, Axes, Contribution, Domain, Form, IndexMap, Indexed, IntoVar, Kernel, Linear, Op,
+    ResultTypes, Var, Vars, one, operands, single,
 };
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{MAX_RANK, Shape, TensorType, one_float_type, same_shape};
+use crate::shape::{MAX_RANK, Shape, TensorType, one_float_type, same_dtype, same_shape};
+use crate::sizes::{IntoSlice, position};
 
 /// Where a slice begins and how it steps along one axis.
 #[derive(Clone, Copy, PartialEq)]
@@ -176,23 +179,149 @@ impl Registered for AddSlice {
     }
 }
 
+/// An array with another in the place of a part of it.
+pub(crate) struct SetSlice(Window);
+impl Kernel for SetSlice {
+    fn name(&self) -> &'static str {
+        "set_slice"
+    }
+    fn attrs(&self) -> Attrs {
+        self.0.attrs()
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [acc, part] = operands(types)?;
+        same_dtype(acc, part)?;
+        same_shape(self.0.shape(acc.shape)?, part.shape)?;
+        one(acc.dtype, acc.shape)
+    }
+    fn form(&self, x: &[TensorType]) -> Form {
+        Form::Indexed(Indexed::SetPart(self.0.map(x[0].shape)))
+    }
+}
+impl Linear for SetSlice {
+    fn aliases(&self) -> Option<usize> {
+        Some(0)
+    }
+    fn replaces(&self) -> bool {
+        true
+    }
+    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
+        Contribution::Whole(match i {
+            0 => ct.recorder().emit_one(Op::linear(Self(self.0.clone())), &[ct, x[1].fill(0.0)]),
+            _ => ct.apply(Op::linear(Slice(self.0.clone()))),
+        })
+    }
+    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
+        let x = batch_all(x, batched);
+        let op = Op::linear(Self(self.0.batched(x[0].dim(0))));
+        x[0].recorder().emit(op, &x)
+    }
+}
+impl Registered for SetSlice {
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        Window::load(attrs).map(Self)
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let (AddSlice(window), specs) = AddSlice::sample(s);
+        (Self(window), specs)
+    }
+}
+
+/// A rectangular part as users name it, which may lack axes of the array and have others of size 1.
+pub(super) struct Part {
+    window: Window,
+    /// Its shape as users see it.
+    pub(super) shape: Shape,
+}
+impl Part {
+    /// The part that a slice of `ndarray`'s names. An error where it leaves the array.
+    pub(super) fn of(slices: &[SliceInfoElem], of: Shape) -> Result<Self, ErrorKind> {
+        let (mut window, mut shape) = (Vec::new(), Vec::new());
+        let mut axes = of.iter().copied();
+        for slice in slices {
+            let next = if let SliceInfoElem::NewAxis = slice { Some(1) } else { axes.next() };
+            let (rank, axis) = (of.rank(), window.len());
+            let size = next.ok_or(ShapeError::NoAxis { axis: axis as isize, rank })?;
+            match *slice {
+                SliceInfoElem::NewAxis => shape.push(1),
+                SliceInfoElem::Index(index) => window.push(at(index, size)?),
+                SliceInfoElem::Slice { start, end, step } => {
+                    let stride = range(start, end, step, size)?;
+                    window.push(stride);
+                    shape.push(stride.size);
+                }
+            }
+        }
+        for size in axes {
+            window.push(Stride { start: 0, step: 1, size });
+            shape.push(size);
+        }
+        Ok(Self { window: Window(window), shape: Shape::new(&shape)? })
+    }
+
+    /// Its shape with all axes of the array.
+    fn full(&self, of: Shape) -> Result<Shape, ErrorKind> {
+        self.window.shape(of)
+    }
+}
+
+/// One position of an axis.
+fn at(index: isize, size: usize) -> Result<Stride, ErrorKind> {
+    match position(index, size) {
+        Some(start) => Ok(Stride { start, step: 1, size: 1 }),
+        None => Err(ShapeError::Other(format!("there is no position {index} on an axis of {size}")).into()),
+    }
+}
+
+/// A range of an axis, which a negative step walks from its end, as `ndarray`'s slices do.
+fn range(start: isize, end: Option<isize>, step: isize, size: usize) -> Result<Stride, ErrorKind> {
+    let leaves = || {
+        let end = end.map_or_else(String::new, |end| end.to_string());
+        ErrorKind::from(ShapeError::Other(format!("the slice {start}..{end} leaves an axis of {size}")))
+    };
+    // Positions, or the end of the axis.
+    let edge = |index: isize| match index {
+        index if usize::try_from(index) == Ok(size) => Some(size),
+        index => position(index, size),
+    };
+    let start_at = edge(start).ok_or_else(leaves)?;
+    let end_at = edge(end.unwrap_or(size as isize)).ok_or_else(leaves)?;
+    if step == 0 {
+        return Err(ShapeError::Other(format!("the slice from {start} has a step of 0")).into());
+    }
+    let Some(length) = end_at.checked_sub(start_at) else {
+        return Err(ShapeError::Other(format!("{start}..{end_at} ends before it starts")).into());
+    };
+    let count = length.div_ceil(step.unsigned_abs());
+    let first = if step < 0 && length > 0 { end_at - 1 } else { start_at };
+    Ok(Stride { start: first, step, size: count })
+}
+
 impl<'t> Var<'t> {
-    /// The elements `range` of an axis.
+    /// The elements `range` of an axis: `1..3`, `1..`, `..-1`, or with a step, of `ndarray`'s [`Slice`](ndarray::Slice). A negative step
+    /// walks the range from its end.
     ///
     /// ```
-    /// use ndarray::array;
+    /// use ndarray::{array, Slice};
     /// let t = wengert::Recorder::default();
     /// let x = t.constant(array![1.0, 2.0, 3.0]);
-    /// assert_eq!(x.slice(0, 1..3).value()?.as_slice::<f64>()?, &[2.0, 3.0]);
+    /// assert_eq!(x.slice(0, 1..3).value()?.to_f64(), [2.0, 3.0]);
+    /// assert_eq!(x.slice(-1, ..-1).value()?.to_f64(), [1.0, 2.0]);
+    /// assert_eq!(x.slice(0, Slice::from(..).step_by(-2)).value()?.to_f64(), [3.0, 1.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
+    #[doc(alias = "narrow")]
+    #[doc(alias = "slice_axis")]
     #[track_caller]
-    pub fn slice(self, axis: usize, range: std::ops::Range<usize>) -> Var<'t> {
-        if range.start > range.end {
-            let kind = ShapeError::Other(format!("{range:?} ends before it starts"));
-            return self.recorder().fail_like(kind, "slice", self.ty());
-        }
-        self.slice_step(axis, range.start, 1, range.end.saturating_sub(range.start))
+    pub fn slice(self, axis: impl Axes, range: impl IntoSlice) -> Var<'t> {
+        let ndarray::Slice { start, end, step } = range.into_slice();
+        let shape = self.shape();
+        let part = single(&axis, shape.rank()).and_then(|axis| {
+            let mut slices = vec![SliceInfoElem::Slice { start: 0, end: None, step: 1 }; shape.rank()];
+            slices[axis] = SliceInfoElem::Slice { start, end, step };
+            Part::of(&slices, shape)
+        });
+        self.cut("slice", part)
     }
 
     /// `size` elements of an axis, from `start` on in steps that may be negative.
@@ -205,14 +334,55 @@ impl<'t> Var<'t> {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[track_caller]
-    pub fn slice_step(self, axis: usize, start: usize, step: isize, size: usize) -> Var<'t> {
-        let shape = self.shape();
-        if axis >= shape.rank() {
-            let kind = ShapeError::NoAxis { axis, rank: shape.rank() };
-            return self.recorder().fail_like(kind, "slice", self.ty());
-        }
-        let mut window: Vec<Stride> = shape.iter().map(|&size| Stride { start: 0, step: 1, size }).collect();
+    pub fn slice_step(self, axis: impl Axes, start: usize, step: isize, size: usize) -> Var<'t> {
+        let axis = match single(&axis, self.rank()) {
+            Ok(axis) => axis,
+            Err(kind) => return self.recorder().fail_like(kind, "slice", self.ty()),
+        };
+        let mut window: Vec<Stride> =
+            self.shape().iter().map(|&size| Stride { start: 0, step: 1, size }).collect();
         window[axis] = Stride { start, step, size };
         self.apply(Op::linear(Slice(Window(window))))
+    }
+
+    /// Records a part.
+    #[track_caller]
+    pub(super) fn cut(self, name: &'static str, part: Result<Part, ErrorKind>) -> Var<'t> {
+        match part {
+            Ok(Part { shape, .. }) if shape == self.shape() && self.whole(&part) => self,
+            Ok(Part { window, shape }) => {
+                self.operation(name, || self.apply(Op::linear(Slice(window))).reshape(shape))
+            }
+            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
+        }
+    }
+
+    /// Whether a part is all of the array as it is.
+    fn whole(self, part: &Result<Part, ErrorKind>) -> bool {
+        let as_is =
+            |(stride, &size): (&Stride, &usize)| stride.size == size && (stride.step == 1 || size < 2);
+        part.as_ref().is_ok_and(|part| part.window.0.iter().zip(self.shape().iter()).all(as_is))
+    }
+
+    /// Records this array with a part replaced, or with another added to it.
+    #[track_caller]
+    pub(super) fn with_part(
+        self,
+        name: &'static str,
+        part: Result<Part, ErrorKind>,
+        value: impl IntoVar<'t>,
+        add: bool,
+    ) -> Var<'t> {
+        let t = self.recorder();
+        let full = part.and_then(|part| Ok((part.full(self.shape())?, part)));
+        match full {
+            Ok((full, Part { window, shape })) => t.operation(name, || {
+                let value = value.into_var(self.apply(Op::linear(Slice(window.clone()))).reshape(shape));
+                let value = value.broadcast_to(shape).reshape(full);
+                let op = if add { Op::linear(AddSlice(window)) } else { Op::linear(SetSlice(window)) };
+                t.emit_one(op, &[self, value])
+            }),
+            Err(kind) => t.fail_like(kind, name, self.ty()),
+        }
     }
 }

@@ -4,7 +4,8 @@ use super::axes::Span;
 use crate::elements::with_float;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
-    Attrs, Call, Custom, Domain, Form, Kernel, Op, Opaque, Primitive, ResultTypes, Tangents, Var, Vars, float,
+    Attrs, Axes, Call, Custom, Domain, Form, Kernel, Op, Opaque, Primitive, ResultTypes, Tangents, Var, Vars,
+    float, single,
 };
 use crate::kernels::{Real, map1, reduce};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -141,6 +142,69 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn softmax(self) -> Var<'t> {
         self.operation("softmax", || self.log_softmax().exp())
+    }
+
+    /// [`log_softmax`](Self::log_softmax) along any axis.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let y = t.constant(array![[1e4], [-1e4]]).log_softmax_along(0);
+    /// assert_eq!(y.value()?.to_f64(), [0.0, -2e4]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn log_softmax_along(self, axis: impl Axes) -> Var<'t> {
+        let last = self.rank().saturating_sub(1);
+        match single(&axis, self.rank()) {
+            Ok(axis) => {
+                let name = "log_softmax_along";
+                self.operation(name, || self.swap_axes(axis, last).log_softmax().swap_axes(axis, last))
+            }
+            Err(kind) => self.recorder().fail_like(kind, "log_softmax_along", self.ty()),
+        }
+    }
+
+    /// [`softmax`](Self::softmax) along any axis.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let y = t.constant(array![[3.0, 1.0], [3.0, 1.0]]).softmax_along(0);
+    /// assert_eq!(y.value()?.to_f64(), [0.5; 4]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn softmax_along(self, axis: impl Axes) -> Var<'t> {
+        self.operation("softmax_along", || self.log_softmax_along(axis).exp())
+    }
+
+    /// [`cross_entropy`](Self::cross_entropy) of logits whose classes lie along any axis; labels that are probabilities have them along
+    /// the same.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[2.0, 1e4], [2.0, -1e4]]);
+    /// let loss = x.cross_entropy_along(0, t.constant([0, 0]));
+    /// assert!((loss.value()?.item()? - 0.5 * 2f64.ln()).abs() < 1e-15);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn cross_entropy_along(self, axis: impl Axes, labels: Var<'t>) -> Var<'t> {
+        let axis = match single(&axis, self.rank()) {
+            Ok(axis) => axis,
+            Err(kind) => return self.recorder().fail_like(kind, "cross_entropy_along", self.ty()),
+        };
+        // Classes go behind the others, whose order labels that are classes keep.
+        let last = |x: Var<'t>| {
+            let others = (0..x.rank()).filter(|&a| a != axis);
+            x.permute(others.chain([axis]).collect::<Vec<_>>())
+        };
+        self.operation("cross_entropy_along", || {
+            let alike = labels.dtype().is_float() && labels.rank() == self.rank();
+            last(self).cross_entropy(if alike { last(labels) } else { labels })
+        })
     }
 
     /// The mean cross-entropy `−Σ p ln softmax(x)` over all rows of these logits. The last axis

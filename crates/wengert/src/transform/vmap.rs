@@ -73,7 +73,7 @@ impl Recorder {
                     Some(size) if axis < shape.rank() => ShapeError::Other(format!(
                         "axis {axis} of {shape} is mapped over with others of size {size}"
                     )),
-                    _ => ShapeError::NoAxis { axis, rank: shape.rank() },
+                    _ => ShapeError::NoAxis { axis: axis as isize, rank: shape.rank() },
                 };
                 self.fail(kind, "vmap");
             }

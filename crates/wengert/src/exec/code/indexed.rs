@@ -1,7 +1,7 @@
 //! Parts of arrays: rows picked by number, rows added in their places, and arrays added to parts of others.
 
 use super::Call;
-use crate::elements::{Native, Slice, with_float, with_size};
+use crate::elements::{Slice, with_float, with_size};
 use crate::error::Fault;
 use crate::ir::{IndexMap, Indexed, Operand};
 use crate::kernels::copy::{self, Walk, prefetch};
@@ -15,11 +15,37 @@ pub(super) fn run(indexed: &Indexed, mut call: Call<'_, '_>) -> Result<(), Fault
         (Indexed::Gather { batch }, &[x, index]) => {
             with_size!(x.ty.dtype, T => gather::<T>(*batch, x.ty.shape, index, &mut call))
         }
-        (Indexed::ScatterAdd { batch }, &[acc, part, index]) => {
-            with_float!(acc.ty.dtype, T => scatter_add::<T>(*batch, acc, part, index, &mut call))
+        (Indexed::ScatterAdd { batch }, &[acc, _, index]) => {
+            with_float!(acc.ty.dtype, T => {
+                let before = call.blocks.start;
+                let (to, from) = begin::<T>(&mut call)?;
+                scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| *o += x)
+            })
+        }
+        (Indexed::Scatter { batch }, &[acc, _, index]) => {
+            with_size!(acc.ty.dtype, T => {
+                let before = call.blocks.start;
+                let (to, from) = begin::<T>(&mut call)?;
+                scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| *o = x)
+            })
         }
         (Indexed::AddPart(map), &[acc, part]) => {
-            with_float!(acc.ty.dtype, T => add_part::<T>(map, acc, part, &mut call))
+            with_float!(acc.ty.dtype, T => {
+                let dims = part_of_call(map, acc.ty.shape, part.ty.shape, call.blocks.len());
+                let (to, from) = begin::<T>(&mut call)?;
+                let walk = Walk { dims: &dims, offset: map.offset, strides: &map.strides };
+                copy::scatter(to, from, walk, |o, x| *o += x);
+                Ok(())
+            })
+        }
+        (Indexed::SetPart(map), &[acc, part]) => {
+            with_size!(acc.ty.dtype, T => {
+                let dims = part_of_call(map, acc.ty.shape, part.ty.shape, call.blocks.len());
+                let (to, from) = begin::<T>(&mut call)?;
+                let walk = Walk { dims: &dims, offset: map.offset, strides: &map.strides };
+                copy::scatter(to, from, walk, |o, x| *o = x);
+                Ok(())
+            })
         }
         _ => Err(Fault::Type),
     }
@@ -67,42 +93,35 @@ fn gather<T: bytemuck::Pod>(
     Ok(())
 }
 
-fn scatter_add<T: Native + std::ops::AddAssign>(
-    batch: usize,
-    acc: Operand<'_>,
-    part: Operand<'_>,
-    index: Operand<'_>,
-    call: &mut Call<'_, '_>,
-) -> Result<(), Fault> {
-    let width: usize = acc.ty.shape[batch + 1..].iter().product();
-    let (part, before, copy) = (part.elements::<T>()?, call.blocks.start, call.beta == 0.0);
-    let out = call.result::<T>(0)?;
+/// The result, which begins as the first operand unless it lies where that does, and the second, which is written to it.
+fn begin<'c, T: bytemuck::Pod>(call: &'c mut Call<'_, '_>) -> Result<(&'c mut [T], &'c [T]), Fault> {
+    let (acc, copy) = (call.operands.first().ok_or(Fault::Type)?.data, call.beta == 0.0);
+    let (part, out) = call.bits::<T>(1)?;
     if copy {
-        out.copy_from_slice(acc.elements::<T>()?);
+        out.copy_from_slice(bytemuck::try_cast_slice(acc.as_bytes()).map_err(|_| Fault::Type)?);
     }
+    Ok((out, part))
+}
+
+fn scatter<T: Copy>(
+    batch: usize,
+    acc: Shape,
+    part: &[T],
+    index: Operand<'_>,
+    before: usize,
+    out: &mut [T],
+    write: impl Fn(&mut T, T),
+) -> Result<(), Fault> {
+    let width: usize = acc[batch + 1..].iter().product();
     for i in 0..index.data.len() {
-        let row = row(batch, acc.ty.shape, &index, i, before)?;
+        let row = row(batch, acc, &index, i, before)?;
         let into = &mut out[row * width..(row + 1) * width];
-        into.iter_mut().zip(&part[i * width..(i + 1) * width]).for_each(|(o, &x)| *o += x);
+        into.iter_mut().zip(&part[i * width..(i + 1) * width]).for_each(|(o, &x)| write(o, x));
     }
     Ok(())
 }
 
-fn add_part<T: Native + std::ops::AddAssign>(
-    map: &IndexMap,
-    acc: Operand<'_>,
-    part: Operand<'_>,
-    call: &mut Call<'_, '_>,
-) -> Result<(), Fault> {
-    let mut dims = part.ty.shape;
-    if Indexed::in_rows(map, acc.ty.shape, dims) {
-        dims = dims.with(dims.outermost().0, call.blocks.len());
-    }
-    let (part, copy) = (part.elements::<T>()?, call.beta == 0.0);
-    let out = call.result::<T>(0)?;
-    if copy {
-        out.copy_from_slice(acc.elements::<T>()?);
-    }
-    copy::scatter_add(out, part, Walk { dims: &dims, offset: map.offset, strides: &map.strides });
-    Ok(())
+/// The shape of the part that a call of so many blocks writes.
+fn part_of_call(map: &IndexMap, of: Shape, part: Shape, blocks: usize) -> Shape {
+    if Indexed::in_rows(map, of, part) { part.with(part.outermost().0, blocks) } else { part }
 }

@@ -1,5 +1,7 @@
 //! Reductions over neighbouring axes.
 
+use std::num::Wrapping;
+
 use super::Call;
 use crate::elements::{Native, with_float, with_integer};
 use crate::error::Fault;
@@ -28,6 +30,13 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
                 rescale(out, beta);
             }
             isa.narrow(reduce::Sum { out, input: x, sizes, accumulate, scratch });
+            Ok(())
+        }, {
+            // Integers wrap around.
+            let x: &[Wrapping<i64>] = bytemuck::cast_slice(call.operands[0].elements::<i64>()?);
+            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
+            let out = call.results.get_mut(0).and_then(|r| i64::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
+            reduce::sum(bytemuck::cast_slice_mut(out), x, (reduced, inner), scratch);
             Ok(())
         }),
         Monoid::Max => {

@@ -1,18 +1,42 @@
 //! The arrays that a run is bound to.
 
+use std::sync::Arc;
+
+use crate::bind::Bind;
 use crate::elements::Slice;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory::Region;
 use crate::shape::TensorType;
-use crate::tensor::{Bind, Tensor};
+use crate::tensor::Tensor;
 
-/// What a run's arrays are bound from: a tuple of references to things that can be bound, or a slice
-/// of such things.
+/// What a run's arrays are bound from: one reference to what can be bound, a tuple of up to twelve of them, each with the name of its input
+/// before it or without, or a slice.
+///
+/// ```
+/// use wengert::{DType::F64, Program, States};
+/// let program = Program::record(&States::new(), |t| {
+///     let (x, y) = (t.input(F64, []).named("x"), t.input(F64, []).named("y"));
+///     t.outputs((x - y).named("difference"))
+/// })?;
+/// let (mut workspace, states) = (program.workspace()?, States::new());
+/// let results = program.evaluate(&mut workspace, &states, (("y", &1.0), ("x", &3.0)))?;
+/// assert_eq!(results.scalar("difference")?, 2.0);
+/// # Ok::<(), wengert::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` are no inputs",
+    note = "inputs are references in a tuple, `(&x, &labels)`, with names if you like, `((\"x\", &x), (\"labels\", &labels))`; one alone is `&x`; none are `()`"
+)]
 pub trait Inputs {
     /// How many there are.
     fn count(&self) -> usize;
     /// The one at this position.
     fn get(&self, i: usize) -> Option<&dyn Bind>;
+    /// The name of the input that it is meant for, if that was given.
+    fn name(&self, i: usize) -> Option<&str> {
+        let _ = i;
+        None
+    }
 }
 
 impl Inputs for () {
@@ -39,15 +63,69 @@ impl Inputs for &[&dyn Bind] {
         <[&dyn Bind]>::get(self, i).copied()
     }
 }
+impl Inputs for &[(&str, &dyn Bind)] {
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn get(&self, i: usize) -> Option<&dyn Bind> {
+        <[(&str, &dyn Bind)]>::get(self, i).map(|(_, b)| *b)
+    }
+    fn name(&self, i: usize) -> Option<&str> {
+        <[(&str, &dyn Bind)]>::get(self, i).map(|(name, _)| *name)
+    }
+}
+/// One input alone.
+impl<B: Bind> Inputs for &B {
+    fn count(&self) -> usize {
+        1
+    }
+    fn get(&self, i: usize) -> Option<&dyn Bind> {
+        (i == 0).then_some(*self as &dyn Bind)
+    }
+}
+
+/// One of several inputs: a reference to what is bound, with the input's name before it or without.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no input",
+    note = "an input is a reference, `&x`, or one with a name, `(\"x\", &x)`"
+)]
+pub trait Input {
+    /// The name, if it has one.
+    fn name(&self) -> Option<&str>;
+    /// What is bound.
+    fn bound(&self) -> &dyn Bind;
+}
+impl<B: Bind> Input for &B {
+    fn name(&self) -> Option<&str> {
+        None
+    }
+    fn bound(&self) -> &dyn Bind {
+        *self
+    }
+}
+impl<B: Bind> Input for (&str, &B) {
+    fn name(&self) -> Option<&str> {
+        Some(self.0)
+    }
+    fn bound(&self) -> &dyn Bind {
+        self.1
+    }
+}
 macro_rules! tuple_inputs {
     ($($B:ident $i:tt),+) => {
-        impl<$($B: Bind),+> Inputs for ($(&$B,)+) {
+        impl<$($B: Input),+> Inputs for ($($B,)+) {
             fn count(&self) -> usize {
                 [$($i),+].len()
             }
             fn get(&self, i: usize) -> Option<&dyn Bind> {
                 match i {
-                    $($i => Some(self.$i),)+
+                    $($i => Some(self.$i.bound()),)+
+                    _ => None,
+                }
+            }
+            fn name(&self, i: usize) -> Option<&str> {
+                match i {
+                    $($i => self.$i.name(),)+
                     _ => None,
                 }
             }
@@ -60,10 +138,32 @@ tuple_inputs!(A 0, B 1, C 2);
 tuple_inputs!(A 0, B 1, C 2, D 3);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
+tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
+
+/// Which of the things that are bound is input `i` of a program: the one of its name, or the one without a name in its place.
+fn bound<'a>(names: &[Option<Arc<str>>], inputs: &'a dyn Inputs, i: usize) -> Option<&'a dyn Bind> {
+    let own = names.get(i).and_then(Option::as_deref);
+    match inputs.name(i) {
+        None => {
+            let named = (0..inputs.count()).any(|j| own.is_some() && inputs.name(j) == own);
+            if named { None } else { inputs.get(i) }
+        }
+        here if here == own => inputs.get(i),
+        _ => {
+            (0..inputs.count()).find(|&j| own.is_some() && inputs.name(j) == own).and_then(|j| inputs.get(j))
+        }
+    }
+}
 
 /// Lists where the elements of each input are: in place where they are row-major, packed otherwise.
 pub(super) fn bind(
     types: &[TensorType],
+    names: &[Option<Arc<str>>],
     packed: &mut [Option<Tensor>],
     inputs: &dyn Inputs,
     regions: &mut Vec<Region>,
@@ -73,9 +173,12 @@ pub(super) fn bind(
         return Err(ErrorKind::Input(what).into());
     }
     for (i, (packed, &ty)) in packed.iter_mut().zip(types).enumerate() {
-        let misfit =
-            |found: String| Error::from(ErrorKind::Input(format!("input {i} is {ty}, {found} was bound")));
-        let input = inputs.get(i).ok_or_else(|| misfit("nothing".into()))?;
+        let misfit = |found: String| {
+            let name = names.get(i).and_then(Option::as_deref);
+            let name = name.map_or_else(|| i.to_string(), |name| format!("`{name}`"));
+            Error::from(ErrorKind::Input(format!("input {name} is {ty}, {found} was bound")))
+        };
+        let input = bound(names, inputs, i).ok_or_else(|| misfit("nothing".into()))?;
         let shape = input.shape().transpose()?;
         if input.dtype() != ty.dtype || shape.is_some_and(|s| s != ty.shape) {
             let shape = shape.map_or_else(String::new, |s| s.to_string());

@@ -8,7 +8,7 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::pool::Pool;
-use crate::elements::{Element, Native, Slice, SliceMut, with_dtype, with_float};
+use crate::elements::{Element, Native, Slice, SliceMut, with_dtype, with_float, with_integer};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
@@ -368,7 +368,10 @@ impl Interpreter<'_> {
             (Monoid::Sum, Some(mut out), Some(x)) => with_float!(x.dtype(), T => {
                 let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));
                 Ok(out.zip(x).and_then(|(out, x)| isa.loops(|| reduce::combine(out, x, at, |a, b| a + b))))
-            })
+            }, with_integer!(x.dtype(), T => {
+                let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));
+                Ok(out.zip(x).and_then(|(out, x)| reduce::combine(out, x, at, T::wrapping_add)))
+            }, Err(Fault::Type)))
             .map_err(ErrorKind::Fault)?,
             (Monoid::Max, Some(mut out), Some(x)) => with_dtype!(x.dtype(), T => {
                 let (out, x) = (T::from_slice_mut(&mut out), T::stored(x));

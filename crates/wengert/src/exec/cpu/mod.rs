@@ -6,8 +6,8 @@ mod pool;
 mod profile;
 mod workspace;
 
-pub use bind::Inputs;
+pub use bind::{Input, Inputs};
 pub(crate) use profile::profile;
 pub use profile::{CallProfile, Profile};
-pub use workspace::{Results, Workspace};
+pub use workspace::{OutputKey, Results, Workspace};
 pub(crate) use workspace::{Store, first_fault, run};

@@ -87,6 +87,11 @@ impl Shared {
 }
 
 impl Pool {
+    /// How many threads share a job.
+    pub(super) fn threads(&self) -> usize {
+        self.workers.len() + 1
+    }
+
     /// A pool in which `threads` threads work, the calling one among them. An error where they cannot be
     /// spawned.
     pub(super) fn new(threads: usize) -> Result<Self> {

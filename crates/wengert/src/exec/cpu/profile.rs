@@ -11,7 +11,7 @@ use super::workspace::{Store, Workspace, run};
 use crate::error::{ErrorKind, Result, Site};
 use crate::exec::graph::{Action, Computation};
 use crate::exec::plan::{Part, Plan, Run};
-use crate::ir::{Form, States, Tape};
+use crate::ir::{Form, Names, States, Tape};
 
 /// What one call of a plan took, or a micro-op in a run.
 #[derive(Clone, Debug)]
@@ -69,6 +69,7 @@ impl fmt::Display for Profile {
 pub(crate) fn profile(
     plan: &Arc<Plan>,
     tape: &Tape,
+    names: &Names,
     workspace: &mut Workspace,
     states: &mut States,
     inputs: &dyn Inputs,
@@ -78,7 +79,7 @@ pub(crate) fn profile(
         return Err(ErrorKind::Argument(what.into()).into());
     };
     let clock: Vec<Spent> = (0..tiled.calls.len() + tiled.micro.len()).map(|_| Spent::default()).collect();
-    run(plan, tape, workspace, Store::Exclusive(states), inputs, Some(&clock))?;
+    run(plan, tape, names, workspace, Store::Exclusive(states), inputs, Some(&clock))?;
     let calls = tiled.walk().map(|(_, _, run)| {
         let (spent, row, op, bytes, flops) = match run {
             Run::Call(at, call) => {

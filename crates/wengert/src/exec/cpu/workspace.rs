@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ndarray::{Array, Dimension};
+
 use super::bind::{Inputs, bind};
 use super::interpret::{Interpreter, Spent};
 use super::pool::Pool;
@@ -10,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::frame::{Frame, LiveOut};
 use crate::exec::memory::{Arena, Memory, Region};
 use crate::exec::plan::Plan;
-use crate::ir::{States, Tape};
+use crate::ir::{Names, States, Tape};
 use crate::kernels::Isa;
 use crate::shape::Shape;
 use crate::tensor::{self, Tensor};
@@ -47,6 +49,19 @@ impl Workspace {
     }
 }
 
+impl Clone for Workspace {
+    /// Another one for as many threads, as empty as a new one. Ends the process where memory is used up, as clones of vectors do; on
+    /// fewer threads where no more can be had.
+    fn clone(&self) -> Self {
+        let bytes = self.plan.workspace_bytes(self.pool.threads());
+        let alike = Self::new(&self.plan, self.pool.threads()).or_else(|_| Self::new(&self.plan, 1));
+        alike.unwrap_or_else(|_| {
+            let layout = std::alloc::Layout::array::<u8>(bytes).unwrap_or(std::alloc::Layout::new::<u8>());
+            std::alloc::handle_alloc_error(layout)
+        })
+    }
+}
+
 /// The store a run reads from, and writes to if it may.
 pub(crate) enum Store<'a> {
     Shared(&'a States),
@@ -66,43 +81,77 @@ impl Store<'_> {
 pub struct Results<'w> {
     arena: &'w Arena,
     outputs: &'w [LiveOut],
+    names: &'w Names,
+}
+
+/// What names an output: its position, or the name that it was [given](crate::Var::named).
+pub trait OutputKey: Copy + std::fmt::Debug {
+    /// The position, where names are found by `named`.
+    fn position(self, named: &mut dyn FnMut(&str) -> Option<usize>) -> Option<usize>;
+}
+impl OutputKey for usize {
+    fn position(self, _: &mut dyn FnMut(&str) -> Option<usize>) -> Option<usize> {
+        Some(self)
+    }
+}
+impl OutputKey for &str {
+    fn position(self, named: &mut dyn FnMut(&str) -> Option<usize>) -> Option<usize> {
+        named(self)
+    }
 }
 
 impl<'w> Results<'w> {
-    fn output(&self, i: usize) -> Result<(Shape, Slice<'w>)> {
-        match self.outputs.get(i) {
-            Some(LiveOut { offset, ty, .. }) => {
-                Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
-            }
-            None => {
-                Err(ErrorKind::Argument(format!("there are {} outputs, no number {i}", self.outputs.len()))
-                    .into())
-            }
-        }
+    fn live_out(&self, key: impl OutputKey) -> Result<&'w LiveOut> {
+        let (names, count) = (&self.names.outputs, self.outputs.len());
+        let found = key.position(&mut |name| names.iter().position(|n| n.as_deref() == Some(name)));
+        found.and_then(|i| self.outputs.get(i)).ok_or_else(|| {
+            let names: Vec<&str> = names.iter().flatten().map(|name| &**name).collect();
+            let names =
+                if names.is_empty() { String::new() } else { format!(" (named {})", names.join(", ")) };
+            ErrorKind::Argument(format!("there are {count} outputs{names}, none is {key:?}")).into()
+        })
+    }
+
+    fn output(&self, key: impl OutputKey) -> Result<(Shape, Slice<'w>)> {
+        let LiveOut { offset, ty, .. } = self.live_out(key)?;
+        Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
     }
 
     /// Output `i`, a single element, as f64.
-    pub fn scalar(&self, i: usize) -> Result<f64> {
+    pub fn scalar(&self, i: impl OutputKey) -> Result<f64> {
         let (shape, data) = self.output(i)?;
         tensor::item(shape, data)
     }
 
     /// The row-major elements of output `i`. An error where `T` is not its element type.
-    pub fn slice<T: Element>(&self, i: usize) -> Result<&'w [T]> {
+    pub fn slice<T: Element>(&self, i: impl OutputKey) -> Result<&'w [T]> {
         tensor::typed(self.output(i)?.1)
     }
 
     /// Output `i` as an `ndarray` view. An error where `T` is not its element type.
-    pub fn view<T: Element>(&self, i: usize) -> Result<ndarray::ArrayViewD<'w, T>> {
+    pub fn view<T: Element>(&self, i: impl OutputKey) -> Result<ndarray::ArrayViewD<'w, T>> {
         let (shape, data) = self.output(i)?;
         tensor::view(shape, data)
     }
 
+    /// Output `i`, a single element of this type. An error where `T` is not its element type.
+    pub fn item<T: Element>(&self, i: impl OutputKey) -> Result<T> {
+        let (shape, data) = self.output(i)?;
+        tensor::only(shape, data)
+    }
+
+    /// A copy of output `i` as an `ndarray` array of this number of axes. An error where the element type is another, or the number of
+    /// axes.
+    pub fn array<T: Element, D: Dimension>(&self, i: impl OutputKey) -> Result<Array<T, D>> {
+        let (shape, data) = self.output(i)?;
+        tensor::array(shape, data)
+    }
+
     /// A copy of output `i`.
-    pub fn tensor(&self, i: usize) -> Result<Tensor> {
-        let (_, data) = self.output(i)?;
-        let mut copy = Tensor::filled(self.outputs[i].ty, 0.0)?;
-        copy.data_mut().copy_from(data);
+    pub fn tensor(&self, i: impl OutputKey) -> Result<Tensor> {
+        let LiveOut { offset, ty, .. } = self.live_out(i)?;
+        let mut copy = Tensor::filled(*ty, 0.0)?;
+        copy.data_mut().copy_from(self.arena.slice(*offset, ty.dtype, ty.shape.elements()));
         Ok(copy)
     }
 }
@@ -111,6 +160,7 @@ impl<'w> Results<'w> {
 pub(crate) fn run<'w>(
     plan: &'w Arc<Plan>,
     tape: &Tape,
+    names: &'w Names,
     workspace: &'w mut Workspace,
     mut store: Store<'_>,
     inputs: &dyn Inputs,
@@ -124,7 +174,7 @@ pub(crate) fn run<'w>(
     let Workspace { arena, packed, regions, pool, .. } = workspace;
     regions.clear();
     regions.push(arena.region());
-    bind(&frame.inputs, packed, inputs, regions)?;
+    bind(&frame.inputs, &names.inputs, packed, inputs, regions)?;
     let states = regions.len();
     bind_states(frame, &mut store, regions)?;
     regions.extend(frame.arrays()?.iter().map(|c| Region::shared(c.data())));
@@ -142,7 +192,7 @@ pub(crate) fn run<'w>(
     if let Store::Exclusive(states) = &mut store {
         commit(frame, arena, states)?;
     }
-    Ok(Results { arena, outputs: &frame.outputs })
+    Ok(Results { arena, outputs: &frame.outputs, names })
 }
 
 /// Lists where the states are: those that calls write in place exclusively.
@@ -182,10 +232,10 @@ fn commit(frame: &Frame, arena: &Arena, states: &mut States) -> Result<()> {
 
 /// The error of the first row of a tape that fails on these inputs, if one does: that of a run row by row. Plans that
 /// compute rows in another order ask for it when something failed.
-pub(crate) fn first_fault(tape: &Tape, states: &States, inputs: &dyn Inputs) -> Option<Error> {
+pub(crate) fn first_fault(tape: &Tape, names: &Names, states: &States, inputs: &dyn Inputs) -> Option<Error> {
     let plan = Arc::new(Plan::rows(tape, Isa::best()).ok()?);
     let mut workspace = Workspace::new(&plan, 1).ok()?;
-    let outcome = run(&plan, tape, &mut workspace, Store::Shared(states), inputs, None);
+    let outcome = run(&plan, tape, names, &mut workspace, Store::Shared(states), inputs, None);
     outcome.err().filter(|e| matches!(e.kind(), ErrorKind::Fault(_) | ErrorKind::Guard { .. }))
 }
 

@@ -75,7 +75,9 @@ fn addend(graph: &Graph, uses: &Table<BufferId, u32>, sum: NodeId, state: usize)
     };
     let reads_old = |s: &Source| graph.old_state(s.buffer).is_some();
     let alone = *infallible && results.as_slice() == [other.buffer] && !operands.iter().any(reads_old);
-    (alone && computation.accumulates()).then_some(Addend {
+    // Sums of integers are not added to what is there: that is no kernel worth its code.
+    let float = graph.buffers[other.buffer].ty.dtype.is_float();
+    (alone && float && computation.accumulates()).then_some(Addend {
         product,
         alpha,
         beta,

@@ -64,7 +64,7 @@ impl Computation {
     /// Whether no data can make it fail.
     pub(crate) fn infallible(&self) -> bool {
         match &self.form {
-            Form::Indexed(Indexed::Gather { .. } | Indexed::ScatterAdd { .. }) => false,
+            Form::Indexed(indexed) => matches!(indexed, Indexed::AddPart(_) | Indexed::SetPart(_)),
             Form::Opaque(opaque) => opaque.infallible,
             _ => true,
         }
@@ -107,10 +107,11 @@ impl Computation {
         matches!(&self.form, Form::Contract(_))
     }
 
-    /// The operand, of the same type, as which result 0 begins before something is added to a part of it: its memory can
+    /// The operand, of the same type, as which result 0 begins before a part of it is written or added to: its memory can
     /// be the result's. It is chunked, if there are several blocks.
     pub(crate) fn alias(&self) -> Option<usize> {
-        matches!(&self.form, Form::Indexed(Indexed::ScatterAdd { .. } | Indexed::AddPart(_))).then_some(0)
+        matches!(&self.form, Form::Indexed(indexed) if !matches!(indexed, Indexed::Gather { .. }))
+            .then_some(0)
     }
 
     /// The body, if it is computed element by element.

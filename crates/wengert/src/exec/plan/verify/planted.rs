@@ -21,7 +21,7 @@ use crate::shape::{Shape, TensorType};
 fn training(t: &Recorder) -> crate::Result<Outputs> {
     let [w, b, v] = ["w", "b", "v"].map(|name| t.state(t.states().find(name).unwrap()));
     let x = t.input(F64, [900, 64]).gather(t.input(U32, [400]));
-    let turned = t.input(F64, [16, 64]).permute(&[1, 0]);
+    let turned = t.input(F64, [16, 64]).permute([1, 0]);
     let scale = t.input_with(2.0);
     scale.gt(0.0).decide()?;
     let y = (x.matmul(w) + b).tanh();
@@ -58,7 +58,7 @@ struct Draft {
 }
 
 fn drafted(record: fn(&Recorder) -> crate::Result<Outputs>, machine: &Machine) -> (Draft, Vec<Named>) {
-    let t = Recorder::new(&states(), false);
+    let t = Recorder::new(&states());
     let outputs = record(&t).unwrap();
     let tape: Tape = t.finish(outputs).unwrap().0.without_dead_rows();
     let (frame, plan, micro) = draft(&tape, Isa::best(), true, machine).unwrap();

@@ -1,0 +1,128 @@
+//! What is made of sums: norm, variance, losses; and numbers held between others.
+
+use crate::error::ShapeError;
+use crate::ir::{Axes, IntoVar, Keep, Var};
+use crate::shape::{Shape, TensorType};
+
+impl<'t> Var<'t> {
+    /// The Euclidean norm over axes (`()` for all), which disappear unless they are [kept](crate::Keep): `√Σ x²`. Its derivative at 0 is
+    /// 0.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[3.0, 4.0], [0.0, 0.0]]);
+    /// let y = x.norm(-1);
+    /// assert_eq!(y.value()?.to_f64(), [5.0, 0.0]);
+    /// assert_eq!(y.sum(()).gradients(x)[x].value()?.to_f64(), [0.6, 0.8, 0.0, 0.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn norm(self, axes: impl Axes) -> Var<'t> {
+        self.reduction("norm", axes, |axes| self.square().sum(axes).gated_sqrt())
+    }
+
+    /// The root, with a derivative of 0 at 0.
+    #[track_caller]
+    fn gated_sqrt(self) -> Var<'t> {
+        self.eq(0.0).select(0.0, self.sqrt())
+    }
+
+    /// The variance over axes (`()` for all), which disappear unless they are [kept](crate::Keep): the mean of the squared distance from
+    /// the mean, divided by the number of elements, as in NumPy; times `n / (n − 1)` it is an unbiased estimate. An error over nothing.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(array![1.0, 3.0]).var(()).value()?.item()?, 1.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "variance")]
+    #[track_caller]
+    pub fn var(self, axes: impl Axes) -> Var<'t> {
+        self.reduction("var", axes, |axes| (self - self.mean(Keep(axes))).square().mean(axes))
+    }
+
+    /// The standard deviation over axes: the root of [`var`](Self::var), with a derivative of 0 where that is 0.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(array![1.0, 5.0]).std(()).value()?.item()?, 2.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn std(self, axes: impl Axes) -> Var<'t> {
+        self.operation("std", || self.var(axes).gated_sqrt())
+    }
+
+    /// The nearest number between two others, elementwise with broadcasting: `max(low, min(high, x))`. Where it is a bound itself half of
+    /// the derivative passes; NaN stays NaN.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// assert_eq!(t.constant(array![-2.0, 0.5, 7.0]).clamp(0, 1).value()?.to_f64(), [0.0, 0.5, 1.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "clip")]
+    #[track_caller]
+    pub fn clamp(self, low: impl IntoVar<'t>, high: impl IntoVar<'t>) -> Var<'t> {
+        self.operation("clamp", || self.minimum(high).maximum(low))
+    }
+
+    /// The mean squared distance to an array of the same shape, over all elements.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let loss = t.constant(array![1.0, 2.0]).mse(&array![1.0, 4.0]);
+    /// assert_eq!(loss.value()?.item()?, 2.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "mean_squared_error")]
+    #[track_caller]
+    pub fn mse(self, target: impl IntoVar<'t>) -> Var<'t> {
+        self.operation("mse", || {
+            let target = target.into_var(self);
+            if let Some(failed) = self.unlike("mse", target) {
+                return failed;
+            }
+            (self - target).square().mean(())
+        })
+    }
+
+    /// The binary cross-entropy of these logits and labels between 0 and 1, elementwise, without overflow or cancellation:
+    /// `y ln(1 + e⁻ˣ) + (1 − y) ln(1 + eˣ)`.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let loss = t.constant(array![0.0, 40.0]).binary_cross_entropy(&array![1.0, 1.0]).value()?;
+    /// assert_eq!(loss.to_f64()[0], 2f64.ln());
+    /// assert!((loss.to_f64()[1] / (-40f64).exp() - 1.0).abs() < 1e-14);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "bce_with_logits")]
+    #[doc(alias = "sigmoid_cross_entropy")]
+    #[track_caller]
+    pub fn binary_cross_entropy(self, labels: impl IntoVar<'t>) -> Var<'t> {
+        self.operation("binary_cross_entropy", || {
+            let labels = labels.into_var(self);
+            if let Some(failed) = self.unlike("binary_cross_entropy", labels) {
+                return failed;
+            }
+            labels * (-self).softplus() + (1.0 - labels) * self.softplus()
+        })
+    }
+
+    /// An error where another array has not the same shape: broadcasting would hide a mistake.
+    #[track_caller]
+    fn unlike(self, name: &'static str, other: Var<'t>) -> Option<Var<'t>> {
+        (self.shape() != other.shape()).then(|| {
+            let (left, right) = (self.shape().to_vec(), other.shape().to_vec());
+            let guess = TensorType::new(self.dtype(), Shape::SCALAR);
+            self.recorder().fail_like(ShapeError::Differ { left, right }, name, guess)
+        })
+    }
+}
