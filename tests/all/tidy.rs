@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["ops", "exec"],
     &["transform"],
     &["program", "value", "gradients", "check"],
+    &["function"],
     &["lib"],
 ];
 

@@ -66,6 +66,24 @@ bind!([T: Number, const N: usize] [T; N]: T, |x| { let _ = x; None }, Some(&x[..
 bind!([T: Number, const N: usize, const M: usize] [[T; M]; N]: T,
     |x| { let _ = x; Some(Shape::new(&[N, M])) }, Some(x.as_flattened()), x.as_flattened().iter());
 
+bind!([T: Number] [T]: T, |x| { let _ = x; None }, Some(x), x.iter());
+
+impl Sealed for Slice<'_> {}
+impl Bind for Slice<'_> {
+    fn dtype(&self) -> DType {
+        Slice::dtype(self)
+    }
+    fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
+        None
+    }
+    fn contiguous(&self) -> Option<Slice<'_>> {
+        Some(*self)
+    }
+    fn pack(&self, mut into: SliceMut<'_>) -> bool {
+        into.copy_from(*self)
+    }
+}
+
 impl Sealed for Tensor {}
 impl Bind for Tensor {
     fn dtype(&self) -> DType {

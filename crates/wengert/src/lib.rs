@@ -9,6 +9,7 @@ mod elements;
 mod error;
 #[allow(unsafe_code)] // the arena's typed views, and the pool
 mod exec;
+mod function;
 mod gradients;
 mod into_tensor;
 pub mod ir;
@@ -34,12 +35,15 @@ pub use exec::{
     CallProfile, Input, Inputs, Lowering, MemoryReport, OutputKey, PlanListing, Profile, Results, RowMemory,
     Workspace,
 };
+pub use function::{Argument, Function, Mode, Target, Worker};
 pub use gradients::Gradients;
 pub use into_tensor::IntoTensor;
-pub use ir::{Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason};
+pub use ir::{
+    Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason, closure, closure_with,
+};
 pub use kernels::{Isa, Lane};
 pub use ops::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
-pub use program::Program;
+pub use program::{Called, Program};
 pub use shape::{MAX_RANK, Shape, TensorType};
 pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};
 pub use tensor::Tensor;

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use ndarray::{Array, Dimension};
+
+use crate::elements::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
-    Inputs, Lowering, Machine, MemoryReport, Plan, PlanListing, Profile, Results, Store, Workspace,
-    first_fault, lowered, profile, run,
+    Inputs, Lowering, Machine, MemoryReport, OutputKey, Plan, PlanListing, Profile, Results, Slots, Store,
+    Workspace, first_fault, lowered, profile, read, run,
 };
 use crate::ir::{Names, Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
+use crate::tensor::Tensor;
 use crate::transform::optimise;
 
 /// A tape, recorded once, that runs as often as one likes. Cheap to clone, `Send + Sync`, holds
@@ -43,6 +47,8 @@ pub struct Program {
     planned: Arc<Tape>,
     plan: Arc<Plan>,
     names: Arc<Names>,
+    /// Workspaces of calls that have ended.
+    spare: Arc<Slots<Workspace>>,
     observed: bool,
     /// What the plan was made for, to make its earlier forms again.
     rounding: bool,
@@ -139,6 +145,7 @@ impl Program {
             planned,
             plan: Arc::new(plan),
             names: Arc::new(names),
+            spare: Arc::default(),
             observed,
             rounding,
             machine: *machine,
@@ -328,5 +335,74 @@ impl Program {
         let outcome =
             run(&self.plan, &self.planned, &self.names, workspace, Store::Shared(states), &inputs, None);
         outcome.map_err(|found| self.first_fault(found, states, &inputs))
+    }
+
+    /// Runs a program that neither reads nor updates states, from any number of threads at once: each call has a workspace of its own,
+    /// which calls that have ended leave to later ones, so that only as many are made as there are calls at one time. They are
+    /// freed with the program.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [2]).sum(())))?;
+    /// assert_eq!(program.call(&array![1.0, 2.0])?.scalar(0)?, 3.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn call(&self, inputs: impl Inputs) -> Result<Called<'_>> {
+        self.call_with(&States::new(), inputs)
+    }
+
+    /// The same for a program that reads states.
+    pub fn call_with(&self, states: &States, inputs: impl Inputs) -> Result<Called<'_>> {
+        let workspace = self.spare.take().map_or_else(|| self.workspace().map(Box::new), Ok)?;
+        let mut called = Called { program: self, workspace: Some(workspace) };
+        if let Some(workspace) = &mut called.workspace {
+            self.evaluate(workspace, states, inputs)?;
+        }
+        Ok(called)
+    }
+}
+
+/// What a [call](Program::call) returned. Its memory serves other calls once this is dropped.
+pub struct Called<'p> {
+    program: &'p Program,
+    /// Taken when this is dropped.
+    workspace: Option<Box<Workspace>>,
+}
+
+impl Called<'_> {
+    /// The results, which have further ways to be read.
+    pub fn results(&self) -> Result<Results<'_>> {
+        let workspace = self.workspace.as_deref();
+        let workspace = workspace.ok_or_else(|| ErrorKind::Malformed("a call without a workspace".into()))?;
+        Ok(read(&self.program.plan, &self.program.names, workspace))
+    }
+
+    /// An output of a single element, as f64.
+    pub fn scalar(&self, output: impl OutputKey) -> Result<f64> {
+        self.results()?.scalar(output)
+    }
+
+    /// The row-major elements of an output. An error where `T` is not its element type.
+    pub fn slice<T: Element>(&self, output: impl OutputKey) -> Result<&[T]> {
+        self.results()?.slice(output)
+    }
+
+    /// A copy of an output as an array. An error where the element type or the number of axes is another.
+    pub fn array<T: Element, D: Dimension>(&self, output: impl OutputKey) -> Result<Array<T, D>> {
+        self.results()?.array(output)
+    }
+
+    /// A copy of an output.
+    pub fn tensor(&self, output: impl OutputKey) -> Result<Tensor> {
+        self.results()?.tensor(output)
+    }
+}
+
+impl Drop for Called<'_> {
+    fn drop(&mut self) {
+        if let Some(workspace) = self.workspace.take() {
+            self.program.spare.give(workspace);
+        }
     }
 }

@@ -110,6 +110,19 @@ impl Tensor {
         array(self.shape, self.data())
     }
 
+    /// Writes ones along the diagonal of so many rows and columns that begin at a position.
+    pub(crate) fn set_diagonal(&mut self, start: usize, size: usize) {
+        with_dtype!(self.data().dtype(), T => {
+            let mut data = self.data.as_slice_mut();
+            let elements = T::from_slice_mut(&mut data).unwrap_or_default();
+            (0..size).filter_map(|i| start.checked_add(i * (size + 1))).for_each(|at| {
+                if let Some(element) = elements.get_mut(at) {
+                    *element = T::from_f64(1.0);
+                }
+            });
+        })
+    }
+
     /// The elements converted to f64, row-major.
     pub fn to_f64(&self) -> Vec<f64> {
         (0..self.shape.elements()).filter_map(|i| self.data().f64_at(i)).collect()

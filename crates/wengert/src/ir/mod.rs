@@ -39,5 +39,5 @@ pub use states::{State, States};
 pub use tape::{Origin, Phase, Row, Tape, Types, UsedState, Value};
 pub(crate) use tape::{ValueHasher, ValueMap};
 pub(crate) use var::Name;
-pub use var::Var;
+pub use var::{Var, closure, closure_with};
 pub use verify::verify;

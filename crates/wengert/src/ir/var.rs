@@ -159,3 +159,35 @@ impl fmt::Debug for Var<'_> {
         }
     }
 }
+
+/// Tells the compiler that a closure is one of a variable, so that it can be kept in a `let` and called again and again. (Written alone,
+/// `|x: Var<'_>| x * x` promises a result of any lifetime, which the compiler refuses: "lifetime may not live long enough".)
+///
+/// ```
+/// use wengert::closure;
+/// let t = wengert::Recorder::default();
+/// let swish = closure(|x| x * x.sigmoid());
+/// assert_eq!(swish(swish(t.constant(0.0))).value()?.item()?, 0.0);
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn closure<'t, R, F: Fn(Var<'t>) -> R>(f: F) -> F {
+    f
+}
+
+/// The same for a closure of a variable and something else: a number, or a second variable.
+///
+/// ```
+/// use ndarray::array;
+/// use wengert::{closure_with, Var};
+/// let t = wengert::Recorder::default();
+/// let weights = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
+/// let row = closure_with(|x, i: usize| (weights.at(i) * x).sum(()));
+/// let dot = closure_with(|x, y: Var<'_>| (x * y).sum(()));
+/// let x = t.constant(array![1.0, 1.0]);
+/// assert_eq!((row(x, 0) + row(x, 1)).value()?.item()?, 10.0);
+/// assert_eq!(dot(x, weights.at(1)).value()?.item()?, 7.0);
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn closure_with<'t, A, R, F: Fn(Var<'t>, A) -> R>(f: F) -> F {
+    f
+}

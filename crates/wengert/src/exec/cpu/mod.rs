@@ -4,10 +4,12 @@ mod bind;
 mod interpret;
 mod pool;
 mod profile;
+mod slots;
 mod workspace;
 
 pub use bind::{Input, Inputs};
 pub(crate) use profile::profile;
 pub use profile::{CallProfile, Profile};
+pub(crate) use slots::Slots;
 pub use workspace::{OutputKey, Results, Workspace};
-pub(crate) use workspace::{Store, first_fault, run};
+pub(crate) use workspace::{Store, first_fault, read, run};

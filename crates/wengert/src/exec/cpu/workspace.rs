@@ -117,6 +117,11 @@ impl<'w> Results<'w> {
         Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
     }
 
+    /// How many outputs there are.
+    pub fn count(&self) -> usize {
+        self.outputs.len()
+    }
+
     /// Output `i`, a single element, as f64.
     pub fn scalar(&self, i: impl OutputKey) -> Result<f64> {
         let (shape, data) = self.output(i)?;
@@ -193,6 +198,11 @@ pub(crate) fn run<'w>(
         commit(frame, arena, states)?;
     }
     Ok(Results { arena, outputs: &frame.outputs, names })
+}
+
+/// The results of the last run in a workspace.
+pub(crate) fn read<'w>(plan: &'w Plan, names: &'w Names, workspace: &'w Workspace) -> Results<'w> {
+    Results { arena: &workspace.arena, outputs: &plan.frame().outputs, names }
 }
 
 /// Lists where the states are: those that calls write in place exclusively.
