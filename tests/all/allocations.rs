@@ -4,7 +4,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use ndarray::{Array1, Array2};
-use wengert::{DType, Program, States, Tensor};
+use wengert::{DType, Function, Program, States, Tensor};
 
 /// The system's allocator, which counts for each thread.
 struct Counting;
@@ -157,4 +157,37 @@ fn long_tapes_take_little_memory() {
         let (rows, planned) = (used(Program::record_once), used(Program::record));
         assert!(rows <= once && planned <= most, "{name}: {rows} bytes row by row, {planned} planned");
     }
+}
+
+/// A function's workspaces wait for the next call; inputs that are converted have room from the first call on.
+#[test]
+fn later_calls_of_a_function_and_of_a_program_allocate_nothing() {
+    let f = Function::new([40, 3], |x| (x.tanh() * x).sum(())).unwrap();
+    let mut worker = f.worker();
+    let x = Array2::from_shape_fn((40, 3), |(i, j)| (i + j) as f64 / 40.0);
+    let (mut g, mut h) = (vec![0.0; 120], vec![0.0; 120 * 120]);
+    let mut all = || {
+        f.value(&x).unwrap();
+        f.value_and_gradient(&x, &mut g).unwrap();
+        f.hvp(&x, &x, &mut h[..120]).unwrap();
+        f.hessian(&x, &mut h).unwrap();
+        worker.value_and_gradient(&x, &mut g).unwrap();
+        worker.jacobian(&x, &mut g).unwrap();
+    };
+    all();
+    assert_eq!(allocations(all), 0);
+
+    let program = Program::record(&States::new(), |t| {
+        let (x, labels) =
+            (t.input(DType::F32, [40, 3]).named("x"), t.input(DType::I64, [40]).named("labels"));
+        t.outputs(x.cross_entropy(labels).named("loss"))
+    });
+    let program = program.unwrap();
+    let (x, labels) = (Array2::<f32>::ones((3, 40)), Array1::from_shape_fn(40, |i| i % 3));
+    let call = || {
+        let called = program.call((("labels", &labels), ("x", &x.t()))).unwrap();
+        assert!((called.scalar("loss").unwrap() - 3f64.ln()).abs() < 1e-6);
+    };
+    call();
+    assert_eq!(allocations(call), 0);
 }

@@ -19,6 +19,7 @@ mod contracts;
 mod conventions;
 mod datasets;
 mod errors;
+mod expressions;
 mod functions;
 mod gates;
 mod golden;

@@ -207,6 +207,7 @@ fn files_stay_short_and_unsafe_stays_home() {
         let home = [
             "exec/memory.rs",
             "exec/cpu/pool.rs",
+            "exec/cpu/slots.rs",
             "exec/cpu/interpret.rs",
             "exec/reference/rows.rs",
             "tests/all/tidy.rs",

@@ -39,6 +39,23 @@ where
     f
 }
 
+/// The same for a closure that makes one variable, as [`gradcheck`] takes it.
+///
+/// ```
+/// use wengert::check::{Options, gradcheck, scalar};
+/// let x = [wengert::Tensor::scalar(0.5)];
+/// let f = scalar(|_, x| x[0].tanh());
+/// gradcheck(f, &x, &Options::default())?;
+/// gradcheck(f, &x, &Options::default())?;
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn scalar<F>(f: F) -> F
+where
+    F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Var<'t>,
+{
+    f
+}
+
 /// Records a function and runs it once on these arrays.
 fn run(f: &dyn Function, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let program = record(f, inputs)?;

@@ -44,19 +44,9 @@ impl<T: Copy + Default + Add<Output = T>> Simd<f32> for Sum<'_, T> {
     }
 }
 
-/// The same for numbers of any type, compiled for every processor.
-pub(crate) fn sum<T: Copy + Default + Add<Output = T>>(
-    out: &mut [T],
-    input: &[T],
-    sizes: (usize, usize),
-    scratch: &mut [T],
-) {
-    out.fill(T::default());
-    add_sums(out, input, sizes, scratch);
-}
-
+/// Adds the sums over the middle axis to what is there.
 #[inline(always)]
-fn add_sums<T: Copy + Default + Add<Output = T>>(
+pub(crate) fn add_sums<T: Copy + Default + Add<Output = T>>(
     out: &mut [T],
     input: &[T],
     (reduced, inner): (usize, usize),

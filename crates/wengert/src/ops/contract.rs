@@ -12,7 +12,7 @@ use crate::shape::{Shape, TensorType};
 
 /// Each label stands in at least two of the three, and once in each.
 #[derive(Clone, Copy)]
-pub(crate) struct Contract(Contraction);
+pub(crate) struct Contract(pub(super) Contraction);
 impl Contract {
     /// From `ij,jk->ik`.
     fn parse(spec: &str) -> Result<Self, ErrorKind> {
@@ -142,8 +142,7 @@ impl<'t> Var<'t> {
         }
     }
 
-    /// The product of two arrays summed over labelled axes, in Einstein's notation: one letter for
-    /// each axis, letters that the result lacks are summed over.
+    /// The product of two arrays summed over labelled axes, in Einstein's notation: see [`Recorder::einsum`](crate::Recorder::einsum).
     ///
     /// ```
     /// use ndarray::array;
@@ -154,29 +153,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn einsum(self, spec: &str, other: Var<'t>) -> Var<'t> {
-        match Contract::parse(spec) {
-            Ok(op) => self.operation("einsum", || self.contract(op, other)),
-            Err(kind) => self.recorder().fail_like(kind, "einsum", self.ty()),
-        }
-    }
-
-    #[track_caller]
-    fn contract(self, Contract(names): Contract, other: Var<'t>) -> Var<'t> {
-        let Contraction { lhs, rhs, out, gates } = names;
-        if lhs.len() != self.rank() || rhs.len() != other.rank() {
-            return self.recorder().emit_one(Op::bilinear(Contract(names)), &[self, other]);
-        }
-        // A letter of one operand alone is summed away before the product.
-        let shared = |label: &u8, other: &Labels| other.contains(label) || out.contains(label);
-        let alone = |own: &Labels, other: &Labels| -> Vec<usize> {
-            (0..own.len()).filter(|&i| !shared(&own[i], other)).collect()
-        };
-        let left = |own: Labels, other: &Labels| -> Labels {
-            own.iter().copied().filter(|label| shared(label, other)).collect()
-        };
-        let operands = [self.sum(alone(&lhs, &rhs).as_slice()), other.sum(alone(&rhs, &lhs).as_slice())];
-        let names = Contraction { lhs: left(lhs, &rhs), rhs: left(rhs, &lhs), out, gates };
-        self.recorder().emit_one(Op::bilinear(Contract(names)), &operands)
+        self.recorder().einsum(spec, [self, other])
     }
 }
 

@@ -6,6 +6,7 @@ mod axes;
 mod cast;
 pub(crate) mod contract;
 mod discrete;
+mod einsum;
 pub(crate) mod index;
 pub(crate) mod math;
 pub(crate) mod movement;

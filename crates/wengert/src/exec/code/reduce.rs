@@ -36,7 +36,10 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
             let x: &[Wrapping<i64>] = bytemuck::cast_slice(call.operands[0].elements::<i64>()?);
             let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| i64::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            reduce::sum(bytemuck::cast_slice_mut(out), x, (reduced, inner), scratch);
+            if beta == 0.0 {
+                out.fill(0);
+            }
+            reduce::add_sums(bytemuck::cast_slice_mut(out), x, (reduced, inner), scratch);
             Ok(())
         }),
         Monoid::Max => {
