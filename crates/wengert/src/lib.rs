@@ -42,7 +42,7 @@ pub use ir::{
     Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason, closure, closure_with,
 };
 pub use kernels::{Isa, Lane};
-pub use ops::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use ops::{Content, Entry, Layout, Registered, Registry, Sample, Sampler, Spec, Unpacked};
 pub use program::{Called, Program};
 pub use shape::{MAX_RANK, Shape, TensorType};
 pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};

@@ -10,7 +10,7 @@ use crate::exec::{
     Inputs, Lowering, Machine, MemoryReport, OutputKey, Plan, PlanListing, Profile, Results, Slots, Store,
     Workspace, first_fault, lowered, profile, read, run,
 };
-use crate::ir::{Names, Outputs, Recorder, States, Tape};
+use crate::ir::{IntoVars, Names, Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
 use crate::tensor::Tensor;
 use crate::transform::optimise;
@@ -122,6 +122,11 @@ impl Program {
         F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
     {
         let outputs = record(&recorder)?;
+        Self::of(&recorder, outputs, passes, machine)
+    }
+
+    /// Plans what was recorded.
+    fn of(recorder: &Recorder, outputs: Outputs, passes: Passes, machine: &Machine) -> Result<Self> {
         let (tape, names, observed) = recorder.finish(outputs)?;
         let tape = tape.without_dead_rows();
         if let Some(row) = tape.placeholder() {
@@ -360,6 +365,31 @@ impl Program {
             self.evaluate(workspace, states, inputs)?;
         }
         Ok(called)
+    }
+}
+
+impl Recorder {
+    /// A program of what was recorded so far, which returns these outputs: [`Program::record`] without a closure. It takes the rows: what
+    /// is recorded afterwards is an error.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Recorder};
+    /// let t = Recorder::default();
+    /// let x = t.input(F64, [2]);
+    /// let program = t.program((x.sum(()), x * 2))?;
+    /// assert_eq!(program.call(&[1.0, 2.0])?.scalar(0)?, 3.0);
+    /// assert!(t.program(x).is_err());
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn program<'t, M>(&'t self, outputs: impl IntoVars<'t, M>) -> Result<Program> {
+        let outputs = self.outputs(outputs)?;
+        let program = Program::of(self, outputs, Passes::All, &Machine::THIS);
+        self.fail(
+            ErrorKind::Argument("a program was made of this recording, which ended it".into()),
+            "program",
+        );
+        program
     }
 }
 

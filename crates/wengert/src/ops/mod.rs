@@ -20,9 +20,11 @@ mod select;
 mod slice;
 mod softmax;
 mod statistics;
+mod unpack;
 mod whole;
 
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
+pub use unpack::{Layout, Unpacked};
 
 use crate::error::ErrorKind;
 
