@@ -1,5 +1,6 @@
 //! Recording: what a user asks of it. Rows are appended in [`emit`](super::emit).
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
@@ -11,7 +12,7 @@ use super::intern::{Calls, Known, Operation, Ops, Restore, identity};
 use super::into_var::IntoVars;
 use super::op::{Leaf, Op};
 use super::states::{State, States};
-use super::tape::{Origin, Tape, UsedState, Value};
+use super::tape::{Origin, Tape, UsedState, Value, ValueMap};
 use super::var::{Name, Var};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -46,7 +47,9 @@ pub struct Recorder {
     depth: Cell<usize>,
     scopes: RefCell<HashMap<Arc<str>, u32>>,
     /// Values computed while recording, and those bound to inputs.
-    known: RefCell<HashMap<Value, Arc<Tensor>>>,
+    known: RefCell<ValueMap<Arc<Tensor>>>,
+    /// What computing values has made and may need again; of a type of its own.
+    evaluator: RefCell<Option<Box<dyn Any>>>,
     /// The names of values, to bind and to read them by.
     pub(super) names: RefCell<Vec<(Value, Arc<str>)>>,
     pub(super) scope: Cell<u32>,
@@ -97,6 +100,7 @@ impl Recorder {
             depth: Cell::new(0),
             scopes: RefCell::new(HashMap::from([("".into(), 0)])),
             known: RefCell::default(),
+            evaluator: RefCell::default(),
             names: RefCell::default(),
             scope: Cell::new(0),
             origin: Cell::new(None),
@@ -114,6 +118,33 @@ impl Recorder {
     /// ```
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
+    }
+
+    /// Forgets all rows and values, and the error if there was one, but keeps the memory: for a loop that records each step anew and
+    /// looks at its [values](Var::value).
+    ///
+    /// ```
+    /// let (mut t, mut x) = (wengert::Recorder::default(), 1.0);
+    /// for _ in 0..20 {
+    ///     t.clear();
+    ///     let v = t.input_with(x);
+    ///     let y = v * v - 2;
+    ///     // Newton's method.
+    ///     x -= y.value()?.item()? / y.gradients(v)[v].value()?.item()?;
+    /// }
+    /// assert!((x - 2f64.sqrt()).abs() < 1e-15);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    pub fn clear(&mut self) {
+        let tape = self.tape.get_mut();
+        let Tape { rows, inputs, outputs, states, updates, .. } = tape;
+        rows.clear();
+        (inputs.clear(), outputs.clear(), states.clear(), updates.clear());
+        (self.guesses.get_mut().clear(), self.varying.get_mut().clear(), self.names.get_mut().clear());
+        (self.leaves.get_mut().clear(), self.updated.get_mut().clear(), self.known.get_mut().clear());
+        *self.error.get_mut() = None;
+        self.identity = identity();
+        self.observed.set(false);
     }
 
     /// A recorder that nothing is recorded on: that of variables which are made of none.
@@ -388,6 +419,19 @@ impl Recorder {
     /// The value of something, if it is known while recording.
     pub(crate) fn known(&self, value: Value) -> Option<Arc<Tensor>> {
         self.known.borrow().get(&value).cloned()
+    }
+
+    /// Whether the value of something is known while recording.
+    pub(crate) fn is_known(&self, value: Value) -> bool {
+        self.known.borrow().contains_key(&value)
+    }
+
+    /// Runs with what computing values keeps from one time to the next.
+    pub(crate) fn evaluating<E: Any + Default, R>(&self, run: impl FnOnce(&mut E) -> R) -> R {
+        let mut kept = self.evaluator.take().and_then(|kept| kept.downcast::<E>().ok()).unwrap_or_default();
+        let found = run(&mut kept);
+        *self.evaluator.borrow_mut() = Some(kept);
+        found
     }
 
     /// Remembers a value.

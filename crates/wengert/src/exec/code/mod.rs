@@ -7,6 +7,7 @@ mod view;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 use crate::elements::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::graph::{Computation, Computations, Strides};
-use crate::ir::{self, Form, Op, Operand, ResultMut, ResultTypes};
+use crate::ir::{self, Form, Op, Operand, ResultMut, ResultTypes, ValueHasher};
 use crate::kernels::contract::Packed;
 use crate::kernels::{CHUNK, Compiled, Isa};
 use crate::shape::TensorType;
@@ -186,7 +187,7 @@ impl Code {
 pub(crate) struct Codes {
     computations: Computations,
     /// Those of bodies, by where the computation is, and the elements that it is compiled for at once.
-    known: HashMap<(usize, usize), Code>,
+    known: HashMap<(usize, usize), Code, BuildHasherDefault<ValueHasher>>,
     last: Option<((usize, usize), Code)>,
 }
 

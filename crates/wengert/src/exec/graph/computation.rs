@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
 use super::Strides;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{
-    Body, Contraction, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction, one_block,
+    Body, Contraction, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction, ValueHasher, one_block,
 };
 use crate::kernels::contract::Loops;
 use crate::shape::TensorType;
@@ -153,7 +154,7 @@ pub(crate) fn loops(
 /// The computations of a graph, each body once.
 #[derive(Default)]
 pub(crate) struct Computations {
-    maps: HashMap<(&'static str, Body), Arc<Computation>>,
+    maps: HashMap<(&'static str, Body), Arc<Computation>, BuildHasherDefault<ValueHasher>>,
     last: Option<(List<TensorType>, Arc<Computation>)>,
 }
 

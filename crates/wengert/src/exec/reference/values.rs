@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::error::{ErrorKind, Result};
 use crate::exec::code::Codes;
-use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value};
+use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value, ValueMap};
 use crate::kernels::Isa;
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
@@ -20,23 +20,25 @@ pub(crate) fn evaluate(t: &Recorder, value: Value) -> Result<Arc<Tensor>> {
     // Iterative, so that a chain of any length needs no stack.
     let mut wanted = vec![value.row as usize];
     let mut rows = Vec::new();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = ValueMap::default();
     while let Some(index) = wanted.pop() {
         let first = Value { row: index as u32, result: 0 };
-        if !seen.insert(index) || t.known(first).is_some() {
+        if t.is_known(first) || seen.insert(first, ()).is_some() {
             continue;
         }
         rows.push(index);
         t.with_tape(|tape| wanted.extend(tape.rows()[index].operands.iter().map(|v| v.row as usize)));
     }
     rows.sort_unstable();
-    let mut codes = Codes::default();
-    for index in rows {
-        let row = t.with_tape(|tape| tape.rows()[index].clone());
-        for (result, tensor) in compute(t, &row, &mut codes)?.into_iter().enumerate() {
-            t.remember(Value { row: index as u32, result: result as u32 }, tensor);
+    t.evaluating(|codes: &mut Codes| -> Result<()> {
+        for index in rows {
+            let row = t.with_tape(|tape| tape.rows()[index].clone());
+            for (result, tensor) in compute(t, &row, codes)?.into_iter().enumerate() {
+                t.remember(Value { row: index as u32, result: result as u32 }, tensor);
+            }
         }
-    }
+        Ok(())
+    })?;
     t.known(value).ok_or_else(|| ErrorKind::NoValue("the row has no such result".into()).into())
 }
 
@@ -62,9 +64,9 @@ fn compute(t: &Recorder, row: &Row, codes: &mut Codes) -> Result<SmallVec<[Arc<T
         }
         _ => {}
     }
-    let operands: Vec<Arc<Tensor>> = row.operands.iter().filter_map(|&v| t.known(v)).collect();
-    let types: Vec<TensorType> = operands.iter().map(|o| o.ty()).collect();
-    let operands: Vec<Operand<'_>> =
+    let operands: SmallVec<[Arc<Tensor>; 3]> = row.operands.iter().filter_map(|&v| t.known(v)).collect();
+    let types: SmallVec<[TensorType; 3]> = operands.iter().map(|o| o.ty()).collect();
+    let operands: SmallVec<[Operand<'_>; 3]> =
         types.iter().zip(&operands).map(|(ty, o)| Operand { ty, data: o.data() }).collect();
     if row.op.kernel().is_none() {
         let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
