@@ -18,6 +18,7 @@ mod allocations;
 mod contracts;
 mod conventions;
 mod datasets;
+mod equivalents;
 mod errors;
 mod expressions;
 mod functions;

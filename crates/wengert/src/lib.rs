@@ -4,6 +4,8 @@
 mod aligned;
 mod bind;
 pub mod check;
+#[doc = include_str!("../guide.md")]
+pub mod guide {}
 mod dtype;
 mod elements;
 mod error;
