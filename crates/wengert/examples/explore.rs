@@ -3,7 +3,8 @@
 use ndarray::{Array1, array};
 use wengert::{Recorder, Result};
 
-fn main() -> Result<()> {
+/// Runs the example.
+pub fn main() -> Result<()> {
     let (mut t, mut x, mut steps) = (Recorder::default(), array![-1.2, 1.0], 0);
     loop {
         // What the last step computed is let go, its memory kept.

@@ -45,7 +45,7 @@ pub use ir::{
 };
 pub use kernels::{Isa, Lane};
 pub use ops::{Content, Entry, Layout, Registered, Registry, Sample, Sampler, Spec, Unpacked};
-pub use program::{Called, Program};
+pub use program::{Called, Program, Recorded};
 pub use shape::{MAX_RANK, Shape, TensorType};
 pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};
 pub use tensor::Tensor;

@@ -55,6 +55,27 @@ pub struct Program {
     machine: Machine,
 }
 
+/// What the closure of a recording returns: what [`Recorder::outputs`] made.
+#[diagnostic::on_unimplemented(
+    message = "a recording returns its outputs, not `{Self}`",
+    label = "end it with `t.outputs(y)`, or with `t.outputs((y, z))`",
+    note = "without a closure, `t.program(y)` makes a program of a recorder's rows"
+)]
+pub trait Recorded {
+    /// The outputs.
+    fn outputs(self) -> Result<Outputs>;
+}
+impl Recorded for Outputs {
+    fn outputs(self) -> Result<Outputs> {
+        Ok(self)
+    }
+}
+impl Recorded for Result<Outputs> {
+    fn outputs(self) -> Result<Outputs> {
+        self
+    }
+}
+
 /// Which passes a tape goes through before it is planned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Passes {
@@ -73,9 +94,9 @@ impl std::fmt::Debug for Program {
 impl Program {
     /// Records a program over these states. The error is the first of the recording, with the line
     /// of the closure that caused it.
-    pub fn record<F>(states: &States, record: F) -> Result<Self>
+    pub fn record<F, R: Recorded>(states: &States, record: F) -> Result<Self>
     where
-        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+        F: for<'t> FnOnce(&'t Recorder) -> R,
     {
         Self::planned(Recorder::new(states), Passes::All, &Machine::THIS, record)
     }
@@ -90,18 +111,18 @@ impl Program {
     /// assert_eq!((any.optimised().rows().len(), exact.optimised().rows().len()), (2, 3));
     /// # Ok::<(), wengert::Error>(())
     /// ```
-    pub fn record_exact<F>(states: &States, record: F) -> Result<Self>
+    pub fn record_exact<F, R: Recorded>(states: &States, record: F) -> Result<Self>
     where
-        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+        F: for<'t> FnOnce(&'t Recorder) -> R,
     {
         Self::planned(Recorder::new(states), Passes::Exact, &Machine::THIS, record)
     }
 
     /// Like [`record_exact`](Self::record_exact), for a program that runs only a few times: planned row by row,
     /// at the least cost. The results have the same bits.
-    pub fn record_once<F>(states: &States, record: F) -> Result<Self>
+    pub fn record_once<F, R: Recorded>(states: &States, record: F) -> Result<Self>
     where
-        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+        F: for<'t> FnOnce(&'t Recorder) -> R,
     {
         Self::planned(Recorder::new(states), Passes::None, &Machine::THIS, record)
     }
@@ -109,19 +130,24 @@ impl Program {
     /// Like [`record`](Self::record), but looking at a [`value`](crate::Var::value) that may differ
     /// in the next run is an error; branches through [`decide`](crate::Var::decide) are guarded
     /// and so remain allowed.
-    pub fn record_strict<F>(states: &States, record: F) -> Result<Self>
+    pub fn record_strict<F, R: Recorded>(states: &States, record: F) -> Result<Self>
     where
-        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+        F: for<'t> FnOnce(&'t Recorder) -> R,
     {
         Self::planned(Recorder::new(states).strict(), Passes::All, &Machine::THIS, record)
     }
 
     /// Records a program and plans it after these passes, for this machine.
-    pub(crate) fn planned<F>(recorder: Recorder, passes: Passes, machine: &Machine, record: F) -> Result<Self>
+    pub(crate) fn planned<F, R: Recorded>(
+        recorder: Recorder,
+        passes: Passes,
+        machine: &Machine,
+        record: F,
+    ) -> Result<Self>
     where
-        F: for<'t> FnOnce(&'t Recorder) -> Result<Outputs>,
+        F: for<'t> FnOnce(&'t Recorder) -> R,
     {
-        let outputs = record(&recorder)?;
+        let outputs = record(&recorder).outputs()?;
         Self::of(&recorder, outputs, passes, machine)
     }
 

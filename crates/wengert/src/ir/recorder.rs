@@ -137,11 +137,16 @@ impl Recorder {
     /// ```
     pub fn clear(&mut self) {
         let tape = self.tape.get_mut();
-        let Tape { rows, inputs, outputs, states, updates, .. } = tape;
-        rows.clear();
-        (inputs.clear(), outputs.clear(), states.clear(), updates.clear());
-        (self.guesses.get_mut().clear(), self.varying.get_mut().clear(), self.names.get_mut().clear());
-        (self.leaves.get_mut().clear(), self.updated.get_mut().clear(), self.known.get_mut().clear());
+        tape.rows.clear();
+        tape.inputs.clear();
+        tape.states.clear();
+        tape.updates.clear();
+        self.guesses.get_mut().clear();
+        self.varying.get_mut().clear();
+        self.names.get_mut().clear();
+        self.leaves.get_mut().clear();
+        self.updated.get_mut().clear();
+        self.known.get_mut().clear();
         *self.error.get_mut() = None;
         self.identity = identity();
         self.observed.set(false);

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use ndarray::{ArrayBase, Data, Dimension};
+
 use crate::bind::Bind;
-use crate::elements::Slice;
+use crate::elements::{Number, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::memory::Region;
 use crate::shape::TensorType;
 use crate::tensor::Tensor;
 
 /// What a run's arrays are bound from: one reference to what can be bound, a tuple of up to twelve of them, each with the name of its input
-/// before it or without, or a slice.
+/// before it or without, or a slice of arrays. A slice of numbers is one
+/// input.
 ///
 /// ```
 /// use wengert::{DType::F64, Program, States};
@@ -47,14 +50,30 @@ impl Inputs for () {
         None
     }
 }
-impl<B: Bind> Inputs for &[B] {
+/// One vector.
+impl<T: Number> Inputs for &[T] {
     fn count(&self) -> usize {
-        self.len()
+        1
     }
     fn get(&self, i: usize) -> Option<&dyn Bind> {
-        <[B]>::get(self, i).map(|b| b as &dyn Bind)
+        (i == 0).then_some(self as &dyn Bind)
     }
 }
+macro_rules! several {
+    ([$($generics:tt)*] $T:ty) => {
+        impl<$($generics)*> Inputs for &[$T] {
+            fn count(&self) -> usize {
+                self.len()
+            }
+            fn get(&self, i: usize) -> Option<&dyn Bind> {
+                <[$T]>::get(self, i).map(|b| b as &dyn Bind)
+            }
+        }
+    };
+}
+several!([] Tensor);
+several!([T: Number] Vec<T>);
+several!([T: Number, S: Data<Elem = T>, D: Dimension] ArrayBase<S, D>);
 impl Inputs for &[&dyn Bind] {
     fn count(&self) -> usize {
         self.len()
