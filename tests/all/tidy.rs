@@ -116,6 +116,28 @@ fn rooms_of_the_executor_lead_one_way() {
     assert!(checked > 60, "only {checked} uses were found");
 }
 
+/// The index on the page of variables has every method.
+#[test]
+fn the_index_has_every_method_of_a_variable() {
+    let index = fs::read_to_string(Path::new(LIBRARY).join("ir/var.rs")).unwrap();
+    let mut methods = 0;
+    for path in sources(Path::new(LIBRARY)) {
+        let text = fs::read_to_string(&path).unwrap();
+        for block in text.split("\nimpl<'t> Var<'t> {").chain(text.split("\nimpl Var<'_> {")).skip(1) {
+            let block = block.split("\n}\n").next().unwrap();
+            for method in block.split("    pub fn ").skip(1) {
+                let name: String = method.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                let takes_self = method.split_once('(').is_some_and(|(_, rest)| rest.starts_with("self"));
+                if takes_self && !name.starts_with('$') && !name.is_empty() {
+                    assert!(index.contains(&format!("(Self::{name})")), "{name} of {}", path.display());
+                    methods += 1;
+                }
+            }
+        }
+    }
+    assert!(methods > 70, "{methods} methods");
+}
+
 /// Transforms match kinds, executors and the passes of their plans match forms; nobody matches both.
 #[test]
 fn nobody_matches_kinds_and_forms() {

@@ -40,6 +40,7 @@ pub use exec::{
 pub use function::{Argument, Function, Mode, Target, Worker};
 pub use gradients::Gradients;
 pub use into_tensor::IntoTensor;
+#[doc(inline)]
 pub use ir::{
     Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason, closure, closure_with,
 };

@@ -118,9 +118,8 @@ pub(crate) fn named(axes: &(impl Axes + ?Sized), rank: usize) -> Result<List<usi
 
 /// The axes in ascending order.
 pub(crate) fn ascending(axes: &(impl Axes + ?Sized), rank: usize) -> Result<List<usize>, ErrorKind> {
-    let mut axes = named(axes, rank)?.to_vec();
-    axes.sort_unstable();
-    Ok(axes.into_iter().collect())
+    let named = named(axes, rank)?;
+    Ok((0..rank).filter(|axis| named.contains(axis)).collect())
 }
 
 /// The axis, where there is to be one.

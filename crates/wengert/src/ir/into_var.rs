@@ -151,17 +151,17 @@ where
 }
 impl<'t> IntoVars<'t, Listed> for &[Var<'t>] {
     fn into_vars(self) -> SmallVec<[Var<'t>; 4]> {
-        self.iter().copied().collect()
+        SmallVec::from_slice(self)
     }
 }
 impl<'t> IntoVars<'t, Listed> for &Vec<Var<'t>> {
     fn into_vars(self) -> SmallVec<[Var<'t>; 4]> {
-        self.iter().copied().collect()
+        SmallVec::from_slice(self)
     }
 }
 impl<'t, const N: usize> IntoVars<'t, Listed> for &[Var<'t>; N] {
     fn into_vars(self) -> SmallVec<[Var<'t>; 4]> {
-        self.iter().copied().collect()
+        SmallVec::from_slice(self)
     }
 }
 macro_rules! tuples {
@@ -169,7 +169,7 @@ macro_rules! tuples {
         impl<'t> IntoVars<'t, Listed> for ($(tuples!(@ $x),)*) {
             fn into_vars(self) -> SmallVec<[Var<'t>; 4]> {
                 let ($($x,)*) = self;
-                [$($x),*].into_iter().collect()
+                SmallVec::from_slice(&[$($x),*])
             }
         }
     };

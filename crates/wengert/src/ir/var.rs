@@ -15,6 +15,23 @@ use crate::shape::{Shape, TensorType};
 /// Operators and methods record rows. An operation that does not fit is remembered by the
 /// recorder with the line of the call, and its result is *poisoned*: later operations pass that
 /// on, and the first error is returned when recording ends.
+///
+/// # Index of methods
+///
+/// | group | methods |
+/// |---|---|
+/// | arithmetic | `+ - * / += -= *= /=`, negation, `Sum`, `Product`, [`pow`](Self::pow) [`square`](Self::square) [`maximum`](Self::maximum) [`minimum`](Self::minimum) [`clamp`](Self::clamp) [`abs`](Self::abs) [`sign`](Self::sign) [`floor`](Self::floor) |
+/// | functions | [`exp`](Self::exp) [`exp_m1`](Self::exp_m1) [`ln`](Self::ln) [`ln_1p`](Self::ln_1p) [`sqrt`](Self::sqrt) [`sin`](Self::sin) [`cos`](Self::cos) [`sin_cos`](Self::sin_cos) [`tanh`](Self::tanh) [`erf`](Self::erf) [`sigmoid`](Self::sigmoid) [`log_sigmoid`](Self::log_sigmoid) [`softplus`](Self::softplus) [`relu`](Self::relu) |
+/// | comparisons and masks | [`lt`](Self::lt) [`le`](Self::le) [`gt`](Self::gt) [`ge`](Self::ge) [`eq`](Self::eq) [`ne`](Self::ne), <code>& \| ^ !</code>, [`any`](Self::any) [`all`](Self::all) [`count`](Self::count) [`select`](Self::select) |
+/// | along axes | [`sum`](Self::sum) [`sum_keep`](Self::sum_keep) [`mean`](Self::mean) [`max`](Self::max) [`min`](Self::min) [`argmax`](Self::argmax) [`argmin`](Self::argmin) [`logsumexp`](Self::logsumexp) [`norm`](Self::norm) [`var`](Self::var) [`std`](Self::std) [`softmax`](Self::softmax) [`softmax_along`](Self::softmax_along) [`log_softmax`](Self::log_softmax) [`log_softmax_along`](Self::log_softmax_along); with [`Keep`](crate::Keep) axes stay |
+/// | shape | [`reshape`](Self::reshape) [`insert_axis`](Self::insert_axis) [`squeeze`](Self::squeeze) [`broadcast_to`](Self::broadcast_to) [`permute`](Self::permute) [`swap_axes`](Self::swap_axes) [`t`](Self::t) |
+/// | parts | [`at`](Self::at) [`slice`](Self::slice) [`slice_step`](Self::slice_step) [`part`](Self::part) [`set_part`](Self::set_part) [`add_part`](Self::add_part) [`split`](Self::split) [`flip`](Self::flip) [`roll`](Self::roll) [`pad`](Self::pad) [`unpack`](Self::unpack); [`Recorder::concat`], [`Recorder::stack`] |
+/// | by number | [`gather`](Self::gather) [`gather_along`](Self::gather_along) [`pick`](Self::pick) [`scatter`](Self::scatter) [`scatter_along`](Self::scatter_along) [`scatter_add`](Self::scatter_add) [`scatter_add_along`](Self::scatter_add_along) |
+/// | products | [`matmul`](Self::matmul) [`einsum`](Self::einsum); [`Recorder::einsum`] |
+/// | losses | [`cross_entropy`](Self::cross_entropy) [`cross_entropy_along`](Self::cross_entropy_along) [`binary_cross_entropy`](Self::binary_cross_entropy) [`mse`](Self::mse) |
+/// | derivatives | [`gradients`](Self::gradients) [`gradients_strict`](Self::gradients_strict) [`stop_gradient`](Self::stop_gradient); [`Recorder::vjp`], [`Recorder::jvp`], [`Recorder::vmap`] |
+/// | numbers and types | [`value`](Self::value) [`decide`](Self::decide) [`cast`](Self::cast) [`fill`](Self::fill) [`uniform`](Self::uniform) [`normal`](Self::normal) [`shape`](Self::shape) [`dim`](Self::dim) [`rank`](Self::rank) [`dtype`](Self::dtype) [`ty`](Self::ty) |
+/// | names and errors | [`named`](Self::named) [`same_as`](Self::same_as) [`fail`](Self::fail) [`recorder`](Self::recorder) [`id`](Self::id) |
 #[derive(Clone, Copy)]
 pub struct Var<'t> {
     pub(super) recorder: &'t Recorder,

@@ -34,33 +34,31 @@ impl<T: Copy + Default + Add<Output = T>> Simd<f32> for Sum<'_, T> {
         let Self { out, input, sizes: (reduced, inner), accumulate, scratch } = self;
         // Without wide registers there is nothing to gain by knowing the length.
         let wide = V::LANES > 1;
-        if wide && inner == 1 && !accumulate && short(out, input, reduced) {
+        if inner == 0 || (wide && inner == 1 && !accumulate && short(out, input, reduced)) {
             return;
         }
         if !accumulate {
             out.fill(T::default());
         }
-        add_sums(out, input, (reduced, inner), scratch);
+        for (i, out) in out.chunks_exact_mut(inner).enumerate() {
+            let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
+            if inner == 1 {
+                out[0] = out[0] + tree(input);
+            } else {
+                columns(out, input, scratch);
+            }
+        }
     }
 }
 
-/// Adds the sums over the middle axis to what is there.
-#[inline(always)]
-pub(crate) fn add_sums<T: Copy + Default + Add<Output = T>>(
-    out: &mut [T],
-    input: &[T],
-    (reduced, inner): (usize, usize),
-    scratch: &mut [T],
-) {
-    if inner == 0 {
-        return;
+/// Sums of integers over the middle axis, which wrap around: in any order they are the same.
+pub(crate) fn whole_sum(out: &mut [i64], input: &[i64], (reduced, inner): (usize, usize), accumulate: bool) {
+    if !accumulate {
+        out.fill(0);
     }
-    for (i, out) in out.chunks_exact_mut(inner).enumerate() {
-        let input = &input[i * reduced * inner..(i + 1) * reduced * inner];
-        if inner == 1 {
-            out[0] = out[0] + tree(input);
-        } else {
-            columns(out, input, scratch);
+    for (i, out) in out.chunks_exact_mut(inner.max(1)).enumerate() {
+        for row in input[i * reduced * inner..(i + 1) * reduced * inner].chunks_exact(inner.max(1)) {
+            out.iter_mut().zip(row).for_each(|(sum, &x)| *sum = sum.wrapping_add(x));
         }
     }
 }

@@ -58,9 +58,8 @@ impl Spec {
             Some(side) => spelled(side, usize::MAX),
             None => {
                 let times = |l: &u8| letters.iter().flatten().filter(|m| *m == l).count();
-                let mut once: Vec<u8> = used.iter().copied().filter(|l| times(l) == 1).collect();
-                once.sort_unstable();
-                [hidden.clone(), once].concat()
+                let once = (b'A'..=b'z').filter(|l| used.contains(l) && times(l) == 1);
+                hidden.iter().copied().chain(once).collect()
             }
         };
         if hidden.iter().any(|l| !out.contains(l)) {
@@ -246,9 +245,8 @@ fn next_pair(terms: &[Term<'_>], out: &[u8], size: &impl Fn(u8) -> usize) -> (us
             let rest = terms.iter().enumerate().filter(|(k, _)| *k != i && *k != j);
             out.contains(l) || rest.into_iter().any(|(_, t)| t.letters.contains(l))
         };
-        let mut kept: Vec<u8> = a.iter().chain(b).copied().filter(others).collect();
-        kept.sort_unstable();
-        kept.dedup();
+        let more = b.iter().filter(|l| !a.contains(l));
+        let kept: Vec<u8> = a.iter().chain(more).copied().filter(others).collect();
         elements(&kept) - elements(a) - elements(b)
     };
     let pairs = (0..terms.len()).flat_map(|j| (0..j).map(move |i| (i, j)));

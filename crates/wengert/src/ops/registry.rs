@@ -19,8 +19,13 @@ pub trait Registered: Sized {
     /// Draws the operands that [`sample`](Self::sample) describes, floats as `float`: each by its
     /// [`Spec`], unless the op wants more of them: a matrix that is positive definite, operands that belong together.
     fn draw(operands: &[Spec], float: DType, sampler: &mut Sampler) -> Vec<Tensor> {
-        operands.iter().map(|spec| spec.draw(float, sampler)).collect()
+        draw_each(operands, float, sampler)
     }
+}
+
+/// Draws each operand by its description.
+fn draw_each(operands: &[Spec], float: DType, sampler: &mut Sampler) -> Vec<Tensor> {
+    operands.iter().map(|spec| spec.draw(float, sampler)).collect()
 }
 
 /// An op and the operands it can be tested with.
@@ -55,10 +60,13 @@ impl Entry {
         load: impl Fn(&Attrs) -> Result<Op, ErrorKind> + Send + Sync + 'static,
         sample: impl Fn(&mut Sampler) -> Sample + Send + Sync + 'static,
     ) -> Self {
-        let each = |operands: &[Spec], float: DType, sampler: &mut Sampler| {
-            operands.iter().map(|spec| spec.draw(float, sampler)).collect()
-        };
-        Self { name, load: Arc::new(load), sample: Arc::new(sample), draw: Arc::new(each), together: false }
+        Self {
+            name,
+            load: Arc::new(load),
+            sample: Arc::new(sample),
+            draw: Arc::new(draw_each),
+            together: false,
+        }
     }
 
     /// The same op with operands that are drawn together, floats as the given type: where one [`Spec`] for each
@@ -290,6 +298,7 @@ impl Sampler {
     }
 
     /// 64 random bits.
+    #[inline(never)]
     pub fn bits(&mut self) -> u64 {
         self.drawn += 1;
         let [a, b, ..] = philox([self.drawn as u32, (self.drawn >> 32) as u32, 0, 1], self.key);
@@ -297,17 +306,20 @@ impl Sampler {
     }
 
     /// A whole number in `0..n`; 0 for `n = 0`.
+    #[inline(never)]
     pub fn below(&mut self, n: usize) -> usize {
         if n == 0 { 0 } else { (self.bits() % n as u64) as usize }
     }
 
     /// A number in [0, 1).
+    #[inline(never)]
     pub fn unit(&mut self) -> f64 {
         let bits = self.bits();
         uniform_f64(bits, 0)
     }
 
     /// A number of a domain, of magnitude about one and not close to its borders.
+    #[inline(never)]
     pub fn float(&mut self, domain: Domain) -> f64 {
         let u = self.unit();
         match domain {
@@ -323,6 +335,7 @@ impl Sampler {
     }
 
     /// A size: mostly 1 to 4, at times `least`, and now and then more than a register or two hold.
+    #[inline(never)]
     pub fn size(&mut self, least: usize) -> usize {
         match self.below(48) {
             0..4 => least,
@@ -332,18 +345,21 @@ impl Sampler {
     }
 
     /// A shape of at most `most` axes; at times a scalar, at times empty.
+    #[inline(never)]
     pub fn shape(&mut self, most: usize) -> Shape {
         let rank = self.below(most + 1);
         self.shape_of(rank, 0)
     }
 
     /// A shape of `rank` axes, each at least `least`.
+    #[inline(never)]
     pub fn shape_of(&mut self, rank: usize, least: usize) -> Shape {
         let dims: Vec<usize> = (0..rank).map(|_| self.size(least)).collect();
         Shape::new(&dims).unwrap_or(Shape::SCALAR)
     }
 
     /// The numbers `0..n` in random order.
+    #[inline(never)]
     pub fn permutation(&mut self, n: usize) -> Vec<usize> {
         let mut p: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {

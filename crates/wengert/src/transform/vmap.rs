@@ -53,6 +53,17 @@ impl Recorder {
         inputs: &[(Var<'t>, Option<usize>)],
         f: impl FnOnce(&[Var<'t>]) -> Vec<Var<'t>>,
     ) -> Vec<Var<'t>> {
+        let mut f = Some(f);
+        self.mapped(inputs, &mut |x| f.take().map_or_else(Vec::new, |f| f(x)))
+    }
+
+    /// The same for a function behind a pointer: compiled once.
+    #[track_caller]
+    fn mapped<'t>(
+        &'t self,
+        inputs: &[(Var<'t>, Option<usize>)],
+        f: &mut dyn FnMut(&[Var<'t>]) -> Vec<Var<'t>>,
+    ) -> Vec<Var<'t>> {
         let vars: Vec<Var<'t>> = inputs.iter().map(|(x, _)| *x).collect();
         if !self.owns(&vars, "vmap") {
             let examples: Vec<Var<'t>> = vars.iter().map(|x| self.poisoned(x.ty())).collect();

@@ -1,7 +1,5 @@
 //! Reductions over neighbouring axes.
 
-use std::num::Wrapping;
-
 use super::Call;
 use crate::elements::{Native, with_float, with_integer};
 use crate::error::Fault;
@@ -32,14 +30,8 @@ pub(super) fn run(Reduction { monoid, axis, count }: Reduction, mut call: Call<'
             isa.narrow(reduce::Sum { out, input: x, sizes, accumulate, scratch });
             Ok(())
         }, {
-            // Integers wrap around.
-            let x: &[Wrapping<i64>] = bytemuck::cast_slice(call.operands[0].elements::<i64>()?);
-            let scratch = bytemuck::cast_slice_mut(&mut *call.scratch);
-            let out = call.results.get_mut(0).and_then(|r| i64::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            if beta == 0.0 {
-                out.fill(0);
-            }
-            reduce::add_sums(bytemuck::cast_slice_mut(out), x, (reduced, inner), scratch);
+            let (x, out) = call.unary::<i64, i64>(0)?;
+            reduce::whole_sum(out, x, (reduced, inner), beta != 0.0);
             Ok(())
         }),
         Monoid::Max => {

@@ -200,8 +200,13 @@ pub(super) fn bind(
         let input = bound(names, inputs, i).ok_or_else(|| misfit("nothing".into()))?;
         let shape = input.shape().transpose()?;
         if input.dtype() != ty.dtype || shape.is_some_and(|s| s != ty.shape) {
+            // Of as many axes: a batch of another size, say.
+            let sizes = input.dtype() == ty.dtype && shape.is_some_and(|s| s.rank() == ty.shape.rank());
+            let hint =
+                "; a program is recorded for its sizes: record another one, which may share the states";
             let shape = shape.map_or_else(String::new, |s| s.to_string());
-            return Err(misfit(format!("{}{shape}", input.dtype())));
+            let found = misfit(format!("{}{shape}", input.dtype()));
+            return Err(if sizes { found.with_note(hint.trim_start_matches("; ")) } else { found });
         }
         let slice = match input.contiguous() {
             Some(slice) => slice,
