@@ -188,6 +188,7 @@ fn later_calls_of_a_function_and_of_a_program_allocate_nothing() {
         let called = program.call((("labels", &labels), ("x", &x.t()))).unwrap();
         assert!((called.scalar("loss").unwrap() - 3f64.ln()).abs() < 1e-6);
     };
+    assert_eq!(program.memory_report().inputs, 40 * 3 * 4 + 40 * 8);
     call();
     assert_eq!(allocations(call), 0);
 }

@@ -18,6 +18,7 @@ mod allocations;
 mod contracts;
 mod conventions;
 mod datasets;
+mod einsum;
 mod equivalents;
 mod errors;
 mod examples;

@@ -130,6 +130,11 @@ fn the_index_has_every_method_of_a_variable() {
                 let takes_self = method.split_once('(').is_some_and(|(_, rest)| rest.starts_with("self"));
                 if takes_self && !name.starts_with('$') && !name.is_empty() {
                     assert!(index.contains(&format!("(Self::{name})")), "{name} of {}", path.display());
+                    // Those of ops say what becomes of shapes and derivatives.
+                    let docs = block.split(&format!("    pub fn {name}")).next().unwrap();
+                    let docs = docs.rsplit("\n\n").next().unwrap();
+                    let op = path.starts_with(Path::new(LIBRARY).join("ops"));
+                    assert!(!op || docs.contains("*Shape*: "), "{name} of {}", path.display());
                     methods += 1;
                 }
             }

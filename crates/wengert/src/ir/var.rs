@@ -18,6 +18,8 @@ use crate::shape::{Shape, TensorType};
 ///
 /// # Index of methods
 ///
+/// Every page of an op tells the shape of the result and the derivative, of `x` as this variable and `y` as the other operand.
+///
 /// | group | methods |
 /// |---|---|
 /// | arithmetic | `+ - * / += -= *= /=`, negation, `Sum`, `Product`, [`pow`](Self::pow) [`square`](Self::square) [`maximum`](Self::maximum) [`minimum`](Self::minimum) [`clamp`](Self::clamp) [`abs`](Self::abs) [`sign`](Self::sign) [`floor`](Self::floor) |

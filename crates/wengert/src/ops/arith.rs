@@ -227,6 +227,8 @@ impl<'t> Var<'t> {
     /// The larger of two numbers, elementwise with broadcasting. Where they are equal each has
     /// half of the derivative; NaN where either is NaN.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: 1 to the larger, ½ each where equal.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -245,6 +247,8 @@ impl<'t> Var<'t> {
 
     /// The smaller of two numbers, elementwise with broadcasting. Where they are equal each has
     /// half of the derivative; NaN where either is NaN.
+    ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: 1 to the smaller, ½ each where equal.
     ///
     /// ```
     /// use ndarray::array;

@@ -95,6 +95,8 @@ impl<'t> Var<'t> {
     /// is `!= 0`. Derivatives pass through
     /// conversions between float types and are zero through the others.
     ///
+    /// *Shape*: as `x`. *Derivative*: 1 between floats, else none.
+    ///
     /// ```
     /// use ndarray::array;
     /// use wengert::DType::F32;

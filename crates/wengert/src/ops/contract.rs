@@ -114,6 +114,8 @@ impl<'t> Var<'t> {
     /// of `other`; a vector stands for one row on the left and one column on the right; axes in
     /// front are batches and broadcast.
     ///
+    /// *Shape*: `[…, m, k] · […, k, n]` is `[…, m, n]`. *Derivative*: `ct yᵀ` and `xᵀ ct`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -143,6 +145,8 @@ impl<'t> Var<'t> {
     }
 
     /// The product of two arrays summed over labelled axes, in Einstein's notation: see [`Recorder::einsum`](crate::Recorder::einsum).
+    ///
+    /// *Shape*: the letters of the result. *Derivative*: the product of the other, summed over its own letters.
     ///
     /// ```
     /// use ndarray::array;

@@ -158,6 +158,8 @@ impl Registered for StopGradient {
 impl<'t> Var<'t> {
     /// `self < other`, elementwise with broadcasting; false where either is NaN.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert!(t.constant(1.0).lt(2.0).decide()?);
@@ -170,6 +172,8 @@ impl<'t> Var<'t> {
 
     /// `self ≤ other`, elementwise with broadcasting; false where either is NaN.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert!(t.constant(2.0).le(2.0).decide()?);
@@ -181,6 +185,8 @@ impl<'t> Var<'t> {
     }
 
     /// `self ≠ other`, elementwise with broadcasting; true where either is NaN.
+    ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -197,6 +203,8 @@ impl<'t> Var<'t> {
 
     /// `self > other`, elementwise with broadcasting; false where either is NaN.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert!(t.constant(3.0).gt(2.0).decide()?);
@@ -208,6 +216,8 @@ impl<'t> Var<'t> {
     }
 
     /// `self ≥ other`, elementwise with broadcasting; false where either is NaN.
+    ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -221,6 +231,8 @@ impl<'t> Var<'t> {
 
     /// `self = other`, elementwise with broadcasting; false where either is NaN.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: none.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert!(!t.constant(3.0).eq(2.0).decide()?);
@@ -232,6 +244,8 @@ impl<'t> Var<'t> {
     }
 
     /// −1, 0 or 1, elementwise; NaN stays NaN. The derivative is exactly zero.
+    ///
+    /// *Shape*: as `x`. *Derivative*: none.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -245,6 +259,8 @@ impl<'t> Var<'t> {
 
     /// The largest whole number not above each element. The derivative is exactly zero.
     ///
+    /// *Shape*: as `x`. *Derivative*: none.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(-0.5).floor().value()?.item()?, -1.0);
@@ -256,6 +272,8 @@ impl<'t> Var<'t> {
     }
 
     /// The same numbers, through which no derivative flows.
+    ///
+    /// *Shape*: as `x`. *Derivative*: none.
     ///
     /// ```
     /// let t = wengert::Recorder::default();

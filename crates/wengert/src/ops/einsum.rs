@@ -156,6 +156,8 @@ impl Recorder {
     /// axes in front that broadcast; a letter twice in one operand is a diagonal. Of more than two operands those are multiplied first
     /// whose product saves most memory.
     ///
+    /// *Shape*: the letters of the result. *Derivative*: the product of the other, summed over its own letters.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();

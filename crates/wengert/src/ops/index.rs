@@ -209,6 +209,8 @@ impl<'t> Var<'t> {
     /// `[picks…, row…]`. Rows named twice have derivatives that accumulate. A run fails at the
     /// first index that is out of range.
     ///
+    /// *Shape*: that of the index, then the rest of a row. *Derivative*: 1 to each row picked, summed where several are.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -229,6 +231,8 @@ impl<'t> Var<'t> {
     /// `[picks…, row…]`. Rows named twice accumulate, in order. A run fails at the first index that is out
     /// of range.
     ///
+    /// *Shape*: as `x`. *Derivative*: 1; by the part 1.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -246,6 +250,8 @@ impl<'t> Var<'t> {
     /// This array with `part` in the places that an index names: rows along the first axis, as [`gather`](Self::gather) picks them. Of rows
     /// that are named twice the last stays. A run fails at the first index that is out of range.
     ///
+    /// *Shape*: as `x`. *Derivative*: 0 where replaced, else 1; by the part 1 to the rows that stay.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -262,6 +268,8 @@ impl<'t> Var<'t> {
     }
 
     /// [`gather`](Self::gather) along any axis: the axes of the index take that axis's place.
+    ///
+    /// *Shape*: that of the index in the axis's place. *Derivative*: 1 to each row picked, summed where several are.
     ///
     /// ```
     /// use ndarray::array;
@@ -283,6 +291,8 @@ impl<'t> Var<'t> {
 
     /// [`scatter`](Self::scatter) along any axis: in `part` the axes of the index stand in that axis's place.
     ///
+    /// *Shape*: as `x`. *Derivative*: 0 where replaced, else 1; by the part 1 to the rows that stay.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -300,6 +310,8 @@ impl<'t> Var<'t> {
     }
 
     /// [`scatter_add`](Self::scatter_add) along any axis: in `part` the axes of the index stand in that axis's place.
+    ///
+    /// *Shape*: as `x`. *Derivative*: 1; by the part 1.
     ///
     /// ```
     /// use ndarray::array;
@@ -344,6 +356,8 @@ impl<'t> Var<'t> {
 
     /// One element of the last axis for each of the others, named by an integer array of their
     /// shape: `[i, j, …, k]` by `[i, j, …]`. A run fails at the first index that is out of range.
+    ///
+    /// *Shape*: without the last axis. *Derivative*: 1 to the element picked.
     ///
     /// ```
     /// use ndarray::array;

@@ -44,6 +44,8 @@ macro_rules! unary {
 unary! {
     /// `eˣ`, elementwise.
     ///
+    /// *Shape*: as `x`. *Derivative*: `eˣ`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(0.0).exp().value()?.item()?, 1.0);
@@ -53,6 +55,8 @@ unary! {
 }
 unary! {
     /// The natural logarithm, elementwise: −∞ at 0, NaN below.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `1/x`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -64,6 +68,8 @@ unary! {
 }
 unary! {
     /// `eˣ − 1`, elementwise, without the cancellation near 0 (Kahan, "Mathematics written in sand", 1983).
+    ///
+    /// *Shape*: as `x`. *Derivative*: `eˣ`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -84,6 +90,8 @@ unary! {
 unary! {
     /// `ln(1 + x)`, elementwise, without the cancellation near 0 (Kahan, as for [`exp_m1`](Var::exp_m1)): −∞ at −1, NaN below.
     ///
+    /// *Shape*: as `x`. *Derivative*: `1/(1 + x)`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(1e-20).ln_1p().value()?.item()?, 1e-20);
@@ -94,6 +102,8 @@ unary! {
 }
 unary! {
     /// `ln(1 + eˣ)`, elementwise, without overflow and without a kink in its derivatives.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `sigmoid(x)`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -109,6 +119,8 @@ unary! {
 unary! {
     /// `√x`, elementwise: NaN below 0. The derivative at 0 is +∞, by continuity.
     ///
+    /// *Shape*: as `x`. *Derivative*: `½/√x`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(4.0).sqrt().value()?.item()?, 2.0);
@@ -118,6 +130,8 @@ unary! {
 }
 unary! {
     /// The sine of radians, elementwise.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `cos x`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -129,6 +143,8 @@ unary! {
 unary! {
     /// The cosine of radians, elementwise.
     ///
+    /// *Shape*: as `x`. *Derivative*: `−sin x`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(0.0).cos().value()?.item()?, 1.0);
@@ -138,6 +154,8 @@ unary! {
 }
 unary! {
     /// The hyperbolic tangent, elementwise.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `1/cosh² x`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -150,6 +168,8 @@ unary! {
     /// The error function, elementwise: `2/√π ∫ e^{−t²} dt` from 0 to `x` (Abramowitz & Stegun, 7.1.1), odd and
     /// between −1 and 1.
     ///
+    /// *Shape*: as `x`. *Derivative*: `2/√π · e^−x²`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(0.0).erf().value()?.item()?, 0.0);
@@ -161,6 +181,8 @@ unary! {
 }
 unary! {
     /// The logistic function `1 / (1 + e⁻ˣ)`, elementwise, without overflow on either side.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `σ(x) · σ(−x)`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -176,6 +198,8 @@ unary! {
 unary! {
     /// `max(x, 0)`, elementwise; the derivative at 0 is 0, NaN stays NaN.
     ///
+    /// *Shape*: as `x`. *Derivative*: 1 above 0, else 0.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(-3.0).relu().value()?.item()?, 0.0);
@@ -187,6 +211,8 @@ unary! {
 }
 unary! {
     /// `|x|`, elementwise; the derivative at 0 is 0.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `sign(x)`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -270,6 +296,8 @@ impl Registered for SinCos {
 impl<'t> Var<'t> {
     /// `ln(1 / (1 + e⁻ˣ))`, elementwise: the logarithm of [`sigmoid`](Self::sigmoid), without overflow.
     ///
+    /// *Shape*: as `x`. *Derivative*: `σ(−x)`.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// assert_eq!(t.constant(-1e4).log_sigmoid().value()?.item()?, -1e4);
@@ -281,6 +309,8 @@ impl<'t> Var<'t> {
     }
 
     /// Sine and cosine of radians, elementwise, as one row.
+    ///
+    /// *Shape*: two, as `x`. *Derivative*: `cos x` and `−sin x`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();

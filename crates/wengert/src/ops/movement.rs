@@ -204,6 +204,8 @@ impl<'t> Var<'t> {
     /// The same elements in row-major order under another shape, of which one size may be −1: whatever the others
     /// leave. An error where the number of elements differs.
     ///
+    /// *Shape*: the one given. *Derivative*: 1, in the old shape.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -222,6 +224,8 @@ impl<'t> Var<'t> {
 
     /// A new axis of size 1 in front of `axis`; −1 puts it behind the last.
     ///
+    /// *Shape*: with one more axis. *Derivative*: 1.
+    ///
     /// ```
     /// let t = wengert::Recorder::default();
     /// let x = t.full(wengert::DType::F32, [2, 3], 0.0);
@@ -238,6 +242,8 @@ impl<'t> Var<'t> {
     }
 
     /// Without these axes, which have size 1; `()` for all that have.
+    ///
+    /// *Shape*: without the axes. *Derivative*: 1.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -262,6 +268,8 @@ impl<'t> Var<'t> {
 
     /// Repeats axes of size 1, and the whole along new leading axes, to this shape (NumPy's rule).
     ///
+    /// *Shape*: the one given. *Derivative*: 1, summed over what is repeated.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -277,6 +285,8 @@ impl<'t> Var<'t> {
     }
 
     /// The axes in another order: axis `i` of the result is axis `order[i]` of this.
+    ///
+    /// *Shape*: in the order given. *Derivative*: 1, in the old order.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -296,6 +306,8 @@ impl<'t> Var<'t> {
 
     /// The axes in reverse order: the transpose of a matrix.
     ///
+    /// *Shape*: in reverse order. *Derivative*: 1.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -312,6 +324,8 @@ impl<'t> Var<'t> {
     }
 
     /// With two axes in each other's place.
+    ///
+    /// *Shape*: with two axes exchanged. *Derivative*: 1.
     ///
     /// ```
     /// let t = wengert::Recorder::default();

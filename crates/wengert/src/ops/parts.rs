@@ -13,6 +13,8 @@ const ALL: SliceInfoElem = SliceInfoElem::Slice { start: 0, end: None, step: 1 }
 impl<'t> Var<'t> {
     /// One position of the first axis, which disappears; negative ones count from the end.
     ///
+    /// *Shape*: without the first axis. *Derivative*: 1 at the position, else 0.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -32,6 +34,8 @@ impl<'t> Var<'t> {
     /// The part that a slice of `ndarray`'s names, made by [`s!`](ndarray::s): ranges with negative ends and steps, single positions,
     /// new axes; what it does not mention is whole. An error where it leaves the array.
     ///
+    /// *Shape*: that of the part. *Derivative*: 1 in the part, else 0.
+    ///
     /// ```
     /// use ndarray::{array, s};
     /// let t = wengert::Recorder::default();
@@ -49,6 +53,8 @@ impl<'t> Var<'t> {
 
     /// This array with another, or a number, in the place of a [part](Self::part), with broadcasting.
     ///
+    /// *Shape*: as `x`. *Derivative*: 0 in the part, else 1; by the value 1, summed over what is repeated.
+    ///
     /// ```
     /// use ndarray::{array, s};
     /// let t = wengert::Recorder::default();
@@ -64,6 +70,8 @@ impl<'t> Var<'t> {
     }
 
     /// This array with another, or a number, added to a [part](Self::part), with broadcasting.
+    ///
+    /// *Shape*: as `x`. *Derivative*: 1; by the value 1, summed over what is repeated.
     ///
     /// ```
     /// use ndarray::{array, s};
@@ -85,6 +93,8 @@ impl<'t> Var<'t> {
     }
 
     /// Parts of these sizes along an axis, one behind the other: as many as there are sizes, which fill the axis.
+    ///
+    /// *Shape*: the sizes along the axis. *Derivative*: 1 in the part, else 0.
     ///
     /// ```
     /// use ndarray::array;
@@ -123,6 +133,8 @@ impl<'t> Var<'t> {
 
     /// The axes (`()` for all) backwards.
     ///
+    /// *Shape*: as `x`. *Derivative*: 1, flipped.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -143,6 +155,8 @@ impl<'t> Var<'t> {
     }
 
     /// The elements of an axis moved on by so many places, those that leave at the end coming in at the beginning.
+    ///
+    /// *Shape*: as `x`. *Derivative*: 1, rolled back.
     ///
     /// ```
     /// use ndarray::array;
@@ -172,6 +186,8 @@ impl<'t> Var<'t> {
     }
 
     /// With a margin around it that holds a number: for each axis how wide it is in front and behind.
+    ///
+    /// *Shape*: longer by the margins. *Derivative*: 1 inside.
     ///
     /// ```
     /// use ndarray::array;

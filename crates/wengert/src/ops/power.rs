@@ -60,6 +60,8 @@ impl<'t> Var<'t> {
     /// multiplied out, so that every derivative is exact and defined, at 0 too. Otherwise the derivative by the base is `b aᵇ⁻¹`, 0 where
     /// `b` is 0; that by the exponent `aᵇ ln a`, 0 where `a` is 0 and NaN below.
     ///
+    /// *Shape*: `x` and `y` broadcast. *Derivative*: `y xʸ⁻¹` and `xʸ ln x`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -99,6 +101,8 @@ impl<'t> Var<'t> {
     }
 
     /// `x²`, elementwise.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `2x`.
     ///
     /// ```
     /// let t = wengert::Recorder::default();

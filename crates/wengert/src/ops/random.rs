@@ -81,6 +81,8 @@ impl<'t> Var<'t> {
     /// same key and position always give the same number (Philox4x32-10, Salmon et al. 2011), in
     /// steps of 2⁻²⁴ for `f32` and 2⁻⁵³ for `f64`. No derivative flows to the key.
     ///
+    /// *Shape*: that of the key, then the one given. *Derivative*: none.
+    ///
     /// ```
     /// use wengert::DType::F64;
     /// let t = wengert::Recorder::default();
@@ -98,6 +100,8 @@ impl<'t> Var<'t> {
 
     /// Numbers of the standard normal distribution, an array of this shape for each element of
     /// this `i64` key (Box and Muller, "A note on the generation of random normal deviates", 1958).
+    ///
+    /// *Shape*: that of the key, then the one given. *Derivative*: none.
     ///
     /// ```
     /// use wengert::DType::F64;

@@ -183,6 +183,8 @@ impl<'t> Var<'t> {
     /// The sum over axes (`()` for all), which disappear unless they are [kept](crate::Keep); 0 over nothing. Added as a tree of pairs
     /// whose shape depends on the sizes only. Integers and truth values are summed as `i64`, which wraps around.
     ///
+    /// *Shape*: without the axes. *Derivative*: 1.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -201,6 +203,8 @@ impl<'t> Var<'t> {
 
     /// [`sum`](Self::sum), which keeps the axes with size 1: `x / x.sum_keep(-1)`.
     ///
+    /// *Shape*: with size 1 along the axes. *Derivative*: 1.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -215,6 +219,8 @@ impl<'t> Var<'t> {
     }
 
     /// The mean over axes (`()` for all), which disappear unless they are [kept](crate::Keep). An error over nothing.
+    ///
+    /// *Shape*: without the axes. *Derivative*: `1/n`.
     ///
     /// ```
     /// use ndarray::array;
@@ -245,6 +251,8 @@ impl<'t> Var<'t> {
     /// The maximum over axes (`()` for all), which disappear unless they are [kept](crate::Keep); NaN where any is NaN, an error over
     /// nothing. Elements that attain it share the derivative equally. Of two arrays the larger is [`maximum`](Self::maximum).
     ///
+    /// *Shape*: without the axes. *Derivative*: 1 to the maximum, shared where several are.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -271,6 +279,8 @@ impl<'t> Var<'t> {
 
     /// The minimum over axes (`()` for all), as [`max`](Self::max) in all else. Of two arrays the smaller is
     /// [`minimum`](Self::minimum).
+    ///
+    /// *Shape*: without the axes. *Derivative*: 1 to the minimum, shared where several are.
     ///
     /// ```
     /// use ndarray::array;
@@ -302,6 +312,8 @@ impl<'t> Var<'t> {
     /// `ln Σ eˣ` over axes (`()` for all), which disappear unless they are [kept](crate::Keep), without overflow; −∞ where all numbers
     /// are. An error over nothing.
     ///
+    /// *Shape*: without the axes. *Derivative*: `softmax(x)`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -325,6 +337,8 @@ impl<'t> Var<'t> {
     /// The position of the first maximum along an axis, which disappears, as `i64`; of the first
     /// NaN, if there is one. No derivative flows through it.
     ///
+    /// *Shape*: without the axis. *Derivative*: none.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -342,6 +356,8 @@ impl<'t> Var<'t> {
 
     /// The position of the first minimum along an axis, as [`argmax`](Self::argmax) in all else.
     ///
+    /// *Shape*: without the axis. *Derivative*: none.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -354,6 +370,8 @@ impl<'t> Var<'t> {
     }
 
     /// How many truth values hold along axes (`()` for all), as `i64`; of numbers, how many are not 0.
+    ///
+    /// *Shape*: without the axes. *Derivative*: none.
     ///
     /// ```
     /// use ndarray::array;
@@ -370,6 +388,8 @@ impl<'t> Var<'t> {
 
     /// Whether any truth value holds along axes (`()` for all); none over nothing.
     ///
+    /// *Shape*: without the axes. *Derivative*: none.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -382,6 +402,8 @@ impl<'t> Var<'t> {
     }
 
     /// Whether all truth values hold along axes (`()` for all); they do over nothing.
+    ///
+    /// *Shape*: without the axes. *Derivative*: none.
     ///
     /// ```
     /// use ndarray::array;

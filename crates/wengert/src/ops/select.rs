@@ -56,6 +56,8 @@ impl<'t> Var<'t> {
     /// Where this mask holds `a`, elsewhere `b`, with broadcasting. Derivatives flow to the chosen
     /// one only and are never multiplied by the mask, so a NaN on the other side stays there.
     ///
+    /// *Shape*: the mask and both sides broadcast. *Derivative*: that of the side chosen.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();

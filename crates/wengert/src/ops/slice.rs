@@ -301,6 +301,8 @@ impl<'t> Var<'t> {
     /// The elements `range` of an axis: `1..3`, `1..`, `..-1`, or with a step, of `ndarray`'s [`Slice`](ndarray::Slice). A negative step
     /// walks the range from its end.
     ///
+    /// *Shape*: shorter along the axis. *Derivative*: 1 in the part, else 0.
+    ///
     /// ```
     /// use ndarray::{array, Slice};
     /// let t = wengert::Recorder::default();
@@ -325,6 +327,8 @@ impl<'t> Var<'t> {
     }
 
     /// `size` elements of an axis, from `start` on in steps that may be negative.
+    ///
+    /// *Shape*: `size` along the axis. *Derivative*: 1 in the part, else 0.
     ///
     /// ```
     /// use ndarray::array;

@@ -104,6 +104,8 @@ impl<'t> Var<'t> {
     /// `x − ln Σ eˣ` along the last axis, without overflow for numbers of any size; NaN where a
     /// whole row is −∞ or one number is +∞.
     ///
+    /// *Shape*: as `x`. *Derivative*: `δᵢⱼ − pⱼ`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -132,6 +134,8 @@ impl<'t> Var<'t> {
 
     /// `eˣ / Σ eˣ` along the last axis: class probabilities.
     ///
+    /// *Shape*: as `x`. *Derivative*: `pᵢ (δᵢⱼ − pⱼ)`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -145,6 +149,8 @@ impl<'t> Var<'t> {
     }
 
     /// [`log_softmax`](Self::log_softmax) along any axis.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `δᵢⱼ − pⱼ`.
     ///
     /// ```
     /// use ndarray::array;
@@ -167,6 +173,8 @@ impl<'t> Var<'t> {
 
     /// [`softmax`](Self::softmax) along any axis.
     ///
+    /// *Shape*: as `x`. *Derivative*: `pᵢ (δᵢⱼ − pⱼ)`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -181,6 +189,8 @@ impl<'t> Var<'t> {
 
     /// [`cross_entropy`](Self::cross_entropy) of logits whose classes lie along any axis; labels that are probabilities have them along
     /// the same.
+    ///
+    /// *Shape*: a scalar. *Derivative*: `(p − y)/rows` by the logits.
     ///
     /// ```
     /// use ndarray::array;
@@ -210,6 +220,8 @@ impl<'t> Var<'t> {
     /// The mean cross-entropy `−Σ p ln softmax(x)` over all rows of these logits. The last axis
     /// holds the classes; `labels` are integers of the shape of the other axes, or probabilities
     /// (one-hot, say) of the shape of the logits. A run fails at the first label that is no class.
+    ///
+    /// *Shape*: a scalar. *Derivative*: `(p − y)/rows` by the logits.
     ///
     /// ```
     /// use ndarray::array;

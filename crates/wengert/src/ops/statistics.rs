@@ -8,6 +8,8 @@ impl<'t> Var<'t> {
     /// The Euclidean norm over axes (`()` for all), which disappear unless they are [kept](crate::Keep): `√Σ x²`. Its derivative at 0 is
     /// 0.
     ///
+    /// *Shape*: without the axes. *Derivative*: `x/‖x‖`, 0 at 0.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -31,6 +33,8 @@ impl<'t> Var<'t> {
     /// The variance over axes (`()` for all), which disappear unless they are [kept](crate::Keep): the mean of the squared distance from
     /// the mean, divided by the number of elements, as in NumPy; times `n / (n − 1)` it is an unbiased estimate. An error over nothing.
     ///
+    /// *Shape*: without the axes. *Derivative*: `2 (x − mean)/n`.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -44,6 +48,8 @@ impl<'t> Var<'t> {
     }
 
     /// The standard deviation over axes: the root of [`var`](Self::var), with a derivative of 0 where that is 0.
+    ///
+    /// *Shape*: without the axes. *Derivative*: `(x − mean)/(n std)`, 0 where `std` is 0.
     ///
     /// ```
     /// use ndarray::array;
@@ -59,6 +65,8 @@ impl<'t> Var<'t> {
     /// The nearest number between two others, elementwise with broadcasting: `max(low, min(high, x))`. Where it is a bound itself half of
     /// the derivative passes; NaN stays NaN.
     ///
+    /// *Shape*: `x` and both bounds broadcast. *Derivative*: 1 between the bounds, 0 outside, ½ on one.
+    ///
     /// ```
     /// use ndarray::array;
     /// let t = wengert::Recorder::default();
@@ -72,6 +80,8 @@ impl<'t> Var<'t> {
     }
 
     /// The mean squared distance to an array of the same shape, over all elements.
+    ///
+    /// *Shape*: a scalar. *Derivative*: `2 (x − y)/n`.
     ///
     /// ```
     /// use ndarray::array;
@@ -94,6 +104,8 @@ impl<'t> Var<'t> {
 
     /// The binary cross-entropy of these logits and labels between 0 and 1, elementwise, without overflow or cancellation:
     /// `y ln(1 + e⁻ˣ) + (1 − y) ln(1 + eˣ)`.
+    ///
+    /// *Shape*: as `x`. *Derivative*: `σ(x) − y` by the logits.
     ///
     /// ```
     /// use ndarray::array;

@@ -85,6 +85,8 @@ impl<'t> Var<'t> {
     /// This vector as the arrays that lie in it one behind the other, by name: for optimisers and samplers that know one vector of
     /// parameters. An error where they are not as long as the vector together, or where two have one name.
     ///
+    /// *Shape*: those of the layout. *Derivative*: 1 in the part, else 0.
+    ///
     /// ```
     /// use wengert::Function;
     /// let f = Function::new(5, |x| {

@@ -11,6 +11,7 @@ use crate::exec::frame::Frame;
 use crate::exec::graph::WriteMode;
 use crate::exec::place::{Place, WORD};
 use crate::ir::Tape;
+use crate::shape::TensorType;
 
 /// What the results of one row take.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +41,9 @@ pub struct MemoryReport {
     pub by_thread: usize,
     /// Bytes of the constants.
     pub constants: usize,
+    /// Bytes that a workspace takes beyond that for copies of inputs, once each was bound to an array that is not row-major, or of another
+    /// integer type.
+    pub inputs: usize,
 }
 
 impl MemoryReport {
@@ -58,8 +62,12 @@ impl fmt::Display for MemoryReport {
             let each = if *by_thread { "yes" } else { "" };
             writeln!(f, "{bytes:>12}  {each:>11}  {row:>3}  {op} at {site}")?;
         }
-        let Self { shared, by_thread, constants, .. } = self;
-        writeln!(f, "a workspace takes {shared} bytes and {by_thread} for each thread; constants {constants}")
+        let Self { shared, by_thread, constants, inputs, .. } = self;
+        writeln!(
+            f,
+            "a workspace takes {shared} bytes and {by_thread} for each thread; constants {constants}"
+        )?;
+        writeln!(f, "inputs that are not row-major, or of another integer type, are copied: {inputs} at most")
     }
 }
 
@@ -86,7 +94,8 @@ impl Plan {
             ),
         }
         let by_thread = frame.local + frame.scratch;
-        MemoryReport { rows, shared: frame.arena, by_thread, constants: self.constant_bytes() }
+        let inputs = frame.inputs.iter().map(TensorType::bytes).sum();
+        MemoryReport { rows, shared: frame.arena, by_thread, constants: self.constant_bytes(), inputs }
     }
 }
 
