@@ -87,7 +87,7 @@ fn einsum_is_a_loop_over_all_letters() {
         // Derivatives of the pieces it is made of are held to laws; here that none of them is left out.
         let f = scalar(|t, x| t.einsum(spec, x).square().sum(()));
         let tensors: Vec<Tensor> = arrays.iter().map(|a| Tensor::from_array(a).unwrap()).collect();
-        gradcheck(&f, &tensors, &Options::default()).unwrap_or_else(|e| panic!("{spec}: {e}"));
+        gradcheck(f, &tensors, &Options::default()).unwrap_or_else(|e| panic!("{spec}: {e}"));
     }
     // Sizes of 1 under an ellipsis repeat.
     let t = Recorder::default();
