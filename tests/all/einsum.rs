@@ -116,6 +116,11 @@ fn einsum_says_which_letter_is_wrong_and_why() {
         let text = refused(spec, shapes);
         assert!(text.contains(why) && text.contains(spec), "{text}");
     }
+    let eight: &[usize] = &[1; 8];
+    assert!(
+        refused("abcdefgh,ijklmnop->abcdefghijklmnop", &[eight, eight])
+            .contains("16 axes; a tensor has at most 8")
+    );
     assert!(refused("", &[]).contains("no arrays to multiply"));
     assert!(error(|t| t.einsum("i,i", [t.input(F64, [2]), t.input(F32, [2])])).contains("f64 and f32"));
 }

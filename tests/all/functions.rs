@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 use ndarray::{Array1, Array2, array};
-use wengert::{Argument, DType, DTypeError, ErrorKind, Function, Mode, Recorder, ShapeError, Worker};
+use wengert::{Argument, DType, DTypeError, ErrorKind, Function, Mode, Recorder, ShapeError, Var, Worker};
 
 const POINT: [f64; 3] = [0.5, -1.25, 2.0];
 
@@ -155,6 +155,28 @@ fn what_does_not_fit_is_a_typed_error() {
     assert!(matches!(g.value(&[1.0, 2.0]).unwrap_err().kind(), ErrorKind::Input(_)));
     assert!(matches!(g.value(&[1f32, 2.0, 3.0]).unwrap_err().kind(), ErrorKind::Input(_)));
     assert!(matches!(g.value((&POINT, &POINT)).unwrap_err().kind(), ErrorKind::Input(_)));
+    // Of an array the shape has to be that of the result, not just the length.
+    let shape = |left: &[usize], right: &[usize]| {
+        ErrorKind::Shape(ShapeError::Differ { left: left.to_vec(), right: right.to_vec() })
+    };
+    let turned = f.jacobian(&POINT, &mut Array2::<f64>::zeros((3, 2))).unwrap_err();
+    assert_eq!(*turned.kind(), shape(&[2, 3], &[3, 2]));
+    let flat = g.hessian(&POINT, &mut Array2::<f64>::zeros((1, 9))).unwrap_err();
+    assert_eq!(*flat.kind(), shape(&[3, 3], &[1, 9]));
+    g.hessian(&POINT, &mut Array1::<f64>::zeros(9)).unwrap();
+    let matrix = Function::new([2, 3], |x| x.sum(())).unwrap();
+    assert!(matrix.gradient(&[[0.0; 3]; 2], &mut Array2::<f64>::zeros((3, 2))).is_err());
+    matrix.gradient(&[[0.0; 3]; 2], &mut Array2::<f64>::zeros((2, 3))).unwrap();
+    assert!(
+        f.value(&POINT)
+            .unwrap_err()
+            .to_string()
+            .contains("`value` is of one number, the function makes f64[2]")
+    );
+    let two = [Argument::new(DType::F64, ()), Argument::new(DType::F32, ())];
+    let two = Function::with(two, |x| x[0] * x[1].cast(DType::F64)).unwrap();
+    let mixed = two.gradient((&1.0, &1f32), &mut [0.0; 2]).unwrap_err();
+    assert!(mixed.to_string().contains("an argument is of f32: cast inside of it"), "{mixed}");
     // A derivative that cannot be made stays an error.
     for _ in 0..2 {
         let error = f.gradient(&POINT, &mut three).unwrap_err();
@@ -206,8 +228,8 @@ fn programs_are_called_by_many_threads_and_read_by_names() {
     });
     let error = |inputs: &[(&str, &dyn wengert::Bind)]| program.call(inputs).err().unwrap().to_string();
     let x = [1.0, 2.0];
-    assert!(error(&[("x", &x), ("z", &x)]).contains("input `y` is f64[2], nothing was bound"));
-    assert!(error(&[("x", &x), ("x", &x)]).contains("input `y`"));
+    assert!(error(&[("x", &x), ("z", &x)]).contains("there is no input `z`"));
+    assert!(error(&[("x", &x), ("x", &x)]).contains("input `x` was bound twice"));
     assert!(error(&[("x", &x), ("y", &1.0)]).contains("input `y` is f64[2], f64[] was bound"));
     let text = program.call((&x, &x)).unwrap().scalar("sum").unwrap_err().to_string();
     assert!(text.contains("named difference") && text.contains("\"sum\""), "{text}");
@@ -231,4 +253,27 @@ fn a_workspace_is_cloned_with_its_threads() {
     let (x, states) = (Array2::<f64>::ones((400, 400)), wengert::States::new());
     let first = program.evaluate(&mut one, &states, &x).unwrap().scalar(0).unwrap();
     assert_eq!(program.evaluate(&mut other, &states, &x).unwrap().scalar(0).unwrap(), first);
+}
+
+#[test]
+fn a_layout_that_does_not_fit_its_vector_is_an_error_of_the_line() {
+    let refused = |unpack: fn(Var<'_>) -> Var<'_>, why: &str| {
+        let error = Function::new(5, unpack).err().unwrap();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(error.site().is_some_and(|site| site.location.file().ends_with("functions.rs")), "{error}");
+    };
+    refused(|x| x.unpack([("a", [4])])["a"], "parts of [4] elements do not fill f64[5]");
+    refused(|x| x.unpack([("a", [usize::MAX, 2])])["a"], "more elements than memory can address");
+    refused(|x| x.unpack((("a", [2]), ("a", [3])))["a"], "two parts are named `a`");
+    refused(|x| x.unpack((("a", [2]), ("b", [3])))["c"], "the vector has the parts a, b, no `c`");
+    refused(|x| x.reshape([5, 1]).unpack([("a", [5])])["a"], "do not fill f64[5, 1]");
+}
+
+#[test]
+fn a_program_that_reads_states_asks_for_them() {
+    let mut states = wengert::States::new();
+    let w = states.add("w", 2.0).unwrap();
+    let program = wengert::Program::record(&states, |t| t.outputs(t.state(w) * 2)).unwrap();
+    assert!(program.call(()).err().unwrap().to_string().contains("the program reads the state w"));
+    assert_eq!(program.call_with(&states, ()).unwrap().scalar(0).unwrap(), 4.0);
 }

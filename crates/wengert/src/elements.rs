@@ -235,7 +235,7 @@ macro_rules! other_integers {
         impl Number for $T {
             type Element = i64;
             fn element(self) -> i64 {
-                self as i64
+                i64::try_from(self).unwrap_or(i64::MAX)
             }
         }
     )+};

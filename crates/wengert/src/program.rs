@@ -380,6 +380,11 @@ impl Program {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn call(&self, inputs: impl Inputs) -> Result<Called<'_>> {
+        if let Some(state) = self.tape.states().first() {
+            let what =
+                format!("the program reads the state {}: bind a store, `call_with(&states, …)`", state.name);
+            return Err(ErrorKind::State(what).into());
+        }
         self.call_with(&States::new(), inputs)
     }
 

@@ -154,6 +154,12 @@ impl<const N: usize> PartialEq<[usize; N]> for Shape {
     }
 }
 
+impl PartialEq<[usize]> for Shape {
+    fn eq(&self, sizes: &[usize]) -> bool {
+        **self == *sizes
+    }
+}
+
 impl Hash for Shape {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u8(self.rank);

@@ -27,7 +27,8 @@ macro_rules! integer {
         }
     )+};
 }
-integer! { u8 u32 i64 i32 usize isize }
+integer! { u8 u16 u32 u64 i8 i16 i32 i64 usize isize }
+impl Sealed for u64 {}
 impl Sealed for Axis {}
 impl Integer for Axis {
     fn get(self) -> isize {

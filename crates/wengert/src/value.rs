@@ -27,7 +27,7 @@ impl Var<'_> {
         if self.recorder().varies(id)
             && let Err(kind) = self.recorder().observe()
         {
-            self.fail(kind);
+            self.recorder().fail(kind, "value");
             self.recorder().check()?;
         }
         evaluate(self.recorder(), id)

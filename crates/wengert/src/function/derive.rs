@@ -1,7 +1,7 @@
 //! The programs of derivatives, made from the tape of a function.
 
 use super::{Mode, Parts};
-use crate::error::{ErrorKind, Result, ShapeError};
+use crate::error::{ErrorKind, Result};
 use crate::ir::{Recorder, States, Var};
 use crate::program::Program;
 use crate::shape::TensorType;
@@ -39,10 +39,20 @@ impl Derivative {
 
     /// Its program: of the arguments of the function, and of the vectors that it is multiplied by.
     pub(super) fn record(self, f: &Parts) -> Result<Program> {
-        let scalar = f.output.shape.elements() == 1;
-        if !scalar && matches!(self, Self::Gradient | Self::Hvp | Self::Hessian) {
-            let what = format!("gradients and Hessians are of one number, the function makes {}", f.output);
-            return Err(ErrorKind::Shape(ShapeError::Other(what)).into());
+        match self {
+            Self::Gradient => f.of_one_number("a gradient")?,
+            Self::Hvp | Self::Hessian => f.of_one_number("a Hessian")?,
+            _ => {}
+        }
+        let by = f.arguments.iter().filter(|a| a.differentiated()).filter_map(|a| a.ty.as_ref().ok());
+        for dtype in by.map(|ty| ty.dtype) {
+            if dtype != f.output.dtype {
+                let (y, x) = (f.output, dtype);
+                let what = format!(
+                    "the function makes {y}, an argument is of {x}: cast inside of it, or fix the argument"
+                );
+                return Err(ErrorKind::NotDifferentiable(what).into());
+            }
         }
         Program::record(&States::new(), |t| {
             let x = f.arguments.iter().map(|a| a.record(t, false)).collect::<Result<Vec<_>>>()?;

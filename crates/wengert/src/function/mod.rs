@@ -131,6 +131,10 @@ pub trait Target {
     type Element: Element;
     /// The elements in row-major order; `None` where they do not lie so.
     fn elements(&mut self) -> Option<&mut [Self::Element]>;
+    /// The sizes of its axes, if it is more than a list.
+    fn sizes(&self) -> Option<&[usize]> {
+        None
+    }
 }
 impl<T: Element> Target for [T] {
     type Element = T;
@@ -154,6 +158,9 @@ impl<T: Element, S: ndarray::DataMut<Elem = T>, D: ndarray::Dimension> Target fo
     type Element = T;
     fn elements(&mut self) -> Option<&mut [T]> {
         self.as_slice_mut()
+    }
+    fn sizes(&self) -> Option<&[usize]> {
+        Some(self.shape()).filter(|sizes| sizes.len() > 1)
     }
 }
 
@@ -221,6 +228,7 @@ impl Function {
 
     /// The value, of a single element.
     pub fn value(&self, point: impl Inputs) -> Result<f64> {
+        self.0.of_one_number("`value`")?;
         self.call(Derivative::Value, &point, &[], |results| results.scalar(0))
     }
 
@@ -373,6 +381,15 @@ impl Parts {
         if self.arguments() <= results.saturating_mul(2) { Mode::Forward } else { Mode::Reverse }
     }
 
+    /// An error where the result has several elements.
+    fn of_one_number(&self, what: &str) -> Result<()> {
+        if self.output.shape.elements() == 1 {
+            return Ok(());
+        }
+        let what = format!("{what} is of one number, the function makes {}", self.output);
+        Err(ErrorKind::Shape(ShapeError::Other(what)).into())
+    }
+
     /// The program of a derivative, planned by whoever asks first.
     fn program(&self, what: Derivative) -> Result<&Program> {
         let Some(at) = what.position() else { return Ok(&self.value) };
@@ -444,6 +461,13 @@ fn length(expected: usize, found: usize) -> Result<()> {
 fn write<O: Target + ?Sized>(results: &Results<'_>, first: usize, target: &mut O) -> Result<()> {
     let strided =
         || ErrorKind::Argument("results are written to elements that lie in row-major order".into());
+    // What is more than a list is of the result's shape; of several results there is but a list.
+    if let Some(sizes) = target.sizes() {
+        let due = if results.count() == first + 1 { results.shape(first)?.to_vec() } else { Vec::new() };
+        if due != sizes {
+            return Err(ErrorKind::Shape(ShapeError::Differ { left: due, right: sizes.to_vec() }).into());
+        }
+    }
     let target = target.elements().ok_or_else(strided)?;
     let parts = || (first..results.count()).map(|i| results.slice::<O::Element>(i));
     let len = parts().try_fold(0, |len, part| Ok::<usize, Error>(len + part?.len()))?;

@@ -36,6 +36,7 @@ impl Worker {
 
     /// [`Function::value`].
     pub fn value(&mut self, point: impl Inputs) -> Result<f64> {
+        self.function.0.of_one_number("`value`")?;
         self.call(Derivative::Value, &point, &[], |results| results.scalar(0))
     }
 

@@ -236,8 +236,8 @@ impl Recorder {
     #[track_caller]
     pub fn full(&self, dtype: DType, shape: impl IntoShape, value: f64) -> Var<'_> {
         match shape.into_shape() {
-            Ok(shape) => self.fill(TensorType::new(dtype, shape), value),
-            Err(kind) => self.fail_like(kind, "fill", TensorType::new(dtype, Shape::SCALAR)),
+            Ok(shape) => self.operation("full", || self.fill(TensorType::new(dtype, shape), value)),
+            Err(kind) => self.fail_like(kind, "full", TensorType::new(dtype, Shape::SCALAR)),
         }
     }
 

@@ -121,7 +121,7 @@ impl<'t> Var<'t> {
             Some((v, n)) => {
                 let what = format!("{v} has the name `{n}`: {value} cannot be named `{name}`");
                 drop(names);
-                self.fail(ErrorKind::Argument(what))
+                self.recorder.fail_like(ErrorKind::Argument(what), "named", self.ty())
             }
             None => {
                 names.push((value, name.into()));

@@ -3,7 +3,7 @@
 use super::contract::Contract;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{Contraction, IntoVars, Labels, Op, Recorder, Var};
-use crate::shape::Shape;
+use crate::shape::{MAX_RANK, Shape};
 
 /// An operand, and the letters of its axes.
 struct Term<'t> {
@@ -202,6 +202,10 @@ impl Recorder {
                 let own = b.letters.iter().filter(|l| !a.letters.contains(l));
                 a.letters.iter().chain(own).copied().filter(|&l| others(l)).collect()
             };
+            if letters.len() > MAX_RANK {
+                let kind = ShapeError::TooManyAxes { rank: letters.len(), most: MAX_RANK };
+                return self.fail_like(kind, "einsum", a.x.ty());
+            }
             let labels = |letters: &[u8]| -> Labels { letters.iter().copied().collect() };
             let names = Contraction {
                 lhs: labels(&a.letters),

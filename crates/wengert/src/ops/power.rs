@@ -56,7 +56,7 @@ impl Registered for Pow {
 }
 
 impl<'t> Var<'t> {
-    /// This to the power of an array or a number, elementwise with broadcasting, as `f64::powf`. Small whole numbers, −4 to 4, are
+    /// This to the power of an array or a number, elementwise with broadcasting, as `f64::powf`. The whole numbers from −1 to 4 are
     /// multiplied out, so that every derivative is exact and defined, at 0 too. Otherwise the derivative by the base is `b aᵇ⁻¹`, 0 where
     /// `b` is 0; that by the exponent `aᵇ ln a`, 0 where `a` is 0 and NaN below.
     ///
@@ -78,9 +78,10 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn pow(self, exponent: impl IntoVar<'t>) -> Var<'t> {
         const MOST: f64 = 4.0;
-        let whole = exponent.number().map(|(_, n)| n).filter(|n| n.fract() == 0.0 && n.abs() <= MOST);
+        let whole =
+            exponent.number().map(|(_, n)| n).filter(|n| n.fract() == 0.0 && (-1.0..=MOST).contains(n));
         self.operation("pow", || match whole {
-            Some(n) if n < 0.0 => 1.0 / self.multiplied(-n as u32),
+            Some(n) if n < 0.0 => 1.0 / self,
             Some(n) => self.multiplied(n as u32),
             None => self.binary(Op::custom(Pow), exponent.into_var(self)),
         })

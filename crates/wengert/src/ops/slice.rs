@@ -289,9 +289,8 @@ fn range(start: isize, end: Option<isize>, step: isize, size: usize) -> Result<S
     if step == 0 {
         return Err(ShapeError::Other(format!("the slice from {start} has a step of 0")).into());
     }
-    let Some(length) = end_at.checked_sub(start_at) else {
-        return Err(ShapeError::Other(format!("{start}..{end_at} ends before it starts")).into());
-    };
+    // One that ends before it begins is empty.
+    let length = end_at.saturating_sub(start_at);
     let count = length.div_ceil(step.unsigned_abs());
     let first = if step < 0 && length > 0 { end_at - 1 } else { start_at };
     Ok(Stride { start: first, step, size: count })

@@ -105,10 +105,10 @@ impl<'t> Var<'t> {
             if named[..i].iter().any(|(n, _)| n == name) {
                 t.fail(ErrorKind::Argument(format!("two parts are named `{name}`")), "unpack");
             }
-            shapes.push(shape.clone().unwrap_or_else(|kind| {
-                t.fail(kind, "unpack");
-                Shape::SCALAR
-            }));
+            if let Err(kind) = shape {
+                t.fail(kind.clone(), "unpack");
+            }
+            shapes.push(shape.clone().unwrap_or(Shape::SCALAR));
         }
         let sizes: Vec<usize> = shapes.iter().map(Shape::elements).collect();
         let fits =

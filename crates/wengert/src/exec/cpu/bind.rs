@@ -164,6 +164,18 @@ tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10);
 tuple_inputs!(A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11);
 
+/// The error of a name that no input has, or that is given twice.
+fn stray(names: &[Option<Arc<str>>], inputs: &dyn Inputs) -> Option<Error> {
+    let given: Vec<&str> = (0..inputs.count()).filter_map(|i| inputs.name(i)).collect();
+    let known: Vec<&str> = names.iter().flatten().map(|name| &**name).collect();
+    let what = given.iter().enumerate().find_map(|(i, name)| match name {
+        _ if !known.contains(name) => Some(format!("there is no input `{name}`, only {known:?}")),
+        _ if given[..i].contains(name) => Some(format!("input `{name}` was bound twice")),
+        _ => None,
+    });
+    what.map(|what| ErrorKind::Input(what).into())
+}
+
 /// Which of the things that are bound is input `i` of a program: the one of its name, or the one without a name in its place.
 fn bound<'a>(names: &[Option<Arc<str>>], inputs: &'a dyn Inputs, i: usize) -> Option<&'a dyn Bind> {
     let own = names.get(i).and_then(Option::as_deref);
@@ -197,7 +209,8 @@ pub(super) fn bind(
             let name = name.map_or_else(|| i.to_string(), |name| format!("`{name}`"));
             Error::from(ErrorKind::Input(format!("input {name} is {ty}, {found} was bound")))
         };
-        let input = bound(names, inputs, i).ok_or_else(|| misfit("nothing".into()))?;
+        let input = bound(names, inputs, i)
+            .ok_or_else(|| stray(names, inputs).unwrap_or_else(|| misfit("nothing".into())))?;
         let shape = input.shape().transpose()?;
         if input.dtype() != ty.dtype || shape.is_some_and(|s| s != ty.shape) {
             // Of as many axes: a batch of another size, say.

@@ -122,6 +122,11 @@ impl<'w> Results<'w> {
         self.outputs.len()
     }
 
+    /// The shape of output `i`.
+    pub fn shape(&self, i: impl OutputKey) -> Result<Shape> {
+        self.live_out(i).map(|out| out.ty.shape)
+    }
+
     /// Output `i`, a single element, as f64.
     pub fn scalar(&self, i: impl OutputKey) -> Result<f64> {
         let (shape, data) = self.output(i)?;
