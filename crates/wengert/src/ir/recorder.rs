@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use smallvec::SmallVec;
 
@@ -154,8 +154,14 @@ impl Recorder {
 
     /// A recorder that nothing is recorded on: that of variables which are made of none.
     pub(crate) fn nowhere() -> &'static Self {
+        // One for each thread that has made this mistake, for ever; listed, so that leak checkers know of it.
+        static ALL: Mutex<Vec<usize>> = Mutex::new(Vec::new());
         thread_local! {
-            static NOWHERE: &'static Recorder = Box::leak(Box::default());
+            static NOWHERE: &'static Recorder = {
+                let nowhere: &'static Recorder = Box::leak(Box::default());
+                ALL.lock().unwrap_or_else(PoisonError::into_inner).push(std::ptr::from_ref(nowhere).expose_provenance());
+                nowhere
+            };
         }
         NOWHERE.with(|nowhere| *nowhere)
     }
