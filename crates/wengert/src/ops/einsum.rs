@@ -128,7 +128,7 @@ impl<'t> Term<'t> {
 
     /// Drops the axes of size 1 of an ellipsis that others repeat.
     #[track_caller]
-    fn without_ones(mut self, size: impl Fn(u8) -> usize) -> Self {
+    fn without_ones(mut self, size: &dyn Fn(u8) -> usize) -> Self {
         for axis in (0..self.letters.len()).rev() {
             if self.x.dim(axis) == 1 && size(self.letters[axis]) != 1 {
                 self.x = self.x.squeeze(axis);
@@ -140,7 +140,7 @@ impl<'t> Term<'t> {
 
     /// Sums over the letters that nobody else needs.
     #[track_caller]
-    fn summed(mut self, needed: impl Fn(u8) -> bool) -> Self {
+    fn summed(mut self, needed: &dyn Fn(u8) -> bool) -> Self {
         let alone: Vec<usize> = (0..self.letters.len()).filter(|&i| !needed(self.letters[i])).collect();
         if !alone.is_empty() {
             self.x = self.x.sum(&alone);
@@ -177,8 +177,8 @@ impl Recorder {
             (Ok((read, sizes)), Some(_)) => self.operation("einsum", || {
                 let size = |letter: u8| sizes.iter().find(|(l, _)| *l == letter).map_or(1, |(_, size)| *size);
                 let terms = operands.iter().zip(read.operands);
-                let terms = terms.map(|(&x, letters)| Term { x, letters }.without_ones(size).diagonals());
-                self.contracted(terms.collect(), &read.out, size)
+                let terms = terms.map(|(&x, letters)| Term { x, letters }.without_ones(&size).diagonals());
+                self.contracted(terms.collect(), &read.out, &size)
             }),
             (Err(kind), Some(first)) => self.fail_like(kind, "einsum", first.ty()),
             (_, None) => self.fail(ErrorKind::Argument("there are no arrays to multiply".into()), "einsum"),
@@ -187,14 +187,14 @@ impl Recorder {
 
     /// Multiplies terms two by two until one is left, and brings that into order.
     #[track_caller]
-    fn contracted<'t>(&'t self, mut terms: Vec<Term<'t>>, out: &[u8], size: impl Fn(u8) -> usize) -> Var<'t> {
+    fn contracted<'t>(&'t self, mut terms: Vec<Term<'t>>, out: &[u8], size: &dyn Fn(u8) -> usize) -> Var<'t> {
         while terms.len() > 1 {
-            let (i, j) = next_pair(&terms, out, &size);
+            let (i, j) = next_pair(&terms, out, size);
             let (b, a) = (terms.remove(j), terms.remove(i));
             let others = |l: u8| out.contains(&l) || terms.iter().any(|t| t.letters.contains(&l));
             let (left, right) = (a.letters.clone(), b.letters.clone());
-            let a = a.summed(|l| others(l) || right.contains(&l));
-            let b = b.summed(|l| others(l) || left.contains(&l));
+            let a = a.summed(&|l| others(l) || right.contains(&l));
+            let b = b.summed(&|l| others(l) || left.contains(&l));
             let last = terms.is_empty();
             let letters: Vec<u8> = if last {
                 out.iter().copied().filter(|l| left.contains(l) || right.contains(l)).collect()
@@ -217,7 +217,7 @@ impl Recorder {
             terms.push(Term { x, letters });
         }
         let Some(term) = terms.pop() else { return self.full(crate::dtype::DType::F64, [], 1.0) };
-        let Term { x, letters } = term.summed(|l| out.contains(&l));
+        let Term { x, letters } = term.summed(&|l| out.contains(&l));
         x.permute(out.iter().filter_map(|l| letters.iter().position(|m| m == l)).collect::<Vec<_>>())
     }
 }
@@ -243,7 +243,7 @@ fn sizes(text: &str, spec: &Spec, shapes: &[Shape]) -> Result<Vec<(u8, usize)>, 
 }
 
 /// The pair whose product takes the least memory beyond its operands (Smith and Gray, "opt_einsum", 2018).
-fn next_pair(terms: &[Term<'_>], out: &[u8], size: &impl Fn(u8) -> usize) -> (usize, usize) {
+fn next_pair(terms: &[Term<'_>], out: &[u8], size: &dyn Fn(u8) -> usize) -> (usize, usize) {
     let elements = |letters: &[u8]| letters.iter().fold(1.0, |all, &l| all * size(l) as f64);
     let cost = |&(i, j): &(usize, usize)| {
         let (a, b) = (&terms[i].letters, &terms[j].letters);
