@@ -277,3 +277,24 @@ fn a_program_that_reads_states_asks_for_them() {
     assert!(program.call(()).err().unwrap().to_string().contains("the program reads the state w"));
     assert_eq!(program.call_with(&states, ()).unwrap().scalar(0).unwrap(), 4.0);
 }
+
+/// The rows of a recorder stay when a program is made of them: variables, scopes and derivatives go on.
+#[test]
+fn a_recorder_goes_on_after_a_program_was_made_of_it() {
+    let mut t = Recorder::default();
+    for round in 0..2 {
+        let x = t.scope("first", || t.input(DType::F64, [2]));
+        let first = t.program(x.sum(())).unwrap();
+        let y = t.scope("second", || (x * x).sum(()));
+        let second = t.program((y, y.gradients(x)[x])).unwrap();
+        assert_eq!(first.call(&[3.0, 4.0]).unwrap().scalar(0).unwrap(), 7.0, "{round}");
+        let called = second.call(&[3.0, 4.0]).unwrap();
+        assert_eq!((called.scalar(0).unwrap(), called.slice::<f64>(1).unwrap()), (25.0, &[6.0, 8.0][..]));
+        t.clear();
+    }
+    // What is put together records the parts, and nothing beside them.
+    let x = t.input(DType::F64, [2]);
+    t.concat([x, x], 0);
+    let rows = t.input(DType::F64, ()).id().unwrap().row - x.id().unwrap().row - 1;
+    assert_eq!(rows, 3, "a fill and two parts");
+}

@@ -148,12 +148,11 @@ impl Program {
         F: for<'t> FnOnce(&'t Recorder) -> R,
     {
         let outputs = record(&recorder).outputs()?;
-        Self::of(&recorder, outputs, passes, machine)
+        Self::of(recorder.finish(outputs)?, passes, machine)
     }
 
-    /// Plans what was recorded.
-    fn of(recorder: &Recorder, outputs: Outputs, passes: Passes, machine: &Machine) -> Result<Self> {
-        let (tape, names, observed) = recorder.finish(outputs)?;
+    /// Plans what was recorded: a tape, the names on it, and whether a value was observed.
+    fn of((tape, names, observed): (Tape, Names, bool), passes: Passes, machine: &Machine) -> Result<Self> {
         let tape = tape.without_dead_rows();
         if let Some(row) = tape.placeholder() {
             let kind = ErrorKind::Malformed(
@@ -400,8 +399,8 @@ impl Program {
 }
 
 impl Recorder {
-    /// A program of what was recorded so far, which returns these outputs: [`Program::record`] without a closure. It takes the rows: what
-    /// is recorded afterwards is an error.
+    /// A program of what was recorded so far, which returns these outputs: [`Program::record`] without a closure. Recording may go on: the
+    /// next program has what comes then too.
     ///
     /// ```
     /// use wengert::{DType::F64, Recorder};
@@ -409,18 +408,13 @@ impl Recorder {
     /// let x = t.input(F64, [2]);
     /// let program = t.program((x.sum(()), x * 2))?;
     /// assert_eq!(program.call(&[1.0, 2.0])?.scalar(0)?, 3.0);
-    /// assert!(t.program(x).is_err());
+    /// assert_eq!(t.program(x.max(()))?.call(&[1.0, 2.0])?.scalar(0)?, 2.0);
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[track_caller]
     pub fn program<'t, M>(&'t self, outputs: impl IntoVars<'t, M>) -> Result<Program> {
         let outputs = self.outputs(outputs)?;
-        let program = Program::of(self, outputs, Passes::All, &Machine::THIS);
-        self.fail(
-            ErrorKind::Argument("a program was made of this recording, which ended it".into()),
-            "program",
-        );
-        program
+        Program::of(self.so_far(outputs)?, Passes::All, &Machine::THIS)
     }
 }
 

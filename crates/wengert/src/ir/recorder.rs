@@ -472,13 +472,22 @@ impl Recorder {
     }
 
     /// The finished tape, the names on it, and whether a value was observed.
-    pub(crate) fn finish(&self, outputs: Outputs) -> Result<(Tape, Names, bool)> {
+    pub(crate) fn finish(self, outputs: Outputs) -> Result<(Tape, Names, bool)> {
+        let tape = self.tape.take();
+        self.finished(tape, outputs)
+    }
+
+    /// The same of a recording that goes on.
+    pub(crate) fn so_far(&self, outputs: Outputs) -> Result<(Tape, Names, bool)> {
+        self.finished(self.tape.borrow().clone(), outputs)
+    }
+
+    fn finished(&self, mut tape: Tape, outputs: Outputs) -> Result<(Tape, Names, bool)> {
         self.check()?;
         if outputs.recorder != self.identity {
             return Err(Error::of(ErrorKind::ForeignVar, "record")
                 .with_note("the outputs are those of another recording"));
         }
-        let mut tape = self.tape.take();
         tape.outputs = outputs.values.into_vec();
         let given = self.names.borrow();
         let name = |value: Value| given.iter().find(|(v, _)| *v == value).map(|(_, name)| name.clone());

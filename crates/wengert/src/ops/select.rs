@@ -77,7 +77,6 @@ impl<'t> Var<'t> {
                 let dtype = a.number().or(b.number()).map_or(DType::F64, |(dtype, _)| dtype);
                 self.recorder().full(dtype, Shape::SCALAR, 0.0)
             });
-            let like = if a.number().is_some() { b.var().unwrap_or(like) } else { like };
             let a = a.into_var(like);
             self.choose(a, b.into_var(a))
         })

@@ -380,7 +380,9 @@ impl<'t> Var<'t> {
         let full = part.and_then(|part| Ok((part.full(self.shape())?, part)));
         match full {
             Ok((full, Part { window, shape })) => t.operation(name, || {
-                let value = value.into_var(self.apply(Op::linear(Slice(window.clone()))).reshape(shape));
+                // A number, or an array, becomes like the part that it stands for.
+                let there = || self.apply(Op::linear(Slice(window.clone()))).reshape(shape);
+                let value = value.var().unwrap_or_else(|| value.into_var(there()));
                 let value = value.broadcast_to(shape).reshape(full);
                 let op = if add { Op::linear(AddSlice(window)) } else { Op::linear(SetSlice(window)) };
                 t.emit_one(op, &[self, value])

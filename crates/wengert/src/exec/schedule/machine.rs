@@ -84,7 +84,7 @@ mod tests {
             let t = Recorder::default();
             let x = t.input(DType::F64, [12, 8]);
             let y = (x.exp().matmul(t.input(DType::F64, [8, 8])) * 2.0).tanh();
-            let (tape, ..) = t.finish(t.outputs([y.sum(0), y.sum(1)]).unwrap()).unwrap();
+            let (tape, ..) = t.so_far(t.outputs([y.sum(0), y.sum(1)]).unwrap()).unwrap();
             let schedule = Schedule::new(&mut Graph::new(&tape, true).unwrap(), machine).unwrap();
             let groups = || schedule.levels.iter().flatten();
             let tiles = |group: &crate::exec::schedule::Group| {
