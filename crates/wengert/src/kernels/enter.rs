@@ -38,34 +38,28 @@ macro_rules! isa {
             /// # Safety
             /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
             #[target_feature(enable = $features)]
-            pub(in crate::kernels) unsafe fn map<T: Real, F: Map<N>, const N: usize>(
-                x0: *const u8,
-                x1: *const u8,
-                x2: *const u8,
+            pub(in crate::kernels) unsafe fn map<T: Real, F: Map>(
+                a: *const u8,
+                b: *const u8,
+                c: *const u8,
                 out: *mut u8,
                 len: usize,
             ) {
                 // SAFETY: passed on from the caller.
-                unsafe { primitives::map::<T::$Registers, F, N>([x0, x1, x2], out, len) }
-            }
-
-            /// Any other primitive, behind a pointer.
-            ///
-            /// # Safety
-            /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
-            #[target_feature(enable = $features)]
-            pub(in crate::kernels) unsafe fn each<F: Loop>(
-                x0: *const u8,
-                x1: *const u8,
-                x2: *const u8,
-                out: *mut u8,
-                len: usize,
-            ) {
-                // SAFETY: passed on from the caller.
-                unsafe { primitives::each::<F>([x0, x1, x2], out, len) }
+                unsafe { primitives::map::<T::$Registers, F>(a, b, c, out, len) }
             }
         }
     };
 }
 isa!(avx2, Avx2, "avx2,fma");
 isa!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
+
+/// Any other primitive, behind a pointer.
+///
+/// # Safety
+/// The processor has AVX2 and FMA; and as for [`primitives::Pointer`].
+#[target_feature(enable = "avx2,fma")]
+pub(super) unsafe fn each<F: Loop>(a: *const u8, b: *const u8, c: *const u8, out: *mut u8, len: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { primitives::each::<F>(a, b, c, out, len) }
+}

@@ -14,72 +14,78 @@ use crate::elements::{with_dtype, with_float, with_integer};
 /// may lie where an operand of as many bytes does.
 pub(crate) type Pointer = unsafe fn(*const u8, *const u8, *const u8, *mut u8, usize);
 
-/// A function of `N` numbers, written once for registers of any width.
-pub(super) trait Map<const N: usize> {
+/// A function of up to three numbers, written once for registers of any width.
+pub(super) trait Map {
+    /// How many numbers.
+    const OPERANDS: usize;
     /// The function; `#[inline(always)]`.
-    fn apply<L: Lane>(x: [L; N]) -> L;
+    fn apply<L: Lane>(a: L, b: L, c: L) -> L;
 }
 
 /// # Safety
 /// As for [`Pointer`].
 #[inline(always)]
-pub(super) unsafe fn map<V: Vector, F: Map<N>, const N: usize>(x: [*const u8; 3], out: *mut u8, len: usize) {
-    let x: [*const V::Scalar; N] = std::array::from_fn(|i| x[i].cast());
+pub(super) unsafe fn map<V: Vector, F: Map>(
+    a: *const u8,
+    b: *const u8,
+    c: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // Plain loops and no closures: there are so many of these functions that every layer shows in the time of a build.
+    let (a, b, c): (*const V::Scalar, *const V::Scalar, *const V::Scalar) = (a.cast(), b.cast(), c.cast());
     let out: *mut V::Scalar = out.cast();
+    let none = V::all(V::Scalar::default());
     let mut i = 0;
     while i + V::LANES <= len {
-        // SAFETY: `i` and the lanes from there on are below `len`.
-        unsafe { F::apply(x.map(|x| V::load(x.add(i)))).store(out.add(i)) };
+        // SAFETY: `i` and the lanes from there on are below `len`, in the operands that there are.
+        unsafe {
+            let b = if F::OPERANDS > 1 { V::load(b.add(i)) } else { none };
+            let c = if F::OPERANDS > 2 { V::load(c.add(i)) } else { none };
+            F::apply(V::load(a.add(i)), b, c).store(out.add(i));
+        }
         i += V::LANES;
     }
     if i < len {
         // The rest goes through a register too, so that it has the bits of the others.
         let rest = len - i;
         // SAFETY: `i` and the `rest` from there on are below `len`, and fewer than there are lanes.
-        unsafe { F::apply(x.map(|x| V::load_part(x.add(i), rest))).store_part(out.add(i), rest) };
+        unsafe {
+            let b = if F::OPERANDS > 1 { V::load_part(b.add(i), rest) } else { none };
+            let c = if F::OPERANDS > 2 { V::load_part(c.add(i), rest) } else { none };
+            F::apply(V::load_part(a.add(i), rest), b, c).store_part(out.add(i), rest);
+        }
     }
-}
-
-/// # Safety
-/// As for [`Pointer`].
-unsafe fn map_portable<T: Real, F: Map<N>, const N: usize>(
-    x0: *const u8,
-    x1: *const u8,
-    x2: *const u8,
-    out: *mut u8,
-    len: usize,
-) {
-    // SAFETY: passed on from the caller.
-    unsafe { map::<T, F, N>([x0, x1, x2], out, len) }
 }
 
 /// The function of floats for an instruction set.
-fn of_floats<F: Map<N>, const N: usize>(dtype: DType, isa: Isa) -> Option<Pointer> {
-    fn at<T: Real, F: Map<N>, const N: usize>(isa: Isa) -> Pointer {
+fn of_floats<F: Map>(dtype: DType, isa: Isa) -> Option<Pointer> {
+    fn at<T: Real, F: Map>(isa: Isa) -> Pointer {
         #[cfg(target_arch = "x86_64")]
         match isa.min(Isa::best()) {
-            Isa::Avx512 => return super::enter::avx512::map::<T, F, N>,
-            Isa::Avx2 => return super::enter::avx2::map::<T, F, N>,
+            Isa::Avx512 => return super::enter::avx512::map::<T, F>,
+            Isa::Avx2 => return super::enter::avx2::map::<T, F>,
             Isa::Portable => {}
         }
         let _ = isa;
-        map_portable::<T, F, N>
+        map::<T, F>
     }
-    with_float!(dtype, T => Some(at::<T, F, N>(isa)), None)
+    with_float!(dtype, T => Some(at::<T, F>(isa)), None)
 }
 
 macro_rules! of_floats {
-    ($p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$($x:ident),+| $y:expr;)*) => {
+    ($p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$a:tt, $b:tt, $c:tt| $y:expr;)*) => {
         match $p {
             $($Op => {
                 struct F;
-                impl Map<$N> for F {
+                impl Map for F {
+                    const OPERANDS: usize = $N;
                     #[inline(always)]
-                    fn apply<L: Lane>([$($x),+]: [L; $N]) -> L {
+                    fn apply<L: Lane>($a: L, $b: L, $c: L) -> L {
                         $y
                     }
                 }
-                of_floats::<F, $N>($dtype, $isa)
+                of_floats::<F>($dtype, $isa)
             })*
             _ => None,
         }
@@ -98,76 +104,69 @@ pub(super) trait Loop {
 /// # Safety
 /// As for [`Pointer`].
 #[inline(always)]
-pub(super) unsafe fn each<F: Loop>(x: [*const u8; 3], out: *mut u8, len: usize) {
-    for i in 0..len {
+pub(super) unsafe fn each<F: Loop>(a: *const u8, b: *const u8, c: *const u8, out: *mut u8, len: usize) {
+    let mut i = 0;
+    while i < len {
         // SAFETY: `i` is below `len`.
-        unsafe { F::at(x, out, i) };
+        unsafe { F::at([a, b, c], out, i) };
+        i += 1;
     }
 }
 
-/// # Safety
-/// As for [`Pointer`].
-unsafe fn each_portable<F: Loop>(x0: *const u8, x1: *const u8, x2: *const u8, out: *mut u8, len: usize) {
-    // SAFETY: passed on from the caller.
-    unsafe { each::<F>([x0, x1, x2], out, len) }
-}
-
-/// The function of a loop for an instruction set.
+/// The function of a loop for an instruction set: at most 32-byte registers, as these wait for memory.
 fn of_loop<F: Loop>(isa: Isa) -> Pointer {
     #[cfg(target_arch = "x86_64")]
-    match isa.min(Isa::best()) {
-        Isa::Avx512 => return super::enter::avx512::each::<F>,
-        Isa::Avx2 => return super::enter::avx2::each::<F>,
-        Isa::Portable => {}
+    if isa.min(Isa::best()) > Isa::Portable {
+        return super::enter::each::<F>;
     }
     let _ = isa;
-    each_portable::<F>
+    each::<F>
 }
 
+/// A loop for the instruction set that is named; where none is, for what every processor has: integers are not worth more
+/// copies of the code.
 macro_rules! each {
-    ($isa:expr, $($x:ident: $A:ty),+ => $U:ty: $y:expr) => {{
+    ($([$isa:expr])? $($x:ident: $A:ty = $n:tt),+ => $U:ty: $y:expr) => {{
         struct F;
         impl Loop for F {
             #[inline(always)]
             unsafe fn at(x: [*const u8; 3], out: *mut u8, i: usize) {
-                let mut operands = x.into_iter();
                 // SAFETY: the caller promises element `i` of all of these.
                 unsafe {
-                    $(let $x: $A = *operands.next().unwrap_unchecked().cast::<$A>().add(i);)+
+                    $(let $x: $A = *x[$n].cast::<$A>().add(i);)+
                     out.cast::<$U>().add(i).write($y);
                 }
             }
         }
-        of_loop::<F>($isa)
+        each!(@pointer F $($isa)?)
     }};
+    (@pointer $F:ident) => { each::<$F> as Pointer };
+    (@pointer $F:ident $isa:expr) => { of_loop::<$F>($isa) };
 }
-
-/// Integers are not worth a copy of the code for each instruction set.
-const RARE: Isa = Isa::Portable;
 
 /// A comparison of numbers of this type.
 fn compare(p: Primitive, dtype: DType, isa: Isa) -> Option<Pointer> {
     macro_rules! of {
-        ($isa:expr, $T:ident) => {
+        ($T:ident $(, $isa:expr)?) => {
             match p {
-                Primitive::Less => each!($isa, a: $T, b: $T => u8: u8::from(a < b)),
-                Primitive::LessEqual => each!($isa, a: $T, b: $T => u8: u8::from(a <= b)),
-                Primitive::Equal => each!($isa, a: $T, b: $T => u8: u8::from(a == b)),
+                Primitive::Less => each!($([$isa])? a: $T = 0, b: $T = 1 => u8: u8::from(a < b)),
+                Primitive::LessEqual => each!($([$isa])? a: $T = 0, b: $T = 1 => u8: u8::from(a <= b)),
+                Primitive::Equal => each!($([$isa])? a: $T = 0, b: $T = 1 => u8: u8::from(a == b)),
                 _ => return None,
             }
         };
     }
-    with_float!(dtype, T => Some(of!(isa, T)), with_integer!(dtype, T => Some(of!(RARE, T)), None))
+    with_float!(dtype, T => Some(of!(T, isa)), with_integer!(dtype, T => Some(of!(T)), None))
 }
 
 /// Arithmetic of integers, which wrap around.
 fn whole(p: Primitive, dtype: DType) -> Option<Pointer> {
     with_integer!(dtype, T => Some(match p {
-        Primitive::Add => each!(RARE, a: T, b: T => T: a.wrapping_add(b)),
-        Primitive::Sub => each!(RARE, a: T, b: T => T: a.wrapping_sub(b)),
-        Primitive::Mul => each!(RARE, a: T, b: T => T: a.wrapping_mul(b)),
-        Primitive::Max => each!(RARE, a: T, b: T => T: a.max(b)),
-        Primitive::Min => each!(RARE, a: T, b: T => T: a.min(b)),
+        Primitive::Add => each!(a: T = 0, b: T = 1 => T: a.wrapping_add(b)),
+        Primitive::Sub => each!(a: T = 0, b: T = 1 => T: a.wrapping_sub(b)),
+        Primitive::Mul => each!(a: T = 0, b: T = 1 => T: a.wrapping_mul(b)),
+        Primitive::Max => each!(a: T = 0, b: T = 1 => T: a.max(b)),
+        Primitive::Min => each!(a: T = 0, b: T = 1 => T: a.min(b)),
         _ => return None,
     }), None)
 }
@@ -175,13 +174,13 @@ fn whole(p: Primitive, dtype: DType) -> Option<Pointer> {
 /// A conversion, as Rust's `as` does it.
 fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
     if to == DType::Bool {
-        return Some(with_dtype!(from, A => each!(RARE, x: A => u8: u8::from(x != A::default()))));
+        return Some(with_dtype!(from, A => each!(x: A = 0 => u8: u8::from(x != A::default()))));
     }
     with_dtype!(from, A => {
         with_float!(
             to,
-            B => Some(each!(isa, x: A => B: x as B)),
-            with_integer!(to, B => Some(each!(RARE, x: A => B: x as B)), None)
+            B => Some(each!([isa] x: A = 0 => B: x as B)),
+            with_integer!(to, B => Some(each!(x: A = 0 => B: x as B)), None)
         )
     })
 }
@@ -189,9 +188,9 @@ fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
 /// The same bits, of so many bytes.
 fn copy(bytes: usize) -> Option<Pointer> {
     Some(match bytes {
-        1 => each!(RARE, x: u8 => u8: x),
-        4 => each!(RARE, x: u32 => u32: x),
-        8 => each!(RARE, x: u64 => u64: x),
+        1 => each!(x: u8 = 0 => u8: x),
+        4 => each!(x: u32 = 0 => u32: x),
+        8 => each!(x: u64 = 0 => u64: x),
         _ => return None,
     })
 }
@@ -200,17 +199,17 @@ fn copy(bytes: usize) -> Option<Pointer> {
 /// chosen, and without a branch.
 fn select(bytes: usize, isa: Isa) -> Option<Pointer> {
     macro_rules! of {
-        ($isa:expr, $T:ident) => {
-            each!($isa, mask: u8, a: $T, b: $T => $T: {
+        ($T:ident $(, $isa:expr)?) => {
+            each!($([$isa])? mask: u8 = 0, a: $T = 1, b: $T = 2 => $T: {
                 let chosen = $T::from(mask != 0).wrapping_neg();
                 (a & chosen) | (b & !chosen)
             })
         };
     }
     Some(match bytes {
-        1 => of!(RARE, u8),
-        4 => of!(isa, u32),
-        8 => of!(isa, u64),
+        1 => of!(u8),
+        4 => of!(u32, isa),
+        8 => of!(u64, isa),
         _ => return None,
     })
 }
@@ -237,41 +236,41 @@ unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8
 pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
     match p {
         Primitive::Less | Primitive::LessEqual | Primitive::Equal => compare(p, from, isa),
-        Primitive::And => Some(each!(RARE, a: u8, b: u8 => u8: a & b)),
-        Primitive::Or => Some(each!(RARE, a: u8, b: u8 => u8: a | b)),
-        Primitive::Not => Some(each!(RARE, x: u8 => u8: x ^ 1)),
+        Primitive::And => Some(each!(a: u8 = 0, b: u8 = 1 => u8: a & b)),
+        Primitive::Or => Some(each!(a: u8 = 0, b: u8 = 1 => u8: a | b)),
+        Primitive::Not => Some(each!(x: u8 = 0 => u8: x ^ 1)),
         Primitive::Cast(to) => cast(from, to, isa),
         Primitive::Copy => copy(from.bytes()),
         Primitive::Select => select(from.bytes(), isa),
-        Primitive::Pow => with_float!(from, T => Some(each!(RARE, a: T, b: T => T: a.powf(b))), None),
+        Primitive::Pow => with_float!(from, T => Some(each!(a: T = 0, b: T = 1 => T: a.powf(b))), None),
         Primitive::Each(_) => with_float!(from, T => Some(called::<T> as Pointer), None),
         _ if !from.is_float() => whole(p, from),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
         _ => of_floats!(p, from, isa;
-            Primitive::Add => 2 |a, b| a + b;
-            Primitive::Sub => 2 |a, b| a - b;
-            Primitive::Mul => 2 |a, b| a * b;
-            Primitive::Div => 2 |a, b| a / b;
-            Primitive::Max => 2 |a, b| a.max(b);
-            Primitive::Min => 2 |a, b| a.min(b);
-            Primitive::CopySign => 2 |a, b| signed(a, b);
-            Primitive::GatedMul(1) => 2 |a, b| a.gated_mul(b, 1);
-            Primitive::GatedMul(2) => 2 |a, b| a.gated_mul(b, 2);
-            Primitive::GatedMul(_) => 2 |a, b| a.gated_mul(b, 3);
+            Primitive::Add => 2 |a, b, _| a + b;
+            Primitive::Sub => 2 |a, b, _| a - b;
+            Primitive::Mul => 2 |a, b, _| a * b;
+            Primitive::Div => 2 |a, b, _| a / b;
+            Primitive::Max => 2 |a, b, _| a.max(b);
+            Primitive::Min => 2 |a, b, _| a.min(b);
+            Primitive::CopySign => 2 |a, b, _| signed(a, b);
+            Primitive::GatedMul(1) => 2 |a, b, _| a.gated_mul(b, 1);
+            Primitive::GatedMul(2) => 2 |a, b, _| a.gated_mul(b, 2);
+            Primitive::GatedMul(_) => 2 |a, b, _| a.gated_mul(b, 3);
             Primitive::MulAdd => 3 |a, b, c| a.mul_add(b, c);
-            Primitive::Neg => 1 |x| -x;
-            Primitive::Abs => 1 |x| x.abs();
-            Primitive::Sqrt => 1 |x| x.sqrt();
-            Primitive::Round => 1 |x| x.round();
-            Primitive::Floor => 1 |x| x.floor();
-            Primitive::Exp => 1 |x| x.exp();
-            Primitive::Ln => 1 |x| x.ln();
-            Primitive::Sin => 1 |x| x.sin();
-            Primitive::Cos => 1 |x| x.cos();
-            Primitive::Tanh => 1 |x| x.tanh();
-            Primitive::Erf => 1 |x| x.erf();
-            Primitive::Sigmoid => 1 |x| x.sigmoid();
-            Primitive::SechSquared => 1 |x| x.sech_squared();
+            Primitive::Neg => 1 |x, _, _| -x;
+            Primitive::Abs => 1 |x, _, _| x.abs();
+            Primitive::Sqrt => 1 |x, _, _| x.sqrt();
+            Primitive::Round => 1 |x, _, _| x.round();
+            Primitive::Floor => 1 |x, _, _| x.floor();
+            Primitive::Exp => 1 |x, _, _| x.exp();
+            Primitive::Ln => 1 |x, _, _| x.ln();
+            Primitive::Sin => 1 |x, _, _| x.sin();
+            Primitive::Cos => 1 |x, _, _| x.cos();
+            Primitive::Tanh => 1 |x, _, _| x.tanh();
+            Primitive::Erf => 1 |x, _, _| x.erf();
+            Primitive::Sigmoid => 1 |x, _, _| x.sigmoid();
+            Primitive::SechSquared => 1 |x, _, _| x.sech_squared();
         ),
     }
 }

@@ -126,22 +126,29 @@ impl<T: Real> Skinny<'_, T> {
         let (lanes, row) = (V::LANES / V::GROUPS, self.strides.rows);
         // The last rows may be fewer than a register holds: it has the last one twice.
         let step = if i + M * V::GROUPS <= self.m { row } else { 0 };
-        let a: [*const T; M] =
-            std::array::from_fn(|r| self.a[(i + r * V::GROUPS) * row..][..self.k].as_ptr());
-        let b: [*const T; N] = std::array::from_fn(|c| self.b[(j + c) * self.k..][..self.k].as_ptr());
-        let mut sums = [[[V::all(T::default()); N]; M]; R];
+        let (mut a, mut b) = ([self.a.as_ptr(); M], [self.b.as_ptr(); N]);
+        for r in 0..M {
+            a[r] = self.a[(i + r * V::GROUPS) * row..][..self.k].as_ptr();
+        }
+        for c in 0..N {
+            b[c] = self.b[(j + c) * self.k..][..self.k].as_ptr();
+        }
+        let zero = V::all(T::default());
+        let (mut sums, mut of_b) = ([[[zero; N]; M]; R], [zero; N]);
         let whole = self.k / chains::<T>() * chains::<T>();
         let mut p = 0;
         while p < whole {
             for q in 0..R {
                 let at = p + q * lanes;
-                // SAFETY: `at` and the lanes from there on are below `k`, and all rows have so many numbers.
-                let b: [V; N] = std::array::from_fn(|c| unsafe { V::load_rows(b[c].add(at), 0) });
+                for c in 0..N {
+                    // SAFETY: `at` and the lanes from there on are below `k`, and all rows have so many numbers.
+                    of_b[c] = unsafe { V::load_rows(b[c].add(at), 0) };
+                }
                 for r in 0..M {
                     // SAFETY: as above.
                     let a = unsafe { V::load_rows(a[r].add(at), step) };
                     for c in 0..N {
-                        sums[q][r][c] = a.mul_add(b[c], sums[q][r][c]);
+                        sums[q][r][c] = a.mul_add(of_b[c], sums[q][r][c]);
                     }
                 }
             }
@@ -153,13 +160,15 @@ impl<T: Real> Skinny<'_, T> {
             if count == 0 {
                 break;
             }
-            // SAFETY: `at` and `count` numbers from there on are below `k`, and all rows have so many.
-            let b: [V; N] = std::array::from_fn(|c| unsafe { V::load_rows_part(b[c].add(at), 0, count) });
+            for c in 0..N {
+                // SAFETY: `at` and `count` numbers from there on are below `k`, and all rows have so many.
+                of_b[c] = unsafe { V::load_rows_part(b[c].add(at), 0, count) };
+            }
             for r in 0..M {
                 // SAFETY: as above.
                 let a = unsafe { V::load_rows_part(a[r].add(at), step, count) };
                 for c in 0..N {
-                    sums[q][r][c] = a.mul_add(b[c], sums[q][r][c]);
+                    sums[q][r][c] = a.mul_add(of_b[c], sums[q][r][c]);
                 }
             }
         }
@@ -174,16 +183,10 @@ impl<T: Real> Skinny<'_, T> {
                 }
             }
         }
-        let mut totals = [[[T::default(); 2]; N]; M];
-        for r in 0..M {
-            for c in 0..N {
-                totals[r][c] = sums[0][r][c].row_sums();
-            }
-        }
         // Of a length that the compiler does not see: it would write them out one by one.
-        for (t, totals) in black_box(totals.as_flattened()).iter().enumerate() {
+        for (t, sum) in black_box(sums[0].as_flattened()).iter().enumerate() {
             let (first, column) = (i + t / N * V::GROUPS, j + t % N);
-            for (g, &total) in totals.iter().enumerate().take(V::GROUPS.min(self.m - first)) {
+            for (g, total) in sum.row_sums().into_iter().enumerate().take(V::GROUPS.min(self.m - first)) {
                 let gated = self.gates != 0 && is_nan(total);
                 let total = if gated { self.gated::<V::One>(first + g, column) } else { total };
                 self.add::<V>(first + g, column, total);
