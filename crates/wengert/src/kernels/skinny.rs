@@ -183,8 +183,15 @@ impl<T: Real> Skinny<'_, T> {
                 }
             }
         }
-        // Of a length that the compiler does not see: it would write them out one by one.
-        for (t, sum) in black_box(sums[0].as_flattened()).iter().enumerate() {
+        // A copy, so that the sums themselves stay in registers, of a length that the compiler does not see: it would write
+        // them out one by one.
+        let mut totals = [[zero; N]; M];
+        for r in 0..M {
+            for c in 0..N {
+                totals[r][c] = sums[0][r][c];
+            }
+        }
+        for (t, sum) in black_box(totals.as_flattened()).iter().enumerate() {
             let (first, column) = (i + t / N * V::GROUPS, j + t % N);
             for (g, total) in sum.row_sums().into_iter().enumerate().take(V::GROUPS.min(self.m - first)) {
                 let gated = self.gates != 0 && is_nan(total);
