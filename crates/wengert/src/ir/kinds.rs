@@ -7,9 +7,8 @@ use super::list::List;
 use super::op::Op;
 use super::var::Var;
 use crate::dtype::DType;
-use crate::elements::with_float;
 use crate::error::ErrorKind;
-use crate::kernels::{Body, Fused, Lane, Real, trace};
+use crate::kernels::{Lane, Trace, trace};
 use crate::shape::{TensorType, one_float_type, same_shape};
 
 /// The variables a rule emits, one per result.
@@ -156,9 +155,9 @@ pub trait ElementwiseOp: Kernel {
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t>;
     /// As [`Elementwise::gated`].
     fn gated<'t>(&self, x: &[Var<'t>], gates: u64) -> Option<Var<'t>>;
-    /// The function of one number each, as its text has it: what laws hold the numbers of its form to. Of `f32` where
-    /// `single`, and with a fused multiply-add where `fused`. `None` where there is no text.
-    fn scalar(&self, _x: &[f64], _single: bool, _fused: bool) -> Option<f64> {
+    /// The function of one number each, as its text has it, with a fused multiply-add: what laws hold the numbers of its
+    /// form to. `None` where there is no text.
+    fn scalar(&self, _dtype: DType, _x: &[f64]) -> Option<f64> {
         None
     }
 }
@@ -167,13 +166,9 @@ pub trait ElementwiseOp: Kernel {
 pub(super) struct Lanes<E, const N: usize>(pub(super) E);
 
 impl<E: Elementwise<N>, const N: usize> Lanes<E, N> {
-    fn traced<T: Real>(&self) -> Result<Body, ErrorKind> {
-        trace::<T, N>(|x| self.0.eval(x))
-    }
-    fn at<T: Real>(&self, x: &[f64], fused: bool) -> f64 {
-        let x: [T; N] = std::array::from_fn(|i| T::from_f64(x.get(i).copied().unwrap_or(f64::NAN)));
-        let y = if fused { self.0.eval(x.map(Fused)).0 } else { self.0.eval(x) };
-        y.to_f64()
+    /// The one place where the function is compiled: for the lane that records, or knows.
+    fn eval<'b>(&self, x: [Trace<'b>; N]) -> Trace<'b> {
+        self.0.eval(x)
     }
 }
 
@@ -197,7 +192,7 @@ impl<E: Elementwise<N>, const N: usize> Kernel for Lanes<E, N> {
     }
     fn form(&self, operands: &[TensorType]) -> Form {
         let dtype = operands.first().map_or(DType::F64, |ty| ty.dtype);
-        Form::traced(with_float!(dtype, T => self.traced::<T>(), self.traced::<f64>()))
+        Form::traced(trace(dtype, |x| self.eval(x)))
     }
 }
 
@@ -215,8 +210,10 @@ impl<E: Elementwise<N>, const N: usize> ElementwiseOp for Lanes<E, N> {
     fn gated<'t>(&self, x: &[Var<'t>], gates: u64) -> Option<Var<'t>> {
         self.0.gated(<[Var<'t>; N]>::try_from(x).ok()?, gates)
     }
-    fn scalar(&self, x: &[f64], single: bool, fused: bool) -> Option<f64> {
-        Some(if single { self.at::<f32>(x, fused) } else { self.at::<f64>(x, fused) })
+    fn scalar(&self, dtype: DType, x: &[f64]) -> Option<f64> {
+        let mut of = [Trace::known(f64::NAN); N];
+        of.iter_mut().zip(x).for_each(|(of, &x)| *of = Trace::known(x));
+        self.eval(of).value(dtype)
     }
     fn partial<'t>(&self, i: usize, x: &[Var<'t>], y: Var<'t>) -> Partial<'t> {
         match <[Var<'t>; N]>::try_from(x) {

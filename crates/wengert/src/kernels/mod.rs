@@ -36,4 +36,4 @@ pub(crate) use primitives::map1;
 pub(crate) use reduce::rescale;
 pub use simd::Isa;
 pub(crate) use simd::Real;
-pub(crate) use trace::trace;
+pub(crate) use trace::{Trace, trace};

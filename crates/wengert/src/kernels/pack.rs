@@ -166,10 +166,16 @@ pub(super) fn pack_left<V: Vector>(
             let to = &mut out[i * k + p0 * rows..][..rows * columns];
             // The tiles of most rows are copied, or turned, in registers: their number is known when compiling.
             let done = match (rows, strides) {
-                (6, Strides { rows: 1, columns }) if V::ROWS == 6 => beside::<_, 6>(from, columns, to),
-                (7, Strides { rows: 1, columns }) if V::ROWS == 8 => beside::<_, 7>(from, columns, to),
-                (8, Strides { rows: 1, columns }) if V::ROWS == 8 => beside::<_, 8>(from, columns, to),
-                (8, Strides { rows, columns: 1 }) if V::ROWS == 8 => {
+                (6, Strides { rows: 1, columns }) if const { V::ROWS == 6 } => {
+                    beside::<_, 6>(from, columns, to)
+                }
+                (7, Strides { rows: 1, columns }) if const { V::ROWS == 8 } => {
+                    beside::<_, 7>(from, columns, to)
+                }
+                (8, Strides { rows: 1, columns }) if const { V::ROWS == 8 } => {
+                    beside::<_, 8>(from, columns, to)
+                }
+                (8, Strides { rows, columns: 1 }) if const { V::ROWS == 8 } => {
                     let done = columns / V::LANES * V::LANES;
                     for (p, to) in (0..done).step_by(V::LANES).zip(to.chunks_exact_mut(8 * V::LANES)) {
                         let columns = transpose::<V, 8>(8, |i| &from[i * rows + p..]);

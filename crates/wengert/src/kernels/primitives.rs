@@ -40,8 +40,8 @@ pub(super) unsafe fn map<V: Vector, F: Map>(
     while i + V::LANES <= len {
         // SAFETY: `i` and the lanes from there on are below `len`, in the operands that there are.
         unsafe {
-            let b = if F::OPERANDS > 1 { V::load(b.add(i)) } else { none };
-            let c = if F::OPERANDS > 2 { V::load(c.add(i)) } else { none };
+            let b = if const { F::OPERANDS > 1 } { V::load(b.add(i)) } else { none };
+            let c = if const { F::OPERANDS > 2 } { V::load(c.add(i)) } else { none };
             F::apply(V::load(a.add(i)), b, c).store(out.add(i));
         }
         i += V::LANES;
@@ -51,8 +51,8 @@ pub(super) unsafe fn map<V: Vector, F: Map>(
         let rest = len - i;
         // SAFETY: `i` and the `rest` from there on are below `len`, and fewer than there are lanes.
         unsafe {
-            let b = if F::OPERANDS > 1 { V::load_part(b.add(i), rest) } else { none };
-            let c = if F::OPERANDS > 2 { V::load_part(c.add(i), rest) } else { none };
+            let b = if const { F::OPERANDS > 1 } { V::load_part(b.add(i), rest) } else { none };
+            let c = if const { F::OPERANDS > 2 } { V::load_part(c.add(i), rest) } else { none };
             F::apply(V::load_part(a.add(i), rest), b, c).store_part(out.add(i), rest);
         }
     }

@@ -33,8 +33,7 @@ impl<T: Copy + Default + Add<Output = T>> Simd<f32> for Sum<'_, T> {
     fn run<V: Vector<Scalar = f32>>(self) {
         let Self { out, input, sizes: (reduced, inner), accumulate, scratch } = self;
         // Without wide registers there is nothing to gain by knowing the length.
-        let wide = V::LANES > 1;
-        if inner == 0 || (wide && inner == 1 && !accumulate && short(out, input, reduced)) {
+        if inner == 0 || (const { V::LANES > 1 } && inner == 1 && !accumulate && short(out, input, reduced)) {
             return;
         }
         if !accumulate {

@@ -53,7 +53,7 @@ impl<T: Real> Simd<T> for Dot<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(mut self) {
-        match chains::<T>() / V::LANES {
+        match const { chains::<T>() / V::LANES } {
             8 => self.0.dots::<V, 8, 1, 1>(0, 0),
             4 => self.0.dots::<V, 4, 1, 1>(0, 0),
             2 => self.0.dots::<V, 2, 1, 1>(0, 0),
@@ -67,7 +67,7 @@ impl<T: Real> Skinny<'_, T> {
     pub(super) fn compute<V: Vector<Scalar = T>>(&mut self) {
         if self.strides.columns == 1 {
             // Registers that hold the chains of an element.
-            match chains::<T>() / V::LANES {
+            match const { chains::<T>() / V::LANES } {
                 8 => self.columns::<V, 8>(),
                 4 => self.columns::<V, 4>(),
                 2 => self.columns::<V, 2>(),
@@ -84,14 +84,20 @@ impl<T: Real> Skinny<'_, T> {
     #[inline(always)]
     fn columns<V: Vector<Scalar = T>, const R: usize>(&mut self) {
         let mut j = 0;
+        // Where an element takes many registers, one at a time.
+        if const { R > 2 } {
+            while j < self.n {
+                self.column::<V, R, 1, 1>(j);
+                j += 1;
+            }
+            return;
+        }
         while j < self.n {
             let left = self.n - j;
-            // Where an element takes many registers, one at a time.
-            let columns = if R > 2 { 1 } else { left.div_ceil(left.div_ceil(V::VECTORS)) };
+            let columns = left.div_ceil(left.div_ceil(V::VECTORS));
             match columns {
-                1 if R > 2 => self.column::<V, R, 1, 1>(j),
                 1 => self.column::<V, R, 6, 1>(j),
-                3 if V::VECTORS > 2 => self.column::<V, R, 6, 3>(j),
+                3 if const { V::VECTORS > 2 } => self.column::<V, R, 6, 3>(j),
                 _ => self.column::<V, R, 6, 2>(j),
             }
             j += columns;

@@ -80,7 +80,7 @@ impl<T: Real> Tile<T> {
         unsafe {
             match self.columns.div_ceil(V::LANES) {
                 1 => self.rows::<V, 1, LAYOUT>(rows),
-                3 if V::VECTORS > 2 => self.rows::<V, 3, LAYOUT>(rows),
+                3 if const { V::VECTORS > 2 } => self.rows::<V, 3, LAYOUT>(rows),
                 _ => self.rows::<V, 2, LAYOUT>(rows),
             }
         }
@@ -96,10 +96,10 @@ impl<T: Real> Tile<T> {
                 1 => self.compute::<V, 1, N, LAYOUT>(),
                 2 => self.compute::<V, 2, N, LAYOUT>(),
                 3 => self.compute::<V, 3, N, LAYOUT>(),
-                5 if V::ROWS > 4 => self.compute::<V, 5, N, LAYOUT>(),
-                6 if V::ROWS > 4 => self.compute::<V, 6, N, LAYOUT>(),
-                7 if V::ROWS > 6 => self.compute::<V, 7, N, LAYOUT>(),
-                8 if V::ROWS > 6 => self.compute::<V, 8, N, LAYOUT>(),
+                5 if const { V::ROWS > 4 } => self.compute::<V, 5, N, LAYOUT>(),
+                6 if const { V::ROWS > 4 } => self.compute::<V, 6, N, LAYOUT>(),
+                7 if const { V::ROWS > 6 } => self.compute::<V, 7, N, LAYOUT>(),
+                8 if const { V::ROWS > 6 } => self.compute::<V, 8, N, LAYOUT>(),
                 _ => self.compute::<V, 4, N, LAYOUT>(),
             }
         }
