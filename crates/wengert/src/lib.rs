@@ -21,6 +21,7 @@ mod ops;
 mod program;
 mod shape;
 mod sizes;
+mod sort;
 mod tensor;
 mod transform;
 mod value;

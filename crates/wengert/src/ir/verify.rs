@@ -4,6 +4,7 @@ use super::emit::infer;
 use super::op::{Leaf, Op};
 use super::tape::Tape;
 use crate::error::{ErrorKind, Result};
+use crate::sort::sort;
 
 /// Checks that a tape keeps its own rules: operands come before their users, every row's result
 /// types are those its op infers, leaves name inputs of their type, updates are unique.
@@ -50,7 +51,7 @@ pub fn verify(tape: &Tape) -> Result<()> {
         }
     }
     let mut updated: Vec<usize> = tape.updates.iter().map(|(s, _)| *s).collect();
-    updated.sort_unstable();
+    sort(&mut updated);
     if updated.windows(2).any(|w| w[0] == w[1]) {
         return Err(ErrorKind::Malformed("a state is updated twice".into()).into());
     }

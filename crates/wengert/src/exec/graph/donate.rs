@@ -10,6 +10,7 @@ use std::collections::{BinaryHeap, HashMap};
 use super::{Graph, Home, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
+use crate::sort::{sort, sort_by_key};
 
 /// A next value of at most this many bytes that other nodes also read is copied into its state: maps of small arrays are
 /// fastest when all of them lie in the arena.
@@ -158,7 +159,7 @@ impl<'a> Order<'a> {
     /// them that others wait for is given up.
     fn find(mut self) -> Result<(), ErrorKind> {
         let mut writers: Vec<NodeId> = self.writes.keys().copied().collect();
-        writers.sort_unstable_by_key(|&n| self.position[n]);
+        sort_by_key(&mut writers, |n| (self.position[n] as u64, 0));
         let (mut left, mut at) = (self.graph.order.len(), 0);
         while left > 0 {
             left -= 1;
@@ -178,7 +179,7 @@ impl<'a> Order<'a> {
             self.give_up(n, write)?;
         }
         let mut donated: Vec<usize> = self.writes.values().map(|w| w.state).collect();
-        donated.sort_unstable();
+        sort(&mut donated);
         self.graph.donated = donated;
         self.graph.order = self.order;
         Ok(())

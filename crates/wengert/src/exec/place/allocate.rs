@@ -1,9 +1,10 @@
 //! Where arrays lie that are not all needed at the same time.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 
 use crate::error::ErrorKind;
+use crate::sort::sort_by_key;
 
 /// What the memory of a run is aligned to, in bytes: a cache line, and the widest register.
 pub(in crate::exec) const ALIGN: usize = 64;
@@ -21,11 +22,11 @@ pub(in crate::exec) struct Span {
 
 /// Gives each span, in ascending order of their first moments, the smallest free gap that holds it: tells the offset of each
 /// by the name that came with it, and returns the bytes in all.
-pub(in crate::exec) fn allocate<T: Copy + Ord>(
+pub(in crate::exec) fn allocate<T: Copy>(
     spans: &mut [(Span, T)],
     mut tell: impl FnMut(T, usize),
 ) -> Result<usize, ErrorKind> {
-    spans.sort_unstable_by_key(|(span, name)| (span.first, *name));
+    sort_by_key(spans, |(span, _)| (u64::from(span.first), 0));
     let mut memory = Gaps::default();
     let mut ends: BinaryHeap<Reverse<(u32, usize, usize)>> = BinaryHeap::new();
     for (span, name) in spans.iter() {
@@ -49,7 +50,9 @@ pub(in crate::exec) fn allocate<T: Copy + Ord>(
 #[derive(Default)]
 struct Gaps {
     top: usize,
-    by_offset: BTreeMap<usize, usize>,
+    /// Each gap with its size.
+    by_offset: BTreeSet<(usize, usize)>,
+    /// Sizes, each with its gap.
     by_size: BTreeSet<(usize, usize)>,
 }
 
@@ -77,22 +80,24 @@ impl Gaps {
         if bytes == 0 {
             return;
         }
-        if let Some((&before, &size)) = self.by_offset.range(..offset).next_back()
+        if let Some(&(before, size)) = self.by_offset.range(..(offset, 0)).next_back()
             && before + size == offset
         {
             self.remove(before, size);
             (offset, bytes) = (before, bytes + size);
         }
-        if let Some(&size) = self.by_offset.get(&(offset + bytes)) {
+        if let Some(&(after, size)) = self.by_offset.range((offset + bytes, 0)..).next()
+            && after == offset + bytes
+        {
             self.remove(offset + bytes, size);
             bytes += size;
         }
-        self.by_offset.insert(offset, bytes);
+        self.by_offset.insert((offset, bytes));
         self.by_size.insert((bytes, offset));
     }
 
     fn remove(&mut self, offset: usize, bytes: usize) {
-        self.by_offset.remove(&offset);
+        self.by_offset.remove(&(offset, bytes));
         self.by_size.remove(&(bytes, offset));
     }
 }

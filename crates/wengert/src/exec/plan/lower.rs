@@ -18,6 +18,7 @@ use crate::exec::table::{BufferId, NodeId, Table};
 use crate::ir::Tape;
 use crate::kernels::Isa;
 use crate::shape::TensorType;
+use crate::sort::sort;
 
 impl Plan {
     /// A plan of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
@@ -26,7 +27,7 @@ impl Plan {
         // What the tape says is not lost on the way: every output, and every next value once.
         let mut states: Vec<usize> =
             frame.donated.iter().copied().chain(frame.commits.iter().map(|(k, _)| *k)).collect();
-        states.sort_unstable();
+        sort(&mut states);
         states.dedup();
         if states.len() != tape.updates().len() || frame.outputs.len() != tape.outputs().len() {
             return Err(ErrorKind::Malformed("a plan that loses an output or a next value".into()).into());

@@ -12,6 +12,7 @@ use crate::exec::graph::WriteMode;
 use crate::exec::place::{Place, WORD};
 use crate::ir::Tape;
 use crate::shape::TensorType;
+use crate::sort::sort_by_key;
 
 /// What the results of one row take.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +57,7 @@ impl MemoryReport {
 impl fmt::Display for MemoryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rows: Vec<&RowMemory> = self.rows.iter().collect();
-        rows.sort_by_key(|r| std::cmp::Reverse(r.bytes));
+        sort_by_key(&mut rows, |r| (u64::MAX - r.bytes as u64, 0));
         writeln!(f, "{:>12}  each thread  row  op, line", "bytes")?;
         for RowMemory { row, op, site, bytes, by_thread } in rows {
             let each = if *by_thread { "yes" } else { "" };

@@ -9,6 +9,7 @@ use crate::exec::code::Codes;
 use crate::ir::{Control, Leaf, Op, Operand, Recorder, ResultMut, Row, Value, ValueMap};
 use crate::kernels::Isa;
 use crate::shape::TensorType;
+use crate::sort::sort;
 use crate::tensor::Tensor;
 
 /// The value of something on a tape that is being recorded, computing what it depends on and
@@ -29,7 +30,7 @@ pub(crate) fn evaluate(t: &Recorder, value: Value) -> Result<Arc<Tensor>> {
         rows.push(index);
         t.with_tape(|tape| wanted.extend(tape.rows()[index].operands.iter().map(|v| v.row as usize)));
     }
-    rows.sort_unstable();
+    sort(&mut rows);
     t.evaluating(|codes: &mut Codes| -> Result<()> {
         for index in rows {
             let row = t.with_tape(|tape| tape.rows()[index].clone());

@@ -5,12 +5,13 @@ use super::machine::Machine;
 use super::{Group, Level};
 use crate::exec::graph::{Action, Graph, segments};
 use crate::exec::table::{NodeId, Table};
+use crate::sort::sort_by_key;
 
 /// The groups of all levels; neighbouring levels in which there is nothing to share among threads are one.
 pub(super) fn groups(graph: &Graph, spots: &Table<NodeId, Spot>, machine: &Machine) -> Vec<Level> {
     let mut order = graph.order.clone();
-    // Stable: within a group nodes keep their order.
-    order.sort_by_key(|&n| spots[n]);
+    // Within a group nodes keep their order.
+    sort_by_key(&mut order, |n| (u64::from(spots[n].level), spots[n].chunks as u64));
     let mut levels: Vec<Level> = Vec::new();
     let mut last = None;
     for n in order {

@@ -43,8 +43,11 @@ pub(super) fn merge(tape: Tape) -> Tape {
 /// The operands, in an order of their own where theirs does not matter.
 fn ordered(op: &Op, operands: &[Value]) -> SmallVec<[Value; 3]> {
     let mut operands = SmallVec::from_slice(operands);
-    if operands.len() == 2 && matches!(op, Op::Elementwise(f) if f.algebra().commutes()) {
-        operands.sort_unstable();
+    if let [a, b] = operands[..]
+        && b < a
+        && matches!(op, Op::Elementwise(f) if f.algebra().commutes())
+    {
+        operands.swap(0, 1);
     }
     operands
 }

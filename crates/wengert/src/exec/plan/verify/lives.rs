@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, Verifier, broken};
 use crate::exec::place::Place;
 use crate::exec::plan::Placed;
+use crate::sort::sort_by_key;
 
 /// The row of a fault that is no single call's.
 const NOWHERE: u32 = u32::MAX;
@@ -51,6 +52,7 @@ impl Verifier<'_> {
 }
 
 /// The bytes of a buffer, and the time for which they are its own.
+#[derive(Clone, Copy)]
 struct Life {
     group: u32,
     first: u32,
@@ -60,7 +62,7 @@ struct Life {
 }
 
 fn disjoint(mut lives: Vec<Life>) -> Check {
-    lives.sort_unstable_by_key(|l| (l.group, l.first));
+    sort_by_key(&mut lives, |l| (u64::from(l.group), u64::from(l.first)));
     // By where they end: the memory of what is not needed any more until something else takes it.
     let mut there: BTreeMap<usize, (usize, u32)> = BTreeMap::new();
     let mut group = 0;
