@@ -8,7 +8,7 @@ const LIBRARY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/wengert/sr
 
 /// Modules of the tape crate by layer. A file uses its own module and those of lower layers.
 const LAYERS: &[&[&str]] = &[
-    &["dtype"],
+    &["dtype", "sort"],
     &["error"],
     &["aligned", "shape"],
     &["elements"],
