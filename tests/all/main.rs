@@ -14,6 +14,7 @@ fn random_cases(few: u32) -> ProptestConfig {
     ProptestConfig { cases: cases(few), failure_persistence: None, rng_seed, ..ProptestConfig::default() }
 }
 
+mod accuracy;
 mod allocations;
 mod contracts;
 mod conventions;

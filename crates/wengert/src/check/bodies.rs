@@ -74,6 +74,7 @@ fn float<T: Real>(p: Primitive, x: [Number; 3]) -> Option<Number> {
         Primitive::Sigmoid => a.sigmoid(),
         Primitive::SechSquared => a.sech_squared(),
         Primitive::Each(f) => a.each(f.0),
+        Primitive::Each2(f) => a.each_2(b, f.0),
         _ => return None,
     };
     Some(Number::Float(y.0.to_f64()))

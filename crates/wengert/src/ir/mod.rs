@@ -17,7 +17,7 @@ mod tape;
 mod var;
 mod verify;
 
-pub use crate::kernels::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
+pub use crate::kernels::{Body, Builder, Constant, Function, Function2, Instruction, Primitive, Scalar};
 pub use attrs::{Attr, Attrs};
 pub use axes::{Axes, Keep};
 pub(crate) use axes::{ascending, named, single};

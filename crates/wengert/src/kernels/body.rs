@@ -64,6 +64,8 @@ pub enum Primitive {
     SechSquared,
     /// A plain function of one float, called for each number, in f64.
     Each(Function),
+    /// A plain function of two floats, called for each pair, in f64.
+    Each2(Function2),
     /// Whether `a < b`, of two numbers of any one type; false of a NaN.
     Less,
     /// Whether `a ≤ b`; false of a NaN.
@@ -101,6 +103,22 @@ impl Hash for Function {
     }
 }
 
+/// A function of two numbers, told from others by where its code lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Function2(pub fn(f64, f64) -> f64);
+
+impl PartialEq for Function2 {
+    fn eq(&self, other: &Self) -> bool {
+        (self.0 as usize) == (other.0 as usize)
+    }
+}
+impl Eq for Function2 {}
+impl Hash for Function2 {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.0 as usize).hash(state);
+    }
+}
+
 impl Primitive {
     /// The number of operands.
     pub fn arity(self) -> usize {
@@ -113,7 +131,8 @@ impl Primitive {
             | Self::Max
             | Self::Min
             | Self::CopySign
-            | Self::Pow => 2,
+            | Self::Pow
+            | Self::Each2(_) => 2,
             Self::GatedMul(_) | Self::Less | Self::LessEqual | Self::Equal | Self::And | Self::Or => 2,
             _ => 1,
         }
@@ -143,7 +162,7 @@ impl fmt::Display for Primitive {
         match self {
             Self::GatedMul(gates) => write!(f, "gated_mul[{gates}]"),
             Self::Cast(to) => write!(f, "cast[{to}]"),
-            Self::Each(_) => f.write_str("each"),
+            Self::Each(_) | Self::Each2(_) => f.write_str("each"),
             // The words of the variants: `MulAdd` is `mul_add`.
             other => {
                 for (i, c) in format!("{other:?}").chars().enumerate() {

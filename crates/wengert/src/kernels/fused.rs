@@ -98,6 +98,9 @@ impl<T: Real> Lane for Fused<T> {
     fn each(self, f: fn(f64) -> f64) -> Self {
         Self(self.0.each(f))
     }
+    fn each_2(self, other: Self, f: fn(f64, f64) -> f64) -> Self {
+        Self(self.0.each_2(other.0, f))
+    }
 }
 
 impl<T: Real> Vector for Fused<T> {

@@ -178,8 +178,8 @@ impl Compiled {
             for (o, &x) in i.operands.iter().enumerate() {
                 operands[o] = places.of(body, x)?;
             }
-            if let Primitive::Each(_) = i.primitive {
-                operands[1] = Place::Function(at as u16);
+            if let Primitive::Each(_) | Primitive::Each2(_) = i.primitive {
+                operands[arity] = Place::Function(at as u16);
             }
             let result = places.make(at, &i.operands[..arity]);
             let function = function(i.primitive, body.dtype(i.operands[arity - 1])?)?;
@@ -226,6 +226,9 @@ impl Compiled {
                 _ => return None,
             }
         }
+        if let Some(&Place::Function(i)) = operands.get(usize::from(*arity)) {
+            (single.constant, single.at[usize::from(*arity)]) = (true, self.function(i));
+        }
         (next as usize == self.body.operands().len()).then_some(single)
     }
 
@@ -239,6 +242,7 @@ impl Compiled {
     fn function(&self, i: u16) -> *const u8 {
         match self.body.instructions().get(usize::from(i)).map(|i| i.primitive) {
             Some(Primitive::Each(f)) => f.0 as *const u8,
+            Some(Primitive::Each2(f)) => f.0 as *const u8,
             _ => std::ptr::null(),
         }
     }

@@ -91,6 +91,8 @@ pub trait Lane:
     fn erf(self) -> Self;
     /// A function of one number, lane by lane: for what there is no other way to write. It costs a call for each number.
     fn each(self, f: fn(f64) -> f64) -> Self;
+    /// A function of this number and another, lane by lane, likewise.
+    fn each_2(self, other: Self, f: fn(f64, f64) -> f64) -> Self;
 }
 
 /// Functions of this crate that a [`Body`](super::body::Body) has as one primitive each, because that measured faster than
@@ -212,6 +214,10 @@ macro_rules! scalar_lane {
             #[inline(always)]
             fn each(self, f: fn(f64) -> f64) -> Self {
                 f(f64::from(self)) as $T
+            }
+            #[inline(always)]
+            fn each_2(self, other: Self, f: fn(f64, f64) -> f64) -> Self {
+                f(f64::from(self), f64::from(other)) as $T
             }
         }
         impl Vector for $T {

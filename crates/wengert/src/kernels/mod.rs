@@ -21,12 +21,13 @@ mod product;
 pub(crate) mod reduce;
 mod simd;
 mod skinny;
+pub(crate) mod special;
 mod tile;
 mod trace;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-pub use body::{Body, Builder, Constant, Function, Instruction, Primitive, Scalar};
+pub use body::{Body, Builder, Constant, Function, Function2, Instruction, Primitive, Scalar};
 pub(crate) use fused::Fused;
 pub(crate) use interpret::{CHUNK, Compiled, Single};
 pub use lane::Lane;

@@ -232,6 +232,18 @@ unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8
     }
 }
 
+/// # Safety
+/// As for [`Pointer`]; the third operand is the function itself.
+unsafe fn called_2<T: Real>(a: *const u8, b: *const u8, f: *const u8, out: *mut u8, len: usize) {
+    // SAFETY: the caller promises the function.
+    let f: fn(f64, f64) -> f64 = unsafe { std::mem::transmute(f) };
+    let (a, b, out): (*const T, *const T, *mut T) = (a.cast(), b.cast(), out.cast());
+    for i in 0..len {
+        // SAFETY: `i` is below `len`.
+        unsafe { out.add(i).write(T::from_f64(f((*a.add(i)).to_f64(), (*b.add(i)).to_f64()))) };
+    }
+}
+
 /// The function that applies a primitive to operands of which the last has the type `from`; `None` where there is none.
 pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
     match p {
@@ -244,6 +256,7 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
         Primitive::Select => select(from.bytes(), isa),
         Primitive::Pow => with_float!(from, T => Some(each!(a: T = 0, b: T = 1 => T: a.powf(b))), None),
         Primitive::Each(_) => with_float!(from, T => Some(called::<T> as Pointer), None),
+        Primitive::Each2(_) => with_float!(from, T => Some(called_2::<T> as Pointer), None),
         _ if !from.is_float() => whole(p, from),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
         _ => of_floats!(p, from, isa;

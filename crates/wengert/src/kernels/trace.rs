@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
-use super::body::{Body, Builder, Function, Primitive, Scalar};
+use super::body::{Body, Builder, Function, Function2, Primitive, Scalar};
 use super::fused::Fused;
 use super::lane::{Lane, Whole};
 use crate::dtype::DType;
@@ -309,5 +309,9 @@ impl<'b> Lane for Trace<'b> {
     }
     fn each(self, f: fn(f64) -> f64) -> Self {
         self.unary(Primitive::Each(Function(f)), |x| x.each(f), |x| x.each(f))
+    }
+    fn each_2(self, other: Self, f: fn(f64, f64) -> f64) -> Self {
+        let primitive = Primitive::Each2(Function2(f));
+        self.binary(other, primitive, |a, b| a.each_2(b, f), |a, b| a.each_2(b, f))
     }
 }

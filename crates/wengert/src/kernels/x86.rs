@@ -177,6 +177,19 @@ macro_rules! register {
                 // SAFETY: as above.
                 unsafe { Self::load(lanes.as_ptr()) }
             }
+            #[inline(always)]
+            fn each_2(self, other: Self, f: fn(f64, f64) -> f64) -> Self {
+                let (mut lanes, mut others) = ([0.0; WIDEST], [0.0; WIDEST]);
+                // SAFETY: no register has more lanes.
+                unsafe {
+                    self.store(lanes.as_mut_ptr());
+                    other.store(others.as_mut_ptr());
+                }
+                let pairs = lanes.iter_mut().zip(others).take(Self::LANES);
+                pairs.for_each(|(a, b)| *a = f(f64::from(*a), f64::from(b)) as $T);
+                // SAFETY: as above.
+                unsafe { Self::load(lanes.as_ptr()) }
+            }
         }
         impl Vector for $V {
             type Scalar = $T;

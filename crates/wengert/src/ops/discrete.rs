@@ -69,16 +69,20 @@ impl Registered for Compare {
     }
 }
 
-/// Sign or floor.
+/// Sign, floor, or the nearest whole number, of two the even one.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Step {
     Sign,
     Floor,
+    Round,
 }
+const STEPS: [(Step, &str); 3] = [(Step::Sign, "sign"), (Step::Floor, "floor"), (Step::Round, "round")];
 impl Step {
     fn body(self, dtype: DType) -> Result<Body, ErrorKind> {
-        if self == Self::Floor {
-            return Body::of(Primitive::Floor, &[dtype]);
+        match self {
+            Self::Floor => return Body::of(Primitive::Floor, &[dtype]),
+            Self::Round => return Body::of(Primitive::Round, &[dtype]),
+            Self::Sign => {}
         }
         let mut b = Body::builder(&[dtype]);
         let (x, zero, one) = (b.operand(0)?, b.constant(dtype, 0.0)?, b.constant(dtype, 1.0)?);
@@ -95,7 +99,7 @@ impl Kernel for Step {
         "step"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new().with("function", Attr::Text(if *self == Self::Sign { "sign" } else { "floor" }.into()))
+        Attrs::new().with("function", Attr::Text(STEPS[*self as usize].1.into()))
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         float(types).map(ResultTypes::from)
@@ -111,14 +115,12 @@ impl Discrete for Step {
 }
 impl Registered for Step {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        match attrs.text("function")?.as_str() {
-            "sign" => Ok(Self::Sign),
-            "floor" => Ok(Self::Floor),
-            other => Err(ErrorKind::Malformed(format!("no step function {other}"))),
-        }
+        let word = attrs.text("function")?;
+        let known = STEPS.iter().find(|(_, w)| *w == word);
+        known.map(|(step, _)| *step).ok_or_else(|| ErrorKind::Malformed(format!("no step function {word}")))
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let op = if s.below(2) == 0 { Self::Sign } else { Self::Floor };
+        let op = STEPS[s.below(STEPS.len())].0;
         // Of both signs, and not close to a whole number.
         (op, vec![Spec::float(s.shape(3), Domain::Apart(2))])
     }

@@ -9,37 +9,9 @@ use crate::ir::{
     Var, Vars, float,
 };
 use crate::kernels::Lane;
+use crate::ops::elementwise::unary;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
-
-/// One elementwise function: a unit struct, its `Elementwise` rules, and its method on `Var`.
-macro_rules! unary {
-    ($(#[$doc:meta])* $Op:ident, $name:ident, $domain:expr, |$v:ident| $eval:expr, |$x:ident, $y:ident| $partial:expr) => {
-        #[derive(Clone, Copy)]
-        pub(crate) struct $Op;
-        impl Elementwise<1> for $Op {
-            fn name(&self) -> &'static str {
-                stringify!($name)
-            }
-            fn domain(&self, _: usize) -> Domain {
-                $domain
-            }
-            fn eval<L: Lane>(&self, [$v]: [L; 1]) -> L {
-                $eval
-            }
-            fn partial<'t>(&self, _: usize, [$x]: [Var<'t>; 1], $y: Var<'t>) -> Partial<'t> {
-                $partial
-            }
-        }
-        impl<'t> Var<'t> {
-            $(#[$doc])*
-            #[track_caller]
-            pub fn $name(self) -> Var<'t> {
-                self.apply(Op::elementwise($Op))
-            }
-        }
-    };
-}
 
 unary! {
     /// `eˣ`, elementwise.

@@ -1,13 +1,16 @@
 //! Everything about each op in one place: name, data, types, numbers, derivative, batching, and
 //! operands to test it with. One line here registers it.
 
+mod activation;
 pub(crate) mod arith;
 mod axes;
 mod cast;
 pub(crate) mod contract;
 mod discrete;
 mod einsum;
+mod elementwise;
 pub(crate) mod index;
+mod logarithm;
 pub(crate) mod math;
 pub(crate) mod movement;
 mod operators;
@@ -16,10 +19,13 @@ mod power;
 mod random;
 pub(crate) mod reduce;
 mod registry;
+mod rounding;
 mod select;
 mod slice;
 mod softmax;
+mod special;
 mod statistics;
+mod trigonometry;
 mod unpack;
 mod whole;
 
@@ -55,6 +61,13 @@ impl Registry {
         r.linear::<index::Gather>()?;
         r.linear::<index::Scatter>()?;
         r.linear::<index::ScatterAdd>()?;
+        r.elementwise(logarithm::Cbrt)?;
+        r.elementwise(logarithm::Exp2)?;
+        r.elementwise(logarithm::Log10)?;
+        r.elementwise(logarithm::Log2)?;
+        r.elementwise(logarithm::LogAddExp)?;
+        r.elementwise(logarithm::Share)?;
+        r.elementwise(logarithm::XLogY)?;
         r.elementwise(math::Abs)?;
         r.elementwise(math::Cos)?;
         r.elementwise(math::Erf)?;
@@ -75,6 +88,7 @@ impl Registry {
         r.linear::<movement::Permute>()?;
         r.linear::<movement::Reshape>()?;
         r.discrete::<random::Uniform>()?;
+        r.elementwise(rounding::Rem)?;
         r.discrete::<reduce::ArgMax>()?;
         r.custom::<reduce::Max>()?;
         r.linear::<reduce::Sum>()?;
@@ -83,6 +97,22 @@ impl Registry {
         r.linear::<slice::SetSlice>()?;
         r.linear::<slice::Slice>()?;
         r.custom::<softmax::LogSoftmax>()?;
+        r.elementwise(special::Digamma)?;
+        r.elementwise(special::Erfc)?;
+        r.elementwise(special::Erfinv)?;
+        r.elementwise(special::LnGamma)?;
+        r.elementwise_with::<special::Polygamma, 1>()?;
+        r.elementwise(trigonometry::Acos)?;
+        r.elementwise(trigonometry::Acosh)?;
+        r.elementwise(trigonometry::Asin)?;
+        r.elementwise(trigonometry::Asinh)?;
+        r.elementwise(trigonometry::Atan)?;
+        r.elementwise(trigonometry::Atan2)?;
+        r.elementwise(trigonometry::Atanh)?;
+        r.elementwise(trigonometry::Cosh)?;
+        r.elementwise(trigonometry::Hypot)?;
+        r.elementwise(trigonometry::Sinh)?;
+        r.elementwise(trigonometry::Tan)?;
         Ok(r)
     }
 }

@@ -1,12 +1,13 @@
-//! The operators of Rust on variables: `+ - * /` and negation, `& | ^ !` of truth values, sums and products of iterators.
+//! The operators of Rust on variables: `+ - * / %` and negation, `& | ^ !` of truth values, sums and products of iterators.
 
 use std::iter::{Product, Sum};
 use std::ops::{
-    Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Not, Sub, SubAssign,
+    Add, AddAssign, BitAnd, BitOr, BitXor, Div, DivAssign, Mul, MulAssign, Neg, Not, Rem, RemAssign, Sub,
+    SubAssign,
 };
 
-use super::arith;
 use super::whole::Whole;
+use super::{arith, rounding};
 use crate::dtype::DType;
 use crate::error::{DTypeError, ErrorKind};
 use crate::ir::{IntoVar, Op, Recorder, Var};
@@ -33,6 +34,10 @@ impl<'t> Var<'t> {
     #[track_caller]
     fn over(self, other: Var<'t>) -> Var<'t> {
         self.binary(Op::elementwise(arith::Div), other)
+    }
+    #[track_caller]
+    fn remainder(self, other: Var<'t>) -> Var<'t> {
+        self.binary(Op::elementwise(rounding::Rem), other)
     }
     #[track_caller]
     fn times_any(self, other: impl IntoVar<'t>) -> Var<'t> {
@@ -85,6 +90,7 @@ operator!(Add, add, |x, y| x.plus(y.into_var(x)), AddAssign, add_assign);
 operator!(Sub, sub, |x, y| x.minus(y.into_var(x)), SubAssign, sub_assign);
 operator!(Mul, mul, |x, y| x.times_any(y), MulAssign, mul_assign);
 operator!(Div, div, |x, y| x.over(y.into_var(x)), DivAssign, div_assign);
+operator!(Rem, rem, |x, y| x.remainder(y.into_var(x)), RemAssign, rem_assign);
 operator!(BitAnd, bitand, |x, y| x.binary(Op::discrete(Whole::And), y.into_var(x)));
 operator!(BitOr, bitor, |x, y| x.binary(Op::discrete(Whole::Or), y.into_var(x)));
 operator!(BitXor, bitxor, |x, y| x.xor(y.into_var(x)));
@@ -93,7 +99,7 @@ operator!(BitXor, bitxor, |x, y| x.xor(y.into_var(x)));
 // `(2.0 * x).sum(())` would not compile.
 macro_rules! from_the_left {
     ($($T:ident)+) => {$(
-        from_the_left! { $T: Add add, Sub sub, Mul mul, Div div }
+        from_the_left! { $T: Add add, Sub sub, Mul mul, Div div, Rem rem }
     )+};
     ($T:ident: $($Trait:ident $method:ident),+) => {$(
         /// With a number of the variable's own element type.
@@ -135,6 +141,10 @@ mod left {
     #[track_caller]
     pub(super) fn div(c: f64, x: Var<'_>) -> Var<'_> {
         x.operation("div", || x.fill(c).over(x))
+    }
+    #[track_caller]
+    pub(super) fn rem(c: f64, x: Var<'_>) -> Var<'_> {
+        x.operation("rem", || x.fill(c).remainder(x))
     }
 }
 
