@@ -13,8 +13,8 @@ use crate::shape::{Shape, TensorType, one_float_type, same_dtype, same_shape};
 /// How rows are addressed: `x` is `[batch…, rows, row…]`, the index `[batch…, picks…]`, the picked
 /// rows `[batch…, picks…, row…]`; the first `batch` axes run together.
 #[derive(Clone, Copy)]
-struct Rows {
-    batch: usize,
+pub(super) struct Rows {
+    pub(super) batch: usize,
 }
 impl Rows {
     fn attrs(self) -> Attrs {
@@ -34,7 +34,7 @@ impl Rows {
 }
 
 /// Rows of an array, picked by an index.
-pub(crate) struct Gather(Rows);
+pub(crate) struct Gather(pub(super) Rows);
 impl Kernel for Gather {
     fn name(&self) -> &'static str {
         "gather"
@@ -367,7 +367,6 @@ impl<'t> Var<'t> {
     /// assert_eq!(y.value()?.as_slice::<f64>()?, &[2.0, 3.0]);
     /// # Ok::<(), wengert::Error>(())
     /// ```
-    #[doc(alias = "take_along_axis")]
     #[track_caller]
     pub fn pick(self, index: Var<'t>) -> Var<'t> {
         self.operation("pick", || self.pick_last(index))

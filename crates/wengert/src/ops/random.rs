@@ -4,7 +4,7 @@ use crate::dtype::DType;
 use crate::elements::with_float;
 use crate::error::{DTypeError, ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, one, operands,
+    Attr, Attrs, Call, Discrete, Form, IntoVar, Kernel, Op, Opaque, ResultTypes, Var, Vars, one, operands,
 };
 use crate::kernels::{uniform_f32, uniform_f64};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -126,5 +126,50 @@ impl<'t> Var<'t> {
         let shape = first.shape().remove(axis.min(first.rank()), 1);
         let radius = ((1.0 - first.reshape(shape)).ln() * -2.0).sqrt();
         radius * (second.reshape(shape) * std::f64::consts::TAU).cos()
+    }
+
+    /// Truth values that hold with a probability, an array of this shape for each element of this `i64` key.
+    ///
+    /// *Shape*: that of the key, then the one given. *Derivative*: none.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let heads = t.constant(7i64).bernoulli(0.5, [1000]).count(()).value()?.item()?;
+    /// assert!((heads - 500.0).abs() < 60.0);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn bernoulli(self, probability: impl IntoVar<'t>, shape: impl IntoShape) -> Var<'t> {
+        match shape.into_shape() {
+            Ok(shape) => self.operation("bernoulli", || {
+                let u = self.uniform(DType::F64, shape);
+                u.lt(probability.into_var(u))
+            }),
+            Err(kind) => {
+                self.recorder().fail_like(kind, "bernoulli", TensorType::new(DType::Bool, self.shape()))
+            }
+        }
+    }
+
+    /// Classes drawn with these logits over the last axis, by one `i64` key (Gumbel's trick; Maddison et al., "A* sampling", 2014).
+    ///
+    /// *Shape*: without the last axis. *Derivative*: none.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let logits = t.constant(array![[0.0, -1e3], [-1e3, 0.0]]);
+    /// assert_eq!(logits.categorical(t.constant(7i64)).value()?.to_f64(), [0.0, 1.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn categorical(self, key: Var<'t>) -> Var<'t> {
+        self.operation("categorical", || {
+            // The largest of the logits, each moved by a number of Gumbel's distribution.
+            let u = key.uniform(self.dtype(), self.shape());
+            let gumbel = -(-u.ln()).ln();
+            (self + gumbel).argmax(-1)
+        })
     }
 }

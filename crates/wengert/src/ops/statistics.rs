@@ -1,8 +1,6 @@
-//! What is made of sums: norm, variance, losses; and numbers held between others.
+//! What is made of sums: norm and variance; and numbers held between others.
 
-use crate::error::ShapeError;
 use crate::ir::{Axes, IntoVar, Keep, Var};
-use crate::shape::{Shape, TensorType};
 
 impl<'t> Var<'t> {
     /// The Euclidean norm over axes (`()` for all), which disappear unless they are [kept](crate::Keep): `√Σ x²`. Its derivative at 0 is
@@ -77,64 +75,5 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn clamp(self, low: impl IntoVar<'t>, high: impl IntoVar<'t>) -> Var<'t> {
         self.operation("clamp", || self.minimum(high).maximum(low))
-    }
-
-    /// The mean squared distance to an array of the same shape, over all elements.
-    ///
-    /// *Shape*: a scalar. *Derivative*: `2 (x − y)/n`.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let loss = t.constant(array![1.0, 2.0]).mse(&array![1.0, 4.0]);
-    /// assert_eq!(loss.value()?.item()?, 2.0);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[doc(alias = "mean_squared_error")]
-    #[track_caller]
-    pub fn mse(self, target: impl IntoVar<'t>) -> Var<'t> {
-        self.operation("mse", || {
-            let target = target.into_var(self);
-            if let Some(failed) = self.unlike("mse", target) {
-                return failed;
-            }
-            (self - target).square().mean(())
-        })
-    }
-
-    /// The binary cross-entropy of these logits and labels between 0 and 1, elementwise, without overflow or cancellation:
-    /// `y ln(1 + e⁻ˣ) + (1 − y) ln(1 + eˣ)`.
-    ///
-    /// *Shape*: as `x`. *Derivative*: `σ(x) − y` by the logits.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let loss = t.constant(array![0.0, 40.0]).binary_cross_entropy(&array![1.0, 1.0]).value()?;
-    /// assert_eq!(loss.to_f64()[0], 2f64.ln());
-    /// assert!((loss.to_f64()[1] / (-40f64).exp() - 1.0).abs() < 1e-14);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[doc(alias = "bce_with_logits")]
-    #[doc(alias = "sigmoid_cross_entropy")]
-    #[track_caller]
-    pub fn binary_cross_entropy(self, labels: impl IntoVar<'t>) -> Var<'t> {
-        self.operation("binary_cross_entropy", || {
-            let labels = labels.into_var(self);
-            if let Some(failed) = self.unlike("binary_cross_entropy", labels) {
-                return failed;
-            }
-            labels * (-self).softplus() + (1.0 - labels) * self.softplus()
-        })
-    }
-
-    /// An error where another array has not the same shape: broadcasting would hide a mistake.
-    #[track_caller]
-    fn unlike(self, name: &'static str, other: Var<'t>) -> Option<Var<'t>> {
-        (self.shape() != other.shape()).then(|| {
-            let (left, right) = (self.shape().to_vec(), other.shape().to_vec());
-            let guess = TensorType::new(self.dtype(), Shape::SCALAR);
-            self.recorder().fail_like(ShapeError::Differ { left, right }, name, guess)
-        })
     }
 }

@@ -1,8 +1,8 @@
 //! Trigonometric and hyperbolic functions, their inverses, and two functions of the sides of a triangle. Those here are computed
 //! number by number: see `kernels/special/`.
 
-use crate::ir::{Domain, Partial};
-use crate::kernels::special;
+use crate::ir::{Domain, Elementwise, Op, Partial, Var};
+use crate::kernels::{Lane, special};
 use crate::ops::elementwise::{binary, unary};
 
 unary! {
@@ -104,7 +104,7 @@ unary! {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     #[doc(alias = "arccosh")]
-    Acosh, acosh, Domain::Between(1.2, 4.0), |x| x.each(special::acosh), |x, _y| Partial::Factor(1.0 / ((x - 1.0).sqrt() * (x + 1.0).sqrt()))
+    Acosh, acosh, Domain::Between(1.2, 4.0), |x| x.each(special::acosh), |_x, y| Partial::Factor(1.0 / y.sinh())
 }
 unary! {
     /// The number whose hyperbolic tangent this is, elementwise: ±∞ at ±1, NaN beyond.
@@ -132,10 +132,7 @@ binary! {
     /// ```
     #[doc(alias = "arctan2")]
     Atan2, atan2, |_i| Domain::NonZero, |a, b| a.each_2(b, f64::atan2), |i, y, x, _angle| {
-        let r = y.hypot(x);
-        // Towards the origin there is no direction.
-        let part = if i == 0 { x / r } else { -y / r } / r;
-        Partial::Factor(r.eq(0.0).select(0.0, part))
+        Partial::Factor(if i == 0 { x.inverse(y) } else { -y.inverse(x) })
     }
 }
 binary! {
@@ -152,5 +149,31 @@ binary! {
     Hypot, hypot, |_i| Domain::NonZero, |a, b| a.each_2(b, f64::hypot), |i, a, b, r| {
         let part = if i == 0 { a } else { b } / r;
         Partial::Factor(r.eq(0.0).select(0.0, part))
+    }
+}
+
+/// `a/(a² + b²)`, the real part of `1/(a + bi)`, and 0 at the origin: the derivatives of [`atan2`](Var::atan2), and its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Inverse;
+impl Elementwise<2> for Inverse {
+    fn name(&self) -> &'static str {
+        "inverse"
+    }
+    fn domain(&self, _: usize) -> Domain {
+        Domain::NonZero
+    }
+    fn eval<L: Lane>(&self, [a, b]: [L; 2]) -> L {
+        a.each_2(b, |a, b| if a == 0.0 { 0.0 } else { a / a.hypot(b) / a.hypot(b) })
+    }
+    fn partial<'t>(&self, i: usize, [a, b]: [Var<'t>; 2], y: Var<'t>) -> Partial<'t> {
+        let other = b.inverse(a);
+        Partial::Factor(if i == 0 { other * other - y * y } else { y * other * -2.0 })
+    }
+}
+
+impl<'t> Var<'t> {
+    #[track_caller]
+    fn inverse(self, other: Var<'t>) -> Var<'t> {
+        self.binary(Op::elementwise(Inverse), other)
     }
 }
