@@ -285,3 +285,77 @@ fn numbers_that_a_type_cannot_hold_are_errors() {
     let t = Recorder::default();
     same(&value(t.constant(array![1f32]) + INF), &[INF]);
 }
+
+/// A number as the table writes it.
+fn number(text: &str) -> f64 {
+    let text = text.trim();
+    if let Some(rest) = text.strip_prefix('−') {
+        return -number(rest);
+    }
+    if let Some((a, b)) = text.split_once('/') {
+        return number(a) / number(b);
+    }
+    match text {
+        "∞" => f64::INFINITY,
+        "NaN" => f64::NAN,
+        "π" => std::f64::consts::PI,
+        "ln 2" => std::f64::consts::LN_2,
+        _ => text.parse().unwrap_or_else(|_| panic!("{text} is no number")),
+    }
+}
+
+/// The function that a line of the table names, with numbers of its own behind.
+fn named<'t>(name: &str, own: &[f64], x: &[Var<'t>]) -> Var<'t> {
+    macro_rules! functions {
+        ($($one:ident)+; $($two:ident)+) => {
+            match (name, x) {
+                $((stringify!($one), [x]) => x.$one(),)+
+                $((stringify!($two), [x, y]) => x.$two(*y),)+
+                ("rem", [x, y]) => *x % *y,
+                ("elu", [x]) => x.elu(own[0]),
+                ("hardtanh", [x]) => x.hardtanh(own[0], own[1]),
+                ("leaky_relu", [x]) => x.leaky_relu(own[0]),
+                ("polygamma", [x]) => x.polygamma(own[0] as usize),
+                _ => panic!("no function {name} of {}", x.len()),
+            }
+        };
+    }
+    functions! {
+        abs acos acosh asin asinh atan atanh cbrt ceil cosh digamma erf erfc erfinv exp exp_m1 exp2 floor gelu ln ln_1p ln_gamma
+        log10 log2 log_sigmoid mish nan_to_num recip relu relu6 round round_ties_even rsqrt sigmoid sign silu softplus softsign
+        sqrt tanh trunc;
+        atan2 hypot logaddexp maximum minimum pow xlogy
+    }
+}
+
+#[test]
+fn point_by_point() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/conventions.md")).unwrap();
+    let table = text.split("## Point by point").nth(1).unwrap().split("## ").next().unwrap();
+    let numbers = |text: &str| text.split(',').map(number).collect::<Vec<f64>>();
+    let mut lines = 0;
+    for line in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, function, at, due, slopes, why, _] = cells[..] else { panic!("{line}") };
+        let function = function.trim_matches('`');
+        let (name, own) = match function.trim_end_matches(')').split_once('(') {
+            Some((name, own)) => (name, numbers(own)),
+            None => (function, Vec::new()),
+        };
+        let t = Recorder::default();
+        let x: Vec<Var<'_>> = numbers(at).into_iter().map(|x| t.constant(x)).collect();
+        let y = named(name, &own, &x);
+        let g = y.gradients(&x[..]);
+        let found: Vec<f64> = std::iter::once(y).chain(x.iter().map(|&x| g[x])).flat_map(value).collect();
+        let due: Vec<f64> = numbers(due).into_iter().chain(numbers(slopes)).collect();
+        assert_eq!(found.len(), due.len(), "{line}");
+        for (found, due) in found.iter().zip(&due) {
+            let same = (found.is_nan() && due.is_nan()) || found == due || (found - due).abs() < 1e-15;
+            assert!(same, "{line}\n{found} is not {due}");
+        }
+        assert!(!why.is_empty());
+        lines += 1;
+    }
+    assert!(lines >= 65, "{lines} lines");
+}
