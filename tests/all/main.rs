@@ -37,6 +37,7 @@ mod plants;
 mod programs;
 mod refused;
 mod rooms;
+mod rules;
 mod semantics;
 mod tidy;
 mod training;

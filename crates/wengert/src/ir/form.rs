@@ -323,11 +323,12 @@ pub struct Opaque {
     pub(crate) scratch: usize,
     pub(crate) work: Option<usize>,
     pub(crate) infallible: bool,
+    pub(crate) returns: Option<usize>,
 }
 
 impl Default for Opaque {
     fn default() -> Self {
-        Self { blocks: 1, chunked: 0, scratch: 0, work: None, infallible: false }
+        Self { blocks: 1, chunked: 0, scratch: 0, work: None, infallible: false, returns: None }
     }
 }
 
@@ -350,6 +351,10 @@ impl Opaque {
     /// largest array. What a plan decides by whether to share it among threads.
     pub fn with_work(self, work: usize) -> Self {
         Self { work: Some(work), ..self }
+    }
+    /// The only result is operand `i`, of the same type: whatever else is read tells derivatives, and no plan runs the op.
+    pub fn returning(self, i: usize) -> Self {
+        Self { returns: Some(i), ..self }
     }
     /// No data can make it fail. States are written in place only after everything that may fail; if such an op fails
     /// nevertheless, they may have changed.
@@ -417,7 +422,12 @@ impl Form {
                     }
             }
             (Self::Missing(kind), ..) => return Err(kind.clone()),
-            (Self::Opaque(Opaque { blocks, chunked, .. }), ..) => {
+            (Self::Opaque(Opaque { blocks, chunked, returns, .. }), ..) => {
+                if let Some(i) = *returns
+                    && operands.get(i..=i) != Some(results)
+                {
+                    return wrong(types());
+                }
                 let divides = |ty: &TensorType| *blocks > 0 && ty.shape.elements().is_multiple_of(*blocks);
                 let nothing = results.iter().all(|ty| ty.shape.elements() == 0);
                 if let Some(ty) = results.iter().find(|ty| !nothing && !divides(ty)) {

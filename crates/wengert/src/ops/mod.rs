@@ -25,6 +25,7 @@ pub(crate) mod reduce;
 mod registry;
 mod repeat;
 mod rounding;
+mod rule;
 mod scan;
 mod select;
 mod slice;

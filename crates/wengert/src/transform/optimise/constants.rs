@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::Rewrite;
 use crate::elements::Slice;
-use crate::ir::{Form, Leaf, Op, Primitive, Row, Tape, Value};
+use crate::ir::{Form, Leaf, Op, Opaque, Primitive, Row, Tape, Value};
 use crate::kernels::{Compiled, Isa};
 use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
@@ -15,8 +15,8 @@ pub(super) fn fold(tape: Tape) -> Tape {
     while let Some(row) = new.next() {
         if let Some(value) = number(&new, &row) {
             new.keep(Row { op: Op::Leaf(Leaf::Fill(value)), operands: SmallVec::new(), ..row });
-        } else if identity(&new, &row) {
-            new.rename(row.operands[0]);
+        } else if let Some(operand) = identity(&new, &row) {
+            new.rename(operand);
         } else {
             new.keep(row);
         }
@@ -46,15 +46,19 @@ fn number(new: &Rewrite, row: &Row) -> Option<f64> {
     result.data().f64_at(0)
 }
 
-/// Whether a row returns its operand.
-fn identity(new: &Rewrite, row: &Row) -> bool {
-    let ([from], [ty]) = (row.operands.as_slice(), &*row.results) else { return false };
-    let before = new.ty(*from);
-    // An identity that stops derivatives is one too, once they are taken.
-    before == ty
-        && match row.op.kernel().map(|kernel| kernel.form(&[*before])) {
-            Some(Form::View(map)) => map.keeps_order(ty.shape),
-            Some(Form::Map(body)) => body.factor() == Some(1.0) || body.single() == Some(Primitive::Copy),
-            _ => false,
+/// The operand that a row returns, if it does no more. An identity that stops derivatives, or states others, is one too, once
+/// they are taken.
+fn identity(new: &Rewrite, row: &Row) -> Option<Value> {
+    let types: SmallVec<[TensorType; 3]> = row.operands.iter().map(|&v| *new.ty(v)).collect();
+    let ([ty], [first, ..]) = (&*row.results, row.operands.as_slice()) else { return None };
+    let returned = match row.op.kernel()?.form(&types) {
+        Form::View(map) if types[0] == *ty && map.keeps_order(ty.shape) => first,
+        Form::Map(body) if types[..] == [*ty] => {
+            let copies = body.factor() == Some(1.0) || body.single() == Some(Primitive::Copy);
+            if copies { first } else { return None }
         }
+        Form::Opaque(Opaque { returns: Some(i), .. }) => row.operands.get(i)?,
+        _ => return None,
+    };
+    Some(*returned)
 }
