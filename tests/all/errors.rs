@@ -258,3 +258,40 @@ fn variables_of_two_tapes_do_not_mix() {
     let smuggled = Program::record(&States::new(), |_| u.outputs(x));
     assert_eq!(smuggled.unwrap_err().kind(), &ErrorKind::ForeignVar);
 }
+
+/// Where NaN and infinities come from: the rows that made them first, forward and backward.
+#[test]
+fn numbers_that_are_none_are_traced_to_their_rows() {
+    let program = Program::record(&States::new(), |t| {
+        let x = t.input(DType::F64, [2, 2]);
+        let masked = x.gt(0.5).select(x, f64::NEG_INFINITY);
+        let p = masked.softmax();
+        let y = t.scope("logs", || (x - 1.0).ln()) * 2.0;
+        let g = (y.sum(()) + p.sum(()) * 0.0).gradients(x)[x];
+        t.outputs([y, p, g])
+    })
+    .expect("a program");
+    let at =
+        |numbers: [[f64; 2]; 2]| program.not_finite(&States::new(), &ndarray::arr2(&numbers)).expect("a run");
+    assert!(at([[2.0, 3.0], [4.0, 5.0]]).is_empty());
+    // A logarithm of a negative number; the infinity of the mask is meant.
+    let found = at([[2.0, 3.0], [0.25, 5.0]]);
+    let first = &found[0];
+    assert_eq!(
+        (first.op.as_str(), &first.element[..], first.phase),
+        ("ln", &[1, 0][..], wengert::ir::Phase::Forward)
+    );
+    assert!(first.value.is_nan() && first.result.nan == 1 && first.spread >= 1, "{first}");
+    assert_eq!((first.operands[0].least, first.operands[0].most), (-0.75, 4.0));
+    let text = first.to_string();
+    assert!(text.contains("errors.rs") && text.contains("logs") && text.contains("-7.5e-1 to 4e0"), "{text}");
+    // −∞ forward, and ∞ backward: both at the logarithm.
+    let found = at([[2.0, 1.0], [3.0, 5.0]]);
+    assert_eq!(found.iter().map(|f| f.op.as_str()).collect::<Vec<_>>(), ["ln", "ln"], "{found:?}");
+    assert_eq!(found[0].value, f64::NEG_INFINITY);
+    assert_eq!(found[1].phase, wengert::ir::Phase::Cotangent);
+    // What comes in is told, and what it does is not told again.
+    let found = at([[2.0, f64::NAN], [3.0, 5.0]]);
+    assert_eq!(found[0].op, "input 0");
+    assert_eq!(found.len(), 1, "{found:?}");
+}

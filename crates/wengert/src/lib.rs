@@ -6,6 +6,7 @@ mod bind;
 pub mod check;
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
+mod diagnose;
 mod dtype;
 mod elements;
 mod error;
@@ -31,6 +32,7 @@ pub use ndarray;
 
 pub use aligned::Aligned;
 pub use bind::Bind;
+pub use diagnose::{NotFinite, Range};
 pub use dtype::DType;
 pub use elements::{Buffer, Element, Native, Number, Slice, SliceMut};
 pub use error::{DTypeError, Error, ErrorKind, Fault, Result, ShapeError, Site};

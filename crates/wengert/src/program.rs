@@ -182,6 +182,11 @@ impl Program {
         })
     }
 
+    /// A program of another tape with the same inputs and states.
+    pub(crate) fn of_tape(tape: Tape, like: &Self, passes: Passes) -> Result<Self> {
+        Self::of((tape, Names::clone(&like.names), false), passes, &like.machine)
+    }
+
     /// The tape as it was recorded, without the rows that nothing depends on.
     pub fn tape(&self) -> &Tape {
         &self.tape

@@ -72,6 +72,16 @@ impl Shape {
         Self::new(&dims)
     }
 
+    /// The position on each axis of an element of a row-major array.
+    pub(crate) fn position(&self, element: usize) -> Vec<usize> {
+        let (mut rest, mut index) = (element, vec![0; self.rank()]);
+        for (at, &size) in index.iter_mut().zip(self.iter()).rev() {
+            *at = rest % size.max(1);
+            rest /= size.max(1);
+        }
+        index
+    }
+
     /// This shape without the `count` axes from `axis` on.
     pub(crate) fn remove(&self, axis: usize, count: usize) -> Self {
         let mut out = Self::SCALAR;

@@ -130,19 +130,7 @@ fn differ(found: &Tensor, expected: &Tensor, tolerance: f64) -> Option<String> {
 
 /// A row-major position as indices.
 fn position(i: usize, of: &Tensor) -> String {
-    let mut rest = i;
-    let mut index: Vec<usize> = of
-        .shape()
-        .iter()
-        .rev()
-        .map(|&d| {
-            let at = rest % d.max(1);
-            rest /= d.max(1);
-            at
-        })
-        .collect();
-    index.reverse();
-    format!("{index:?}")
+    format!("{:?}", of.shape().position(i))
 }
 
 /// `x + h·v`, in f64.
