@@ -16,6 +16,7 @@ fn random_cases(few: u32) -> ProptestConfig {
 
 mod accuracy;
 mod allocations;
+mod branching;
 mod composites;
 mod contracts;
 mod conventions;

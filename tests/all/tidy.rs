@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
     &["ops", "exec"],
     &["transform"],
     &["program", "value", "gradients", "check"],
-    &["function", "diagnose"],
+    &["function", "diagnose", "branches"],
     &["lib"],
 ];
 

@@ -3,6 +3,7 @@
 
 mod aligned;
 mod bind;
+mod branches;
 pub mod check;
 #[doc = include_str!("../guide.md")]
 pub mod guide {}
@@ -32,6 +33,7 @@ pub use ndarray;
 
 pub use aligned::Aligned;
 pub use bind::Bind;
+pub use branches::{Branches, Policy};
 pub use diagnose::{NotFinite, Range};
 pub use dtype::DType;
 pub use elements::{Buffer, Element, Native, Number, Slice, SliceMut};
