@@ -71,6 +71,10 @@ deny:
 soak CASES="4000":
     WENGERT_CASES={{ CASES }} WENGERT_SEED=$(date +%s) cargo test --release --package wengert-tests -- laws semantics
 
+# Random tapes over all ops for so many seconds, from another seed each time
+soak-tapes SECONDS="60":
+    WENGERT_SECONDS={{ SECONDS }} cargo test --release --package wengert-tests --test all -- random_tapes --nocapture
+
 # The tape's tests under the address sanitizer (needs the nightly toolchain)
 asan:
     ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target x86_64-unknown-linux-gnu --target-dir target/asan \

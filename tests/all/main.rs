@@ -40,6 +40,7 @@ mod refused;
 mod rooms;
 mod rules;
 mod semantics;
+mod tapes;
 mod tidy;
 mod training;
 mod user_ops;
