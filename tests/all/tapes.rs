@@ -3,57 +3,13 @@
 
 use std::time::{Duration, Instant};
 
+use wengert::check::strategies::RandomTape;
 use wengert::check::{Options, function, gradcheck, laws};
-use wengert::ir::{Domain, Op};
-use wengert::{Content, DType, Entry, Recorder, Registry, Sampler, Spec, States, Tensor, Var};
+use wengert::ir::Domain;
+use wengert::{DType, Recorder, Registry, Sampler, Spec, States, Tensor, Var};
 
-/// A value of a spec, made of one that is there: its elements over and over in the shape, within the domain.
-fn operand<'t>(t: &'t Recorder, pool: &[Var<'t>], spec: &Spec, s: &mut Sampler) -> Var<'t> {
-    let from = pool[s.below(pool.len())];
-    let (have, need) = (from.shape().elements(), spec.shape.elements());
-    let domain = match spec.content {
-        Content::Float(domain) => domain,
-        Content::Distinct => Domain::All,
-        _ => return t.constant(spec.draw(DType::F64, s)),
-    };
-    if have == 0 || need == 0 {
-        return t.constant(spec.draw(DType::F64, s));
-    }
-    let near = from.reshape([have]).tile(need.div_ceil(have), 0).slice(0, ..need).reshape(spec.shape).tanh();
-    match domain {
-        Domain::Positive => near.exp() * 0.9,
-        Domain::NonZero => near.exp() * if s.below(2) == 0 { 0.8 } else { -0.8 },
-        Domain::Between(low, high) => near * (0.45 * (high - low)) + 0.5 * (low + high),
-        _ => near * 2.0,
-    }
-}
-
-/// Ops without steps and bends.
-fn smooth(entry: &Entry, op: &Op) -> bool {
-    !matches!(op, Op::Discrete(_))
-        && !["abs", "relu", "max", "maximum", "minimum", "rem", "to_integer", "select"].contains(&entry.name)
-}
-
-/// The sum of what some random ops make of two arrays.
-fn record<'t>(t: &'t Recorder, x: &[Var<'t>], seed: u64, only_smooth: bool) -> Var<'t> {
-    let (registry, mut s) = (Registry::builtin(), Sampler::new(seed));
-    let entries: Vec<&Entry> = registry.entries().iter().collect();
-    let mut pool = x.to_vec();
-    let mut made = 0;
-    while made < 8 {
-        let entry = entries[s.below(entries.len())];
-        let sample = entry.sample(&mut s);
-        if only_smooth && !smooth(entry, &sample.op) {
-            continue;
-        }
-        let operands: Vec<Var<'t>> =
-            sample.operands.iter().map(|spec| operand(t, &pool, spec, &mut s)).collect();
-        for y in t.emit(sample.op, &operands) {
-            pool.push(if y.dtype() == DType::F64 { y } else { y.cast(DType::F64) });
-        }
-        made += 1;
-    }
-    pool.iter().rev().take(4).map(|y| (*y * 0.5).tanh().sum(())).sum()
+fn record<'t>(t: &'t Recorder, x: &[Var<'t>], seed: u64, smooth: bool) -> Var<'t> {
+    RandomTape { seed, ops: 8, smooth }.record(t, x)
 }
 
 fn inputs(seed: u64) -> [Tensor; 2] {

@@ -7,6 +7,8 @@ mod corners;
 mod gradcheck;
 pub mod laws;
 mod registry;
+#[cfg(feature = "proptest")]
+pub mod strategies;
 
 pub use gradcheck::{Options, Report, gradcheck};
 pub use registry::{check_entry, check_registry, check_sample};
