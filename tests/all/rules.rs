@@ -175,3 +175,21 @@ fn the_hyperparameter_of_a_fit() {
     });
     laws::adjoint(&f, &[point(&[0.3, -0.2])], 1).expect("both modes agree");
 }
+
+#[test]
+fn a_check_that_fails_names_the_row() {
+    let x = [point(&[0.3, -0.7])];
+    let error = gradcheck(
+        |t, x| {
+            let y = (x[0] * 2.0).sin();
+            // Says twice the truth.
+            t.custom_jvp(&[y], |y| y[0].square(), |y, _, dy| dy[0] * y[0] * 4.0).exp()
+        },
+        &x,
+        &Options::default(),
+    )
+    .expect_err("a rule that is wrong")
+    .to_string();
+    assert!(error.contains("input 0, element [0]") && error.contains("suspect the rule of custom_jvp at"), "{error}");
+    assert!(error.contains("rules.rs"), "{error}");
+}

@@ -1,5 +1,6 @@
 //! Derivatives of any function against finite differences, in both modes and to any order.
 
+use super::culprit::culprit;
 use super::{broken, difference, dot, execute, function, moved, position, random, random_like, record};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,8 +48,8 @@ pub struct Report {
 /// central differences, and forward mode against reverse mode, order by order. Inputs of other types
 /// than `f64` are held fixed.
 ///
-/// The error says which derivative is wrong, by which element of which input, and what was found and
-/// expected. At a kink finite differences mean nothing: it is left out, and counted. An error also where the function is not of
+/// The error says which derivative is wrong, by which element of which input, what was found and expected, and what to suspect: the first row whose own
+/// derivative is wrong, with its line, or where derivatives end. At a kink finite differences mean nothing: it is left out, and counted. An error also where the function is not of
 /// floats.
 ///
 /// ```
@@ -63,6 +64,7 @@ pub struct Report {
 /// let x = Tensor::from_array(&array![0.3, -0.8])?;
 /// let error = gradcheck(|_, x| x[0].stop_gradient() * x[0], &[x], &Options::default()).unwrap_err();
 /// assert!(error.to_string().contains("input 0, element [0]"), "{error}");
+/// assert!(error.to_string().contains("derivatives end at stop_gradient at"), "{error}");
 /// # Ok::<(), wengert::Error>(())
 /// ```
 pub fn gradcheck<F>(f: F, inputs: &[Tensor], options: &Options) -> Result<Report>
@@ -138,8 +140,9 @@ where
     let scale = 1.0 + reverse.abs();
     let agree = (forward.item()? - reverse).abs() <= options.tolerance * scale;
     if !agree {
+        let suspect = culprit(&function(|t, x| vec![f(t, x)]), inputs);
         return Err(broken(format!(
-            "derivative of order {order}: forward mode finds {:e} along a random direction, reverse mode {reverse:e}",
+            "derivative of order {order}: forward mode finds {:e} along a random direction, reverse mode {reverse:e}; {suspect}",
             forward.item()?
         )));
     }
@@ -165,7 +168,10 @@ where
                     report.kinks += 1;
                     continue;
                 }
-                return Err(broken(format!("{at}: found {found:e}, finite differences {expected:e}")));
+                let suspect = culprit(&function(|t, x| vec![f(t, x)]), inputs);
+                return Err(broken(format!(
+                    "{at}: found {found:e}, finite differences {expected:e}; {suspect}"
+                )));
             }
             if error >= report.worst {
                 report.worst = error;

@@ -4,6 +4,7 @@
 mod bodies;
 mod claims;
 mod corners;
+mod culprit;
 mod gradcheck;
 pub mod laws;
 mod registry;
