@@ -190,6 +190,9 @@ fn a_check_that_fails_names_the_row() {
     )
     .expect_err("a rule that is wrong")
     .to_string();
-    assert!(error.contains("input 0, element [0]") && error.contains("suspect the rule of custom_jvp at"), "{error}");
+    assert!(
+        error.contains("input 0, element [0]") && error.contains("suspect the rule of custom_jvp at"),
+        "{error}"
+    );
     assert!(error.contains("rules.rs"), "{error}");
 }
