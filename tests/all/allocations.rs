@@ -15,11 +15,15 @@ thread_local! {
     static BYTES: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
-/// Counts an allocation that needs so many bytes more than before.
-fn count(more: isize) {
+/// Counts an allocation that needs so many bytes more than before, if it was granted.
+fn count(at: *mut u8, more: isize) -> *mut u8 {
+    if at.is_null() {
+        return at;
+    }
     // A thread that is ending has no counter any more, and nobody asks for it.
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));
     add(more);
+    at
 }
 
 fn add(more: isize) {
@@ -32,19 +36,16 @@ fn add(more: isize) {
 // SAFETY: every call is passed on to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
         // SAFETY: passed on from the caller.
-        unsafe { System.alloc(layout) }
+        count(unsafe { System.alloc(layout) }, layout.size() as isize)
     }
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
         // SAFETY: passed on from the caller.
-        unsafe { System.alloc_zeroed(layout) }
+        count(unsafe { System.alloc_zeroed(layout) }, layout.size() as isize)
     }
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size as isize - layout.size() as isize);
         // SAFETY: passed on from the caller.
-        unsafe { System.realloc(at, layout, size) }
+        count(unsafe { System.realloc(at, layout, size) }, size as isize - layout.size() as isize)
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         add(-(layout.size() as isize));

@@ -1,8 +1,8 @@
 //! Functions that branch: what happens where a branch goes another way.
 
-use wengert::{Branches, ErrorKind, Policy, Tensor};
+use wengert::{BranchPolicy, Branches, ErrorKind, Tensor};
 
-fn magnitude(policy: Policy) -> Branches {
+fn magnitude(policy: BranchPolicy) -> Branches {
     Branches::new(policy, |_, x| {
         let total = x[0].sum(());
         let y = if total.gt(0.0).decide()? { total } else { -total };
@@ -21,7 +21,7 @@ fn numbers(f: &Branches, x: &[f64]) -> (f64, Vec<f64>) {
 
 #[test]
 fn an_outcome_that_was_not_recorded_is_an_error() {
-    let f = magnitude(Policy::Error);
+    let f = magnitude(BranchPolicy::Error);
     assert_eq!(numbers(&f, &[1.0, 2.0]), (3.0, vec![1.0, 1.0]));
     assert_eq!(numbers(&f, &[5.0, -2.0]), (3.0, vec![1.0, 1.0]));
     let error = f.call(&[array(&[-1.0, -2.0])]).expect_err("another way");
@@ -34,7 +34,7 @@ fn an_outcome_that_was_not_recorded_is_an_error() {
 
 #[test]
 fn it_is_recorded_anew() {
-    let f = magnitude(Policy::Record);
+    let f = magnitude(BranchPolicy::Record);
     for x in [[1.0, 2.0], [-1.0, -2.0], [3.0, 4.0]] {
         let sign = if x[0] > 0.0 { 1.0 } else { -1.0 };
         assert_eq!(numbers(&f, &x), (sign * (x[0] + x[1]), vec![sign; 2]));
@@ -46,7 +46,7 @@ fn it_is_recorded_anew() {
 fn one_program_is_kept_for_each_outcome_and_shape() {
     let recorded = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = recorded.clone();
-    let f = Branches::new(Policy::Keep(3), move |_, x| {
+    let f = Branches::new(BranchPolicy::Keep(3), move |_, x| {
         count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let y = x[0].sum(());
         Ok(vec![if y.gt(0.0).decide()? { y } else { y * -2.0 }])
@@ -71,7 +71,7 @@ fn one_program_is_kept_for_each_outcome_and_shape() {
         }
     });
     // What fails while it is recorded leaves nothing behind, and what looks at a value without a branch fails.
-    let f = Branches::new(Policy::Keep(3), |t, x| {
+    let f = Branches::new(BranchPolicy::Keep(3), |t, x| {
         let seen = x[0].value()?.item()?;
         Ok(vec![t.constant(seen)])
     });

@@ -145,6 +145,66 @@ fn whole_numbers_and_signs() {
 }
 
 #[test]
+fn attention_of_batches_is_that_of_each() {
+    let t = Recorder::default();
+    let array = |shape: &[usize], seed: u64| {
+        let mut s = wengert::Sampler::new(seed);
+        let n = shape.iter().product();
+        t.constant(
+            Tensor::new(shape, (0..n).map(|_| s.unit() - 0.5).collect::<Vec<f64>>()).expect("a tensor"),
+        )
+    };
+    let (q, k, v) = (array(&[2, 3, 4, 5], 1), array(&[2, 3, 6, 5], 2), array(&[2, 3, 6, 2], 3));
+    let all = q.attention(k, v, None);
+    for i in 0..2 {
+        for j in 0..3 {
+            let own = q.at(i).at(j).attention(k.at(i).at(j), v.at(i).at(j), None);
+            let (found, due) = (crate::value(all.at(i).at(j)), crate::value(own));
+            assert!(found.iter().zip(&due).all(|(a, b)| (a - b).abs() < 1e-14), "{found:?} is not {due:?}");
+        }
+    }
+    // Against the weights by hand: two keys, of which the query is nearer to the first.
+    let y = t.constant([[2.0]]).attention(t.constant([[1.0], [0.0]]), t.constant([[10.0], [20.0]]), None);
+    let weight = 1.0 / (1.0 + (-2f64).exp());
+    assert!((crate::value(y)[0] - (10.0 * weight + 20.0 * (1.0 - weight))).abs() < 1e-13);
+}
+
+#[test]
+fn positions_and_classes_that_are_none() {
+    let t = Recorder::default();
+    // More classes than the labels' type has numbers.
+    assert_eq!(crate::value(t.constant([3u8]).one_hot(300, DType::F64).sum(())), [1.0]);
+    assert_eq!(crate::value(t.constant([-1i64, 9]).one_hot(3, DType::F64)), [0.0; 6]);
+    let e = crate::error(|t| t.constant([1.0, 2.0]).one_hot(3, DType::F64));
+    assert!(e.contains("one_hot") && e.contains("f64"), "{e}");
+    let e = crate::error(|t| t.constant([[1.0, 2.0]]).gather_at([t.constant([0.5])]));
+    assert!(e.contains("gather_at") && e.contains("f64"), "{e}");
+    for outside in [[0i64, 2], [-1, 0], [1, 0], [0, i64::MAX]] {
+        let t = Recorder::default();
+        let x = t.constant([[1.0, 2.0]]);
+        let y = x.gather_at([t.constant([outside[0]]), t.constant([outside[1]])]);
+        assert!(y.value().is_err(), "{outside:?}");
+    }
+    // What no memory holds is an error.
+    for e in [
+        crate::error(|t| t.arange(usize::MAX / 16)),
+        crate::error(|t| t.constant([1.0]).pad_edge([(usize::MAX / 16, 0)])),
+        crate::error(|t| t.constant([1.0]).pad_circular([(usize::MAX, usize::MAX)])),
+        crate::error(|t| t.constant([1.0]).tile(usize::MAX / 2, 0)),
+        crate::error(|t| t.linspace(DType::F64, 0.0, 1.0, usize::MAX / 16)),
+        crate::error(|t| t.constant([1i64]).one_hot(usize::MAX / 16, DType::F64)),
+    ] {
+        assert!(e.contains("composites.rs"), "{e}");
+    }
+    assert_eq!(crate::value(t.linspace(DType::F64, 0.1, 0.7, 4))[3], 0.7);
+    assert_eq!(crate::value(t.linspace(DType::F64, 0.1, 0.7, 1)), [0.1]);
+    assert!(t.constant([3u8, 0]).is_finite().all(()).decide().expect("a truth value"));
+    // Numbers as the mean and variance of all channels, whatever lies behind them.
+    let x = t.constant([[1.0, 5.0]]).insert_axis(0);
+    assert_eq!(crate::value(x.batch_norm_with(1.0, 4.0, 0.0)), [0.0, 2.0]);
+}
+
+#[test]
 fn corners_of_activations_and_distances() {
     let (inf, nan) = (f64::INFINITY, f64::NAN);
     assert_eq!(derivatives(|_, x| x.relu6(), &[0.0, 6.0, 3.0, -1.0, 7.0]).0, [0.0, 0.0, 1.0, 0.0, 0.0]);

@@ -1,18 +1,9 @@
 //! Einstein's sums, against a loop over all letters.
 
+use crate::{error, value};
 use wengert::DType::{F32, F64};
 use wengert::check::{Options, gradcheck, scalar};
-use wengert::{Recorder, Tensor, Var};
-
-fn value(x: Var<'_>) -> Vec<f64> {
-    x.value().unwrap_or_else(|e| panic!("{e}")).to_f64()
-}
-
-fn error(misuse: impl for<'t> FnOnce(&'t Recorder) -> Var<'t>) -> String {
-    let t = Recorder::default();
-    misuse(&t);
-    t.check().unwrap_err().to_string()
-}
+use wengert::{Recorder, Tensor};
 
 /// Every index of these sizes.
 fn indices(sizes: &[usize]) -> impl Iterator<Item = Vec<usize>> {

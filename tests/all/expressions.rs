@@ -1,19 +1,10 @@
 //! What people of NumPy, PyTorch and JAX write, against numbers that were worked out by hand or by plain loops.
 #![allow(clippy::op_ref, clippy::reversed_empty_ranges, clippy::needless_borrows_for_generic_args)] // they are what is tried
 
+use crate::{error, value};
 use ndarray::{Array1, Axis, Slice, array, s};
 use wengert::DType::{Bool, F32, F64, I64, U8, U32};
 use wengert::{Keep, Program, Recorder, States, Var};
-
-fn value(x: Var<'_>) -> Vec<f64> {
-    x.value().unwrap_or_else(|e| panic!("{e}")).to_f64()
-}
-
-fn error(misuse: impl for<'t> FnOnce(&'t Recorder) -> Var<'t>) -> String {
-    let t = Recorder::default();
-    misuse(&t);
-    t.check().unwrap_err().to_string()
-}
 
 #[test]
 fn numbers_of_any_type_stand_beside_variables() {

@@ -14,6 +14,18 @@ fn random_cases(few: u32) -> ProptestConfig {
     ProptestConfig { cases: cases(few), failure_persistence: None, rng_seed, ..ProptestConfig::default() }
 }
 
+/// The numbers of a variable.
+fn value(x: wengert::Var<'_>) -> Vec<f64> {
+    x.value().unwrap_or_else(|e| panic!("{e}")).to_f64()
+}
+
+/// What a recorder says of a misuse.
+fn error(misuse: impl for<'t> FnOnce(&'t wengert::Recorder) -> wengert::Var<'t>) -> String {
+    let t = wengert::Recorder::default();
+    misuse(&t);
+    t.check().unwrap_err().to_string()
+}
+
 mod accuracy;
 mod allocations;
 mod branching;

@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 
 /// What a [`Branches`] does where no program that it has fits: a [branch](Var::decide) goes another way, or the types of the inputs are others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
+pub enum BranchPolicy {
     /// It is an error: of the [guard](ErrorKind::Guard), or of the types.
     Error,
     /// The function is recorded anew, in place of what was there.
@@ -29,9 +29,9 @@ type Record = dyn for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Result<Vec<Var<'t>>> +
 /// first taken, and from then on run as a program. It may be shared among threads.
 ///
 /// ```
-/// use wengert::{Branches, Policy, Tensor};
+/// use wengert::{Branches, BranchPolicy, Tensor};
 /// // Newton's steps to a root, until they are small.
-/// let root = Branches::new(Policy::Keep(8), |t, x| {
+/// let root = Branches::new(BranchPolicy::Keep(8), |t, x| {
 ///     let mut y = t.constant(1.0);
 ///     for _ in 0..50 {
 ///         let next = (y + x[0] / y) * 0.5;
@@ -54,7 +54,7 @@ type Record = dyn for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Result<Vec<Var<'t>>> +
 /// ```
 pub struct Branches {
     record: Box<Record>,
-    policy: Policy,
+    policy: BranchPolicy,
     /// What was used last comes first.
     known: Mutex<Vec<Known>>,
 }
@@ -69,14 +69,14 @@ impl Branches {
     /// A function of arrays, which says what it returns. Nothing is recorded yet. To look at a [value](Var::value) without a branch is an error: what is
     /// recorded would hold for that value alone.
     pub fn new(
-        policy: Policy,
+        policy: BranchPolicy,
         f: impl for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Result<Vec<Var<'t>>> + Send + Sync + 'static,
     ) -> Self {
         Self { record: Box::new(f), policy, known: Mutex::default() }
     }
 
     /// The results for these arrays. An error of the function while it is recorded is returned; so is that of a run, but for
-    /// guards, which the [`Policy`] decides.
+    /// guards, which the [`BranchPolicy`] decides.
     pub fn call(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let types: Vec<TensorType> = inputs.iter().map(Tensor::ty).collect();
         let known: Vec<Known> = self.lock().clone();
@@ -90,7 +90,7 @@ impl Branches {
                 }
             }
         }
-        if self.policy == Policy::Error && !known.is_empty() {
+        if self.policy == BranchPolicy::Error && !known.is_empty() {
             return Err(refused.unwrap_or_else(|| {
                 let list = |types: &[TensorType]| {
                     types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -123,8 +123,8 @@ impl Branches {
         known.retain(|(_, other)| !Arc::ptr_eq(other, &program));
         known.insert(0, (types, program));
         known.truncate(match self.policy {
-            Policy::Error | Policy::Record => 1,
-            Policy::Keep(most) => most.max(1),
+            BranchPolicy::Error | BranchPolicy::Record => 1,
+            BranchPolicy::Keep(most) => most.max(1),
         });
     }
 }

@@ -2,15 +2,16 @@
 
 use std::fmt;
 
+use crate::dtype::DType;
 use crate::error::{Result, Site};
 use crate::exec::Inputs;
-use crate::ir::{Leaf, Op, Phase, Row, States, Tape, Value};
-use crate::program::{Passes, Program};
+use crate::ir::{Leaf, Op, Phase, Row, States, Value};
+use crate::program::Program;
 use crate::tensor::Tensor;
 
 /// The numbers of an array: the least and the largest that are finite, and how many are not.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
+pub struct NumberRange {
     /// The least finite number; +∞ if there is none.
     pub least: f64,
     /// The largest finite number; −∞ if there is none.
@@ -21,7 +22,7 @@ pub struct Range {
     pub infinite: usize,
 }
 
-impl Range {
+impl NumberRange {
     fn of(numbers: &[f64]) -> Self {
         let mut range = Self { least: f64::INFINITY, most: f64::NEG_INFINITY, nan: 0, infinite: 0 };
         for &x in numbers {
@@ -37,7 +38,7 @@ impl Range {
     }
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for NumberRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.least <= self.most {
             true => write!(f, "{:e} to {:e}", self.least, self.most)?,
@@ -68,9 +69,9 @@ pub struct NotFinite {
     /// That element.
     pub value: f64,
     /// The numbers of the result.
-    pub result: Range,
+    pub result: NumberRange,
     /// The numbers of each operand that holds floats.
-    pub operands: Vec<Range>,
+    pub operands: Vec<NumberRange>,
     /// How many later rows hold NaN or infinities and depend on it.
     pub spread: usize,
 }
@@ -93,7 +94,8 @@ impl fmt::Display for NotFinite {
 
 impl Program {
     /// Runs the program row by row and tells which rows were the first to make NaN or infinities, in the order of the tape: forward rows and those of
-    /// derivatives. None where all numbers are finite. Infinities that a constant holds are taken to be meant; NaN that comes of them is told. States
+    /// derivatives. None where all numbers are finite. Infinities that a constant holds are taken to be meant; NaN that comes of them is told; further
+    /// infinities made beside them are not. States
     /// stay as they are. Every row is kept in memory at once; a program that is not asked costs nothing.
     ///
     /// ```
@@ -114,24 +116,18 @@ impl Program {
     #[doc(alias = "debug_nans")]
     pub fn not_finite(&self, states: &States, inputs: impl Inputs) -> Result<Vec<NotFinite>> {
         let tape = self.tape();
-        let floats = |v: &Value| tape.ty(*v).is_some_and(|ty| ty.dtype.is_float());
-        let each = tape.rows().iter().enumerate().flat_map(|(row, r)| {
-            (0..r.results.len()).map(move |result| Value { row: row as u32, result: result as u32 })
-        });
-        let values: Vec<Value> = each.filter(floats).collect();
-        let all = Tape { outputs: values.clone(), updates: Vec::new(), ..tape.clone() };
-        let program = Self::of_tape(all, self, Passes::None)?;
+        let (program, values) = self.of_values(DType::is_float)?;
         let mut workspace = program.workspace_on(1)?;
         let results = program.evaluate(&mut workspace, states, inputs)?;
-        let mut held: Vec<(Range, Option<usize>)> = Vec::with_capacity(values.len());
+        let mut held: Vec<(NumberRange, Option<usize>)> = Vec::with_capacity(values.len());
         let mut found: Vec<NotFinite> = Vec::new();
         let numbers = |v: &Value| values.binary_search(v).ok();
         for (i, value) in values.iter().enumerate() {
             let tensor = results.tensor(i)?;
-            let range = Range::of(&tensor.to_f64());
+            let range = NumberRange::of(&tensor.to_f64());
             let row = &tape.rows()[value.row as usize];
             let operands: Vec<usize> = row.operands.iter().filter_map(numbers).collect();
-            let any = |bad: fn(&Range) -> usize| operands.iter().any(|&o| bad(&held[o].0) > 0);
+            let any = |bad: fn(&NumberRange) -> usize| operands.iter().any(|&o| bad(&held[o].0) > 0);
             let (nan, infinite) = (any(|r| r.nan), any(|r| r.infinite));
             let meant = matches!(row.op, Op::Leaf(Leaf::Constant(_) | Leaf::Fill(_)));
             let first = (range.nan > 0 && !nan) || (range.infinite > 0 && !nan && !infinite);
@@ -150,7 +146,13 @@ impl Program {
         Ok(found)
     }
 
-    fn told(&self, value: &Value, tensor: &Tensor, result: Range, operands: Vec<Range>) -> NotFinite {
+    fn told(
+        &self,
+        value: &Value,
+        tensor: &Tensor,
+        result: NumberRange,
+        operands: Vec<NumberRange>,
+    ) -> NotFinite {
         let (tape, row) = (self.tape(), value.row as usize);
         let made = &tape.rows()[row];
         let numbers = tensor.to_f64();

@@ -33,8 +33,8 @@ pub use ndarray;
 
 pub use aligned::Aligned;
 pub use bind::Bind;
-pub use branches::{Branches, Policy};
-pub use diagnose::{NotFinite, Range};
+pub use branches::{BranchPolicy, Branches};
+pub use diagnose::{NotFinite, NumberRange};
 pub use dtype::DType;
 pub use elements::{Buffer, Element, Native, Number, Slice, SliceMut};
 pub use error::{DTypeError, Error, ErrorKind, Fault, Result, ShapeError, Site};

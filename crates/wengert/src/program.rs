@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use ndarray::{Array, Dimension};
 
+use crate::dtype::DType;
 use crate::elements::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
     Inputs, Lowering, Machine, MemoryReport, OutputKey, Plan, PlanListing, Profile, Results, Slots, Store,
     Workspace, first_fault, lowered, profile, read, run,
 };
-use crate::ir::{IntoVars, Names, Outputs, Recorder, States, Tape};
+use crate::ir::{IntoVars, Names, Outputs, Recorder, States, Tape, Value};
 use crate::kernels::Isa;
 use crate::tensor::Tensor;
 use crate::transform::optimise;
@@ -182,9 +183,17 @@ impl Program {
         })
     }
 
-    /// A program of another tape with the same inputs and states.
-    pub(crate) fn of_tape(tape: Tape, like: &Self, passes: Passes) -> Result<Self> {
-        Self::of((tape, Names::clone(&like.names), false), passes, &like.machine)
+    /// A program, row by row, that returns all values of these types on the tape and updates nothing; and those values,
+    /// in ascending order.
+    pub(crate) fn of_values(&self, wanted: impl Fn(DType) -> bool) -> Result<(Self, Vec<Value>)> {
+        let mut values = Vec::new();
+        for (row, made) in self.tape.rows().iter().enumerate() {
+            let wanted = made.results.iter().enumerate().filter(|(_, ty)| wanted(ty.dtype));
+            values.extend(wanted.map(|(result, _)| Value { row: row as u32, result: result as u32 }));
+        }
+        let tape = Tape { outputs: values.clone(), updates: Vec::new(), ..Tape::clone(&self.tape) };
+        let program = Self::of((tape, Names::clone(&self.names), false), Passes::None, &self.machine)?;
+        Ok((program, values))
     }
 
     /// The tape as it was recorded, without the rows that nothing depends on.

@@ -1,7 +1,7 @@
 //! Axes as kernels see them.
 
 use crate::error::{ErrorKind, ShapeError};
-use crate::ir::{Attr, Attrs, Domain, Form, Monoid, Reduction, Var};
+use crate::ir::{Attr, Attrs, Axes, Domain, Form, Monoid, Reduction, Var, ascending, single};
 use crate::ops::registry::{Sampler, Spec};
 use crate::shape::Shape;
 
@@ -70,5 +70,35 @@ impl Span {
             shape = shape.with(axis, 1);
         }
         y.reshape(shape).broadcast_to(full)
+    }
+}
+
+impl<'t> Var<'t> {
+    /// Records what works along one axis, under its name.
+    #[track_caller]
+    pub(super) fn on_axis(
+        self,
+        name: &'static str,
+        axis: impl Axes,
+        record: impl FnOnce(usize) -> Var<'t>,
+    ) -> Var<'t> {
+        match single(&axis, self.rank()) {
+            Ok(axis) => self.operation(name, || record(axis)),
+            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
+        }
+    }
+
+    /// Records what works over axes, in ascending order, under its name.
+    #[track_caller]
+    pub(super) fn on_axes(
+        self,
+        name: &'static str,
+        axes: &impl Axes,
+        record: impl FnOnce(&[usize]) -> Var<'t>,
+    ) -> Var<'t> {
+        match ascending(axes, self.rank()) {
+            Ok(axes) => self.operation(name, || record(&axes)),
+            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
+        }
     }
 }

@@ -165,8 +165,9 @@ impl Linear for Scatter {
             return Contribution::Whole(scatter(ct, part.fill(0.0)));
         }
         // A row that a later one replaced has no derivative: every row writes its number, and looks whether that stayed.
-        let numbers =
-            numbers(t, index.shape()).reshape(lined(index.shape(), part.shape())).broadcast_to(part.shape());
+        let numbers = numbers(t, "scatter", index.shape().elements(), |i| i)
+            .reshape(lined(index.shape(), part.shape()))
+            .broadcast_to(part.shape());
         let stayed = gather(scatter(t.full(DType::I64, ct.shape(), -1.0), numbers)).eq(numbers);
         Contribution::Whole(stayed.select(gather(ct), 0.0))
     }
@@ -185,16 +186,23 @@ impl Registered for Scatter {
     }
 }
 
-/// The numbers from 0 on, as `i64`.
-fn numbers(t: &Recorder, shape: Shape) -> Var<'_> {
-    let (count, mut list) = (shape.elements(), Vec::new());
+/// What a function makes of the numbers from 0 on, so many, as `i64`: an error where there is no memory for them.
+#[track_caller]
+pub(super) fn numbers<'t>(
+    t: &'t Recorder,
+    name: &'static str,
+    count: usize,
+    of: impl Fn(i64) -> i64,
+) -> Var<'t> {
+    let mut list = Vec::new();
     match list.try_reserve_exact(count) {
         Ok(()) => {
-            list.extend(0..count as i64);
-            t.constant(list).reshape(shape)
+            list.extend((0..count as i64).map(of));
+            t.constant(list)
         }
         Err(_) => {
-            t.fail_like(ErrorKind::Memory { bytes: 8 * count }, "scatter", TensorType::new(DType::I64, shape))
+            let ty = TensorType::new(DType::I64, Shape::new(&[count]).unwrap_or(Shape::SCALAR));
+            t.fail_like(ErrorKind::Memory { bytes: count.saturating_mul(8) }, name, ty)
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Matrices: diagonals, triangles, and products that einsum spells.
 
+use super::index::numbers;
 use crate::dtype::DType;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{Axes, IntoVar, Recorder, Var, named};
-use crate::sizes::IntoShape;
 
 impl<'t> Var<'t> {
     /// The diagonal of the last two axes, which are of one size.
@@ -187,6 +187,7 @@ impl<'t> Var<'t> {
 
 impl Recorder {
     /// By how much the column is larger than the row.
+    #[track_caller]
     fn offsets(&self, rows: usize, columns: usize) -> Var<'_> {
         self.arange(columns) - self.arange(rows).insert_axis(1)
     }
@@ -201,10 +202,7 @@ impl Recorder {
     #[doc(alias = "iota")]
     #[track_caller]
     pub fn arange(&self, count: usize) -> Var<'_> {
-        match [count].into_shape() {
-            Ok(_) => self.constant((0..count as i64).collect::<Vec<i64>>()),
-            Err(kind) => self.fail(kind, "arange"),
-        }
+        numbers(self, "arange", count, |i| i)
     }
 
     /// So many numbers from the first to the last, equally far apart: those two are exact.
@@ -217,15 +215,9 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn linspace(&self, dtype: DType, first: f64, last: f64, count: usize) -> Var<'_> {
-        let steps = count.saturating_sub(1).max(1) as f64;
-        self.arange(count).cast(DType::F64).lerped(first, last, steps).cast(dtype)
-    }
-}
-
-impl<'t> Var<'t> {
-    #[track_caller]
-    fn lerped(self, first: f64, last: f64, steps: f64) -> Var<'t> {
-        let weight = self / steps;
-        (1.0 - weight) * first + weight * last
+        self.operation("linspace", || {
+            let weight = self.arange(count).cast(DType::F64) / count.saturating_sub(1).max(1);
+            weight.fill(first).lerp(last, weight).cast(dtype)
+        })
     }
 }

@@ -2,7 +2,7 @@
 //! ops. Scales and shifts that are learnt are a product and a sum behind them.
 
 use crate::error::{ErrorKind, ShapeError};
-use crate::ir::{Axes, IntoVar, Keep, Var, ascending};
+use crate::ir::{Axes, IntoVar, Keep, Var};
 use crate::shape::Shape;
 
 impl<'t> Var<'t> {
@@ -20,7 +20,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn layer_norm(self, axes: impl Axes, epsilon: f64) -> Var<'t> {
-        self.scaled("layer_norm", axes, |axes| {
+        self.on_axes("layer_norm", &axes, |axes| {
             let centred = self - self.mean(Keep(axes));
             centred * (centred.square().mean(Keep(axes)) + epsilon).rsqrt()
         })
@@ -39,7 +39,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn rms_norm(self, axes: impl Axes, epsilon: f64) -> Var<'t> {
-        self.scaled("rms_norm", axes, |axes| self * (self.square().mean(Keep(axes)) + epsilon).rsqrt())
+        self.on_axes("rms_norm", &axes, |axes| self * (self.square().mean(Keep(axes)) + epsilon).rsqrt())
     }
 
     /// [`layer_norm`](Self::layer_norm) of an array `[batch, channels, …]` over groups of neighbouring channels and all axes behind them (Wu and He, "Group normalization",
@@ -117,8 +117,12 @@ impl<'t> Var<'t> {
         epsilon: f64,
     ) -> Var<'t> {
         self.operation("batch_norm_with", || {
+            // Beside the axes behind the channels; a number is an array like this one already.
             let behind = self.rank().saturating_sub(2);
-            let channels = |v: Var<'t>| (0..behind).fold(v, |v, _| v.insert_axis(-1));
+            let channels = |v: Var<'t>| match v.rank() {
+                1 => (0..behind).fold(v, |v, _| v.insert_axis(-1)),
+                _ => v,
+            };
             let (mean, variance) = (channels(mean.into_var(self)), channels(variance.into_var(self)));
             (self - mean) * (variance + epsilon).rsqrt()
         })
@@ -166,26 +170,12 @@ impl<'t> Var<'t> {
     pub fn attention(self, keys: Var<'t>, values: Var<'t>, mask: Option<Var<'t>>) -> Var<'t> {
         self.operation("attention", || {
             let size = self.shape().last().copied().unwrap_or(1).max(1);
-            let scores = (self * (1.0 / (size as f64).sqrt())).matmul(keys.t());
+            let scores = (self * (1.0 / (size as f64).sqrt())).matmul(keys.swap_axes(-1, -2));
             let scores = match mask {
                 Some(mask) => mask.select(scores, f64::NEG_INFINITY),
                 None => scores,
             };
             scores.softmax().matmul(values)
         })
-    }
-
-    /// Records what keeps its shape and works over axes.
-    #[track_caller]
-    fn scaled(
-        self,
-        name: &'static str,
-        axes: impl Axes,
-        record: impl FnOnce(&[usize]) -> Var<'t>,
-    ) -> Var<'t> {
-        match ascending(&axes, self.rank()) {
-            Ok(axes) => self.operation(name, || record(&axes)),
-            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
-        }
     }
 }

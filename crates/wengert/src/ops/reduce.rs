@@ -6,7 +6,7 @@ use crate::elements::with_dtype;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
     Attrs, Axes, Call, Contribution, Custom, Discrete, Form, IntoVar, Keep, Kernel, Linear, Monoid, Op,
-    Opaque, ResultTypes, Tangents, Var, Vars, ascending, float, one, operands, single,
+    Opaque, ResultTypes, Tangents, Var, Vars, float, one, operands, single,
 };
 use crate::kernels::reduce;
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -164,14 +164,21 @@ impl<'t> Var<'t> {
         axes: impl Axes,
         record: impl FnOnce(&[usize]) -> Var<'t>,
     ) -> Var<'t> {
-        let shape = self.shape();
-        match ascending(&axes, shape.rank()) {
-            Ok(found) => self.operation(name, || {
-                let y = record(&found);
-                if axes.keep() { y.keep(shape, &found) } else { y }
-            }),
-            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
-        }
+        self.on_axes(name, &axes, |found| {
+            let y = record(found);
+            if axes.keep() { y.keep(self.shape(), found) } else { y }
+        })
+    }
+
+    /// The array with these axes last, as one: and its size.
+    #[track_caller]
+    pub(super) fn last(self, axes: &[usize]) -> (Var<'t>, usize) {
+        let (shape, kept) =
+            (self.shape(), (0..self.rank()).filter(|a| !axes.contains(a)).collect::<Vec<_>>());
+        let size = axes.iter().map(|&a| shape[a]).product();
+        let mut dims: Vec<usize> = kept.iter().map(|&a| shape[a]).collect();
+        dims.push(size);
+        (self.permute([&kept[..], axes].concat()).reshape(dims), size)
     }
 
     /// Puts reduced axes back, with size 1.

@@ -1,7 +1,8 @@
 //! Arrays repeated: copies along an axis, and beyond their borders.
 
+use super::index::numbers;
 use crate::error::ShapeError;
-use crate::ir::{Axes, Var, single};
+use crate::ir::{Axes, Var};
 use crate::shape::Shape;
 
 impl<'t> Var<'t> {
@@ -18,10 +19,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn repeat(self, times: usize, axis: impl Axes) -> Var<'t> {
-        match single(&axis, self.rank()) {
-            Ok(axis) => self.operation("repeat", || self.copies("repeat", times, axis + 1, axis)),
-            Err(kind) => self.recorder().fail_like(kind, "repeat", self.ty()),
-        }
+        self.on_axis("repeat", axis, |axis| self.copies("repeat", times, axis + 1, axis))
     }
 
     /// The array so many times along an axis, one behind the other.
@@ -37,10 +35,7 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn tile(self, times: usize, axis: impl Axes) -> Var<'t> {
-        match single(&axis, self.rank()) {
-            Ok(axis) => self.operation("tile", || self.copies("tile", times, axis, axis)),
-            Err(kind) => self.recorder().fail_like(kind, "tile", self.ty()),
-        }
+        self.on_axis("tile", axis, |axis| self.copies("tile", times, axis, axis))
     }
 
     /// Copies along a new axis in front of axis `new`, which then is one with the old one.
@@ -131,17 +126,13 @@ impl<'t> Var<'t> {
                 if (before, after) == (0, 0) {
                     continue;
                 }
-                let long = before.saturating_add(size).saturating_add(after);
-                if size == 0 || Shape::new(&[long]).is_err() {
-                    return self.recorder().fail_like(
-                        ShapeError::Empty { shape: shape.to_vec() },
-                        name,
-                        self.ty(),
-                    );
+                if size == 0 {
+                    let kind = ShapeError::Empty { shape: shape.to_vec() };
+                    return self.recorder().fail_like(kind, name, self.ty());
                 }
-                let places = -(before as i64)..(size + after) as i64;
-                let index: Vec<i64> = places.map(|at| from(at, size as i64)).collect();
-                y = y.gather_along(axis, self.recorder().constant(index));
+                let long = before.saturating_add(size).saturating_add(after);
+                let index = numbers(self.recorder(), name, long, |at| from(at - before as i64, size as i64));
+                y = y.gather_along(axis, index);
             }
             y
         })

@@ -112,7 +112,10 @@ impl<'t> Var<'t> {
     /// ```
     #[track_caller]
     pub fn is_finite(self) -> Var<'t> {
-        self.operation("is_finite", || self.abs().lt(f64::INFINITY))
+        self.operation("is_finite", || match self.dtype().is_float() {
+            true => self.abs().lt(f64::INFINITY),
+            false => self.eq(self),
+        })
     }
 
     /// Whether each element is +∞ or −∞.
@@ -127,7 +130,10 @@ impl<'t> Var<'t> {
     #[doc(alias = "isinf")]
     #[track_caller]
     pub fn is_infinite(self) -> Var<'t> {
-        self.operation("is_infinite", || self.abs().eq(f64::INFINITY))
+        self.operation("is_infinite", || match self.dtype().is_float() {
+            true => self.abs().eq(f64::INFINITY),
+            false => self.ne(self),
+        })
     }
 
     /// The same numbers with 0 for NaN and the largest and smallest number of the type for +∞ and −∞, elementwise. Where an element is replaced

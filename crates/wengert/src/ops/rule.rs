@@ -143,7 +143,7 @@ impl Recorder {
     /// rule, a surrogate for what has no useful derivative, or the implicit derivative of a solution: for that see
     /// [`fixed_point`](Self::fixed_point).
     ///
-    /// The rule outlives this recording: it uses nothing but what it is given.
+    /// The result has derivatives by `x` and by nothing else that `f` uses. The rule outlives this recording: it uses nothing but what it is given.
     ///
     /// ```
     /// let t = wengert::Recorder::default();
@@ -164,7 +164,7 @@ impl Recorder {
     }
 
     /// A function with a derivative of its own, in reverse mode: `f` is recorded as it is, and `rule(x, y, ct)` says for the cotangent of the result
-    /// `y` those of all of `x`, in their order. Higher orders differentiate its rows. Forward mode is an error; see
+    /// `y` those of all of `x`, in their order. By what else `f` uses there is none. Higher orders differentiate its rows. Forward mode is an error; see
     /// [`custom_jvp`](Self::custom_jvp), which serves both.
     ///
     /// ```

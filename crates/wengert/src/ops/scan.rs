@@ -6,7 +6,7 @@ use crate::elements::with_float;
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
     Attr, Attrs, Axes, Call, Contribution, Form, Kernel, Linear, Op, Opaque, ResultTypes, Var, Vars, float,
-    one, operands, single,
+    one, operands,
 };
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::TensorType;
@@ -100,20 +100,6 @@ fn running<T: Copy>(
 }
 
 impl<'t> Var<'t> {
-    /// Records what works along one axis.
-    #[track_caller]
-    pub(super) fn on_axis(
-        self,
-        name: &'static str,
-        axis: impl Axes,
-        record: impl FnOnce(usize) -> Var<'t>,
-    ) -> Var<'t> {
-        match single(&axis, self.rank()) {
-            Ok(axis) => self.operation(name, || record(axis)),
-            Err(kind) => self.recorder().fail_like(kind, name, self.ty()),
-        }
-    }
-
     /// Running results of an associative function, by doubling the distance of what is put together (Hillis and Steele, "Data parallel
     /// algorithms", 1986): derivatives of every order are those of the function, zeros and ties included.
     #[track_caller]

@@ -44,9 +44,9 @@ impl Kernel for ArgSort {
             for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
                 order(out, self.descending, &|a, b| {
                     let (a, b) = (&x[a as usize], &x[b as usize]);
-                    // What is not equal to itself is a NaN, and greater than all numbers.
-                    #[allow(clippy::eq_op)]
-                    a.partial_cmp(b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
+                    // What does not compare with itself is a NaN, and greater than all numbers.
+                    let nan = |x: &T| x.partial_cmp(x).is_none();
+                    a.partial_cmp(b).unwrap_or_else(|| nan(a).cmp(&nan(b)))
                 });
             }
             Ok(())
@@ -64,8 +64,7 @@ fn order(positions: &mut [i64], descending: bool, compare: &dyn Fn(i64, i64) -> 
 }
 
 impl Discrete for ArgSort {
-    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let _ = batched;
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
         x[0].apply(Op::discrete(*self)).into()
     }
 }
@@ -186,16 +185,5 @@ impl<'t> Var<'t> {
             let last = sorted.slice(-1, -1..).squeeze(-1);
             last.is_nan().select(last, middle)
         })
-    }
-
-    /// The array with these axes last, as one: and its size.
-    #[track_caller]
-    pub(super) fn last(self, axes: &[usize]) -> (Var<'t>, usize) {
-        let (shape, kept) =
-            (self.shape(), (0..self.rank()).filter(|a| !axes.contains(a)).collect::<Vec<_>>());
-        let size = axes.iter().map(|&a| shape[a]).product();
-        let mut dims: Vec<usize> = kept.iter().map(|&a| shape[a]).collect();
-        dims.push(size);
-        (self.permute([&kept[..], axes].concat()).reshape(dims), size)
     }
 }

@@ -2,8 +2,9 @@
 
 use super::index::{Gather, Rows};
 use crate::dtype::DType;
-use crate::error::ShapeError;
+use crate::error::{DTypeError, ShapeError};
 use crate::ir::{Axes, IntoVars, Op, Var, single};
+use crate::shape::TensorType;
 
 impl<'t> Var<'t> {
     /// For each place of an integer array the element that it names along an axis, beside the same positions on all others: `y[i][j] = x[i][index[i][j]]`. A run fails at the
@@ -59,6 +60,10 @@ impl<'t> Var<'t> {
             let kind = ShapeError::Rank { expected: count.max(1), found: shape.rank() };
             return self.recorder().fail_like(kind, "gather_at", self.ty());
         }
+        if let Some(index) = indices.iter().find(|index| !index.dtype().is_integer()) {
+            let kind = DTypeError::Expected { expected: DType::INTEGERS, found: index.dtype() };
+            return self.recorder().fail_like(kind, "gather_at", self.ty());
+        }
         self.operation("gather_at", || {
             let leading: usize = shape[..count].iter().product();
             let mut place: Option<Var<'t>> = None;
@@ -112,7 +117,12 @@ impl<'t> Var<'t> {
     #[track_caller]
     pub fn one_hot(self, classes: usize, dtype: DType) -> Var<'t> {
         self.operation("one_hot", || {
-            self.insert_axis(-1).eq(self.recorder().arange(classes).cast(self.dtype())).cast(dtype)
+            if !self.dtype().is_integer() {
+                let kind = DTypeError::Expected { expected: DType::INTEGERS, found: self.dtype() };
+                return self.recorder().fail_like(kind, "one_hot", TensorType::new(dtype, self.shape()));
+            }
+            // As i64, which holds the number of every class.
+            self.cast(DType::I64).insert_axis(-1).eq(self.recorder().arange(classes)).cast(dtype)
         })
     }
 }

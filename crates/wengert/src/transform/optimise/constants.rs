@@ -49,8 +49,12 @@ fn number(new: &Rewrite, row: &Row) -> Option<f64> {
 /// The operand that a row returns, if it does no more. An identity that stops derivatives, or states others, is one too, once
 /// they are taken.
 fn identity(new: &Rewrite, row: &Row) -> Option<Value> {
+    let ([ty], [first, rest @ ..]) = (&*row.results, row.operands.as_slice()) else { return None };
+    // A form takes time: none is asked of rows that compute something of several operands.
+    if !(rest.is_empty() || matches!(row.op, Op::Custom(_))) || new.ty(*first).dtype != ty.dtype {
+        return None;
+    }
     let types: SmallVec<[TensorType; 3]> = row.operands.iter().map(|&v| *new.ty(v)).collect();
-    let ([ty], [first, ..]) = (&*row.results, row.operands.as_slice()) else { return None };
     let returned = match row.op.kernel()?.form(&types) {
         Form::View(map) if types[0] == *ty && map.keeps_order(ty.shape) => first,
         Form::Map(body) if types[..] == [*ty] => {
