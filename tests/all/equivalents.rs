@@ -62,6 +62,8 @@ fn the_table_of_the_guide_compiles_line_by_line() {
         "np.roll(v, 1)", "v.roll(1)", "jnp.roll(v, 1)" => v.roll(1, 0);
         "np.take(x, i, axis=0)", "x.index_select(0, i)", "jnp.take(x, i, axis=0)" => x.gather(index);
         "np.add.at(x, i, y)", "x.index_add(0, i, y)", "x.at[i].add(y)" => x.scatter_add(index, y);
+        "np.multiply.at(x, i, y)", "x.index_reduce(0, i, y, 'prod')", "x.at[i].multiply(y)" => x.scatter_multiply(index, y);
+        "np.maximum.at(x, i, y)", "x.index_reduce(0, i, y, 'amax')", "x.at[i].max(y)" => x.scatter_max(index, y);
         "np.take_along_axis(x, i[:, None], 1)", "x.gather(1, i[:, None])", "jnp.take_along_axis(x, i[:, None], 1)" => x.pick(labels);
         "np.cumsum(x, 0)", "x.cumsum(0)", "jnp.cumsum(x, 0)" => x.cumsum(0);
         "np.cumprod(x, 0)", "x.cumprod(0)", "jnp.cumprod(x, 0)" => x.cumprod(0);

@@ -273,6 +273,60 @@ fn picks_along_any_axis_are_those_of_a_loop() {
 }
 
 #[test]
+fn rows_are_multiplied_into_places_and_the_largest_kept() {
+    let t = Recorder::default();
+    let (base, index) = (t.constant([2.0, 3.0, 5.0]), t.constant([2, 0, 2, 2]));
+    // Zeros are numbers like others: of one the derivative is the product of the others, of two there is none.
+    let part = t.constant([7.0, 11.0, 0.0, 13.0]);
+    let y = base.scatter_multiply(index, part);
+    assert_eq!(value(y), [22.0, 3.0, 0.0]);
+    let g = y.sum(()).gradients((base, part));
+    assert_eq!(
+        (value(g[base]), value(g[part])),
+        (vec![11.0, 1.0, 0.0], vec![0.0, 2.0, 5.0 * 7.0 * 13.0, 0.0])
+    );
+    // Second order, across the zero: ∂²/∂p₀∂p₂ = 5 · 13, ∂²/∂p₂∂p₃ = 5 · 7.
+    assert_eq!(value(g[part].slice(0, 2..3).sum(()).gradients(part)[part]), [65.0, 0.0, 0.0, 35.0]);
+
+    // Three that are equal, the one that was there among them, share alike; NaN is larger than all.
+    let part = t.constant([5.0, 1.0, 5.0, -2.0]);
+    let y = base.scatter_max(index, part);
+    assert_eq!(value(y), [2.0, 3.0, 5.0]);
+    let g = y.sum(()).gradients((base, part));
+    let third = 1.0 / 3.0;
+    assert_eq!((value(g[base]), value(g[part])), (vec![1.0, 1.0, third], vec![third, 0.0, third, 0.0]));
+    let y = base.scatter_min(index, part);
+    assert_eq!(value(y), [1.0, 3.0, -2.0]);
+    let g = y.sum(()).gradients((base, part));
+    assert_eq!((value(g[base]), value(g[part])), (vec![0.0, 1.0, 0.0], vec![0.0, 1.0, 0.0, 1.0]));
+    let y = value(base.scatter_max(t.constant([1, 1]), t.constant([f64::NAN, 9.0])));
+    assert!(y[0] == 2.0 && y[1].is_nan() && y[2] == 5.0);
+
+    // No rows, rows of no numbers, other axes, and what does not fit.
+    let none = t.constant(Vec::<i64>::new());
+    type Write = for<'t> fn(Var<'t>, Var<'t>, Var<'t>) -> Var<'t>;
+    let writes: [Write; 3] = [
+        |x, index, part| x.scatter_multiply(index, part),
+        |x, index, part| x.scatter_max(index, part),
+        |x, index, part| x.scatter_min(index, part),
+    ];
+    for write in writes {
+        assert_eq!(value(write(base, none, t.constant(Vec::<f64>::new()))), [2.0, 3.0, 5.0]);
+        let empty = t.full(F64, [3, 0], 1.0);
+        assert_eq!(write(empty, index, t.full(F64, [4, 0], 1.0)).shape(), [3, 0]);
+        let short = error(|t| write(t.input(F64, [3, 2]), t.input(U32, [4]), t.input(F64, [4])));
+        assert!(short.contains("[4, 2]") && short.contains("scatter_m"), "{short}");
+        let far = write(base, t.constant([3]), t.constant([1.0])).value().unwrap_err().to_string();
+        assert!(far.contains("index 3"), "{far}");
+    }
+    let (x, index) = (t.constant(array![[2.0, 3.0], [5.0, 7.0]]), t.constant([1, 1]));
+    let part = t.constant(array![[2.0, 5.0], [0.5, 9.0]]);
+    assert_eq!(value(x.scatter_multiply_along(1, index, part)), [2.0, 30.0, 5.0, 31.5]);
+    assert_eq!(value(x.scatter_max_along(1, index, part)), [2.0, 5.0, 5.0, 9.0]);
+    assert_eq!(value(x.scatter_min_along(-1, index, part)), [2.0, 2.0, 5.0, 0.5]);
+}
+
+#[test]
 fn new_functions_are_accurate_where_what_they_replace_is_not() {
     let points: Vec<f64> = (0..400)
         .map(|i| if i % 2 == 0 { 1.0 } else { -1.0 } * 2f64.powf(f64::from(i) / 4.0 - 60.0))

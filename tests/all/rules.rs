@@ -196,3 +196,17 @@ fn a_check_that_fails_names_the_row() {
     );
     assert!(error.contains("rules.rs"), "{error}");
 }
+
+#[test]
+fn a_failing_check_says_for_what_simple_input_it_fails() {
+    // Right but where the third number is above one half.
+    let f = wengert::check::scalar(|_, x| {
+        let (wrong, right) = (x[0].slice(0, 2..3).stop_gradient(), x[0].slice(0, 2..3));
+        (x[0] * x[0]).sum(()) + right.gt(0.5).select(wrong * wrong, right * right).sum(())
+    });
+    let numbers: Vec<f64> = (0..20).map(|i| 0.3 + 0.17 * f64::from(i % 7)).collect();
+    let x = [point(&numbers)];
+    let error = gradcheck(f, &x, &Options::default()).unwrap_err().to_string();
+    assert!(error.contains("input 0, element [2]"), "{error}");
+    assert!(error.ends_with("also wrong at input 0 of zeros but for [2] = 1.0"), "{error}");
+}

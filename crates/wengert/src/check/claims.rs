@@ -10,6 +10,7 @@ use crate::error::{ErrorKind, Result};
 use crate::exec::{Call, Code, Codes, Laid, Packing, Strides};
 use crate::ir::{
     Algebra, Contraction, Form, IndexMap, Indexed, Linear, Monoid, Op, Operand, Reduction, ResultMut,
+    ScatterMode,
 };
 use crate::kernels::Isa;
 use crate::kernels::contract::Packed;
@@ -147,16 +148,18 @@ fn parts(indexed: Indexed, x: &[Tensor], out: Shape) -> Vec<f64> {
                 y[p * width..][..width].copy_from_slice(&x[0].to_f64()[from..][..width]);
             }
         }
-        Indexed::ScatterAdd { batch } => {
+        Indexed::Scatter { batch, mode } => {
+            let with = |y: f64, x: f64| match mode {
+                ScatterMode::Set => x,
+                ScatterMode::Add => y + x,
+                ScatterMode::Max => y.max(x),
+            };
             for p in 0..x[2].shape().elements() {
                 let (to, width) = row(batch, &x[0], &x[2], p);
-                y[to..][..width].iter_mut().zip(&x[1].to_f64()[p * width..]).for_each(|(y, x)| *y += x);
-            }
-        }
-        Indexed::Scatter { batch } => {
-            for p in 0..x[2].shape().elements() {
-                let (to, width) = row(batch, &x[0], &x[2], p);
-                y[to..][..width].copy_from_slice(&x[1].to_f64()[p * width..][..width]);
+                y[to..][..width]
+                    .iter_mut()
+                    .zip(&x[1].to_f64()[p * width..])
+                    .for_each(|(y, &x)| *y = with(*y, x));
             }
         }
         Indexed::AddPart(map) => {

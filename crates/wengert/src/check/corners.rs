@@ -27,7 +27,9 @@ pub(super) fn ties(
     });
     for (x, spec) in tied.iter_mut().zip(specs) {
         let numbers = match spec.content {
-            Content::Float(Domain::All | Domain::NonZero | Domain::Apart(_)) | Content::Distinct => anything,
+            Content::Float(Domain::All | Domain::NonZero | Domain::Apart(_)) | Content::Distinct(_) => {
+                anything
+            }
             Content::Float(domain) => std::array::from_fn(|_| sampler.float(domain)),
             _ => {
                 directions.push(Tensor::filled(x.ty(), 0.0)?);

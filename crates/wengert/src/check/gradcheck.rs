@@ -1,6 +1,7 @@
 //! Derivatives of any function against finite differences, in both modes and to any order.
 
 use super::culprit::culprit;
+use super::shrink::{self, smallest};
 use super::{broken, difference, dot, execute, function, moved, position, random, random_like, record};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -48,8 +49,8 @@ pub struct Report {
 /// central differences, and forward mode against reverse mode, order by order. Inputs of other types
 /// than `f64` are held fixed.
 ///
-/// The error says which derivative is wrong, by which element of which input, what was found and expected, and what to suspect: the first row whose own
-/// derivative is wrong, with its line, or where derivatives end. At a kink finite differences mean nothing: it is left out, and counted. An error also where the function is not of
+/// The error says which derivative is wrong, by which element of which input, what was found and expected, what to suspect: the first row whose own
+/// derivative is wrong, with its line, or where derivatives end; and an input as simple as could be found for which a derivative of that order is wrong. At a kink finite differences mean nothing: it is left out, and counted. An error also where the function is not of
 /// floats.
 ///
 /// ```
@@ -73,12 +74,36 @@ where
 {
     let mut report = Report { worst: 0.0, at: String::new(), compared: 0, kinks: 0 };
     for order in 1..=options.order {
-        check_order(&f, inputs, order, options, &mut report)?;
+        let (what, finite) = match check_order(&f, inputs, order, options, &mut report) {
+            Ok(()) => continue,
+            Err(Failure::Error(e)) => return Err(e),
+            Err(Failure::Wrong { what, finite }) => (what, finite),
+        };
+        let suspect = culprit(&function(|t, x| vec![f(t, x)]), inputs);
+        let as_wrong = |x: &[Tensor]| {
+            let outcome = check_order(&f, x, order, options, &mut report.clone());
+            matches!(outcome, Err(Failure::Wrong { finite: found, .. }) if found == finite)
+        };
+        let small = shrink::text(&smallest(inputs, as_wrong));
+        return Err(broken(format!("{what}; {suspect}; also wrong at {small}")));
     }
     if report.compared + report.kinks == 0 {
         return Err(broken("nothing was compared: there is no element of f64, or the order is 0".into()));
     }
     Ok(report)
+}
+
+/// Why a check does not pass.
+enum Failure {
+    /// A derivative that is wrong, and whether it and what was expected are finite.
+    Wrong { what: String, finite: bool },
+    /// Whatever kept the derivatives from being computed.
+    Error(Error),
+}
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Self::Error(e)
+    }
 }
 
 fn check_order<F>(
@@ -87,7 +112,7 @@ fn check_order<F>(
     order: usize,
     options: &Options,
     report: &mut Report,
-) -> Result<()>
+) -> Result<(), Failure>
 where
     F: for<'t> Fn(&'t Recorder, &[Var<'t>]) -> Var<'t>,
 {
@@ -96,7 +121,7 @@ where
     let y = super::run(&function(|t, x| vec![f(t, x)]), inputs)?;
     if let Some(ty) = y.first().map(Tensor::ty).filter(|ty| !ty.dtype.is_float()) {
         let kind = ErrorKind::NotDifferentiable(format!("the function is {ty}, which has no derivatives"));
-        return Err(Error::of(kind, "gradcheck"));
+        return Err(Error::of(kind, "gradcheck").into());
     }
     let weight = random(y[0].ty(), &mut sampler)?;
     let directions: Vec<Vec<Tensor>> =
@@ -140,11 +165,11 @@ where
     let scale = 1.0 + reverse.abs();
     let agree = (forward.item()? - reverse).abs() <= options.tolerance * scale;
     if !agree {
-        let suspect = culprit(&function(|t, x| vec![f(t, x)]), inputs);
-        return Err(broken(format!(
-            "derivative of order {order}: forward mode finds {:e} along a random direction, reverse mode {reverse:e}; {suspect}",
-            forward.item()?
-        )));
+        let forward = forward.item()?;
+        let what = format!(
+            "derivative of order {order}: forward mode finds {forward:e} along a random direction, reverse mode {reverse:e}"
+        );
+        return Err(Failure::Wrong { what, finite: (forward - reverse).is_finite() });
     }
     for (&i, gradient) in wrt.iter().zip(gradients) {
         let numbers = gradient.to_f64();
@@ -168,10 +193,8 @@ where
                     report.kinks += 1;
                     continue;
                 }
-                let suspect = culprit(&function(|t, x| vec![f(t, x)]), inputs);
-                return Err(broken(format!(
-                    "{at}: found {found:e}, finite differences {expected:e}; {suspect}"
-                )));
+                let what = format!("{at}: found {found:e}, finite differences {expected:e}");
+                return Err(Failure::Wrong { what, finite: (found - expected).is_finite() });
             }
             if error >= report.worst {
                 report.worst = error;

@@ -14,10 +14,13 @@
 //! # Ok::<(), wengert::Error>(())
 //! ```
 
+use ndarray::{ArrayD, Axis};
+
 use super::{
     Function, broken, differ, difference, dot, execute, execute_on, floats, function, moved, random_like,
     record, recorded, run,
 };
+use crate::bind::Bind;
 use crate::dtype::DType;
 use crate::elements::{Element, with_dtype};
 use crate::error::{ErrorKind, Result};
@@ -25,7 +28,7 @@ use crate::exec::Machine;
 use crate::ir::{Domain, Outputs, Recorder, States, Var, verify};
 use crate::ops::{Sampler, Spec};
 use crate::program::{Passes, Program};
-use crate::shape::Shape;
+use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
 use crate::transform::PASSES;
 
@@ -71,6 +74,65 @@ fn both_modes<'t>(
 /// Forward mode equals central differences in f64, along a random direction. Inputs of other types are held fixed.
 pub fn tangent(f: &dyn Function, inputs: &[Tensor], seed: u64) -> Result<()> {
     along(f, inputs, &random_like(inputs, &mut Sampler::new(seed))?)
+}
+
+/// All of the Jacobian, in f64: its columns by forward mode and its rows by reverse mode are the same, and central differences. For functions of few numbers; of one
+/// of many it is much work.
+///
+/// ```
+/// use wengert::check::laws;
+/// let x = [wengert::Tensor::new([2], vec![0.5, 2.0])?];
+/// laws::jacobian(&|_, x| vec![x[0].sin() * x[0].sum(())], &x)?;
+/// # Ok::<(), wengert::Error>(())
+/// ```
+pub fn jacobian(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
+    let wrt: Vec<usize> = (0..inputs.len()).filter(|&i| inputs[i].ty().dtype == DType::F64).collect();
+    let program = record(f, inputs)?;
+    let outs = floats(&execute(&program, inputs)?);
+    let types: Vec<TensorType> = inputs.iter().map(Tensor::ty).collect();
+    let results = program.tape().outputs().iter().filter_map(|&v| program.tape().ty(v));
+    let results: Vec<TensorType> = results.filter(|ty| ty.dtype.is_float()).collect();
+    let numbers = |found: &[Tensor]| found.iter().flat_map(Tensor::to_f64).collect::<Vec<f64>>();
+    let mut rows = Vec::new();
+    for unit in units(&results)? {
+        rows.push(numbers(&run(&function(|t, x| pulled(t, f, x, &wrt, &unit)), inputs)?));
+    }
+    for (j, unit) in units(&types)?.into_iter().enumerate() {
+        let column = numbers(&run(&function(|t, x| pushed(t, f, x, &wrt, &unit)), inputs)?);
+        let numeric = difference(&program, inputs, &unit, 1e-3)?;
+        let numeric: Vec<f64> = outs.iter().flat_map(|&o| numeric[o].to_f64()).collect();
+        for (i, (&forward, numeric)) in column.iter().zip(numeric).enumerate() {
+            let reverse = rows.get(i).and_then(|row| row.get(j)).copied().unwrap_or(f64::NAN);
+            let near = |a: f64, b: f64, tolerance: f64| (a - b).abs() <= tolerance * (1.0 + b.abs());
+            if !near(forward, numeric, 1e-7) || !near(forward, reverse, 1e-12) {
+                return Err(broken(format!(
+                    "the Jacobian in row {i}, column {j} is {forward:e} forwards, {reverse:e} in reverse, {numeric:e} by differences"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Directions along each single element of f64.
+fn units(of: &[TensorType]) -> Result<Vec<Vec<Tensor>>> {
+    let mut units = Vec::new();
+    for (i, ty) in of.iter().enumerate().filter(|(_, ty)| ty.dtype == DType::F64) {
+        for e in 0..ty.shape.elements() {
+            let mut unit = of.iter().map(|&ty| Tensor::filled(ty, 0.0)).collect::<Result<Vec<_>>>()?;
+            let mut numbers = vec![0.0; ty.shape.elements()];
+            numbers[e] = 1.0;
+            unit[i] = Tensor::new(ty.shape, numbers)?;
+            units.push(unit);
+        }
+    }
+    Ok(units)
+}
+
+fn pulled<'t>(t: &'t Recorder, f: &dyn Function, x: &[Var<'t>], wrt: &[usize], u: &[Tensor]) -> Vec<Var<'t>> {
+    let y = f(t, x).into_iter().filter(|y| y.dtype().is_float());
+    let seeds: Vec<_> = y.zip(u).map(|(y, u)| (y, t.constant(u.clone()))).collect();
+    t.vjp(&seeds, &wrt.iter().map(|&i| x[i]).collect::<Vec<_>>())
 }
 
 /// The same along a given direction.
@@ -194,6 +256,40 @@ pub fn execution(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
         if let Some(where_) = differ(a, b, 1e-4) {
             return Err(broken(format!("output {o} in f32 is not that in f64: {where_}")));
         }
+    }
+    Ok(())
+}
+
+/// Arrays of f64 that lie otherwise in memory, columns beside each other, backwards, or apart, give the same bits.
+pub fn layouts(f: &dyn Function, inputs: &[Tensor]) -> Result<()> {
+    let program = record(f, inputs)?;
+    let (expected, mut workspace) = (execute(&program, inputs)?, program.workspace()?);
+    let columns = |x: ArrayD<f64>| x.reversed_axes().as_standard_layout().into_owned().reversed_axes();
+    let backwards = |mut x: ArrayD<f64>| {
+        (0..x.ndim()).for_each(|axis| x.invert_axis(Axis(axis)));
+        let mut x = x.as_standard_layout().into_owned();
+        (0..x.ndim()).for_each(|axis| x.invert_axis(Axis(axis)));
+        x
+    };
+    let apart = |x: ArrayD<f64>| {
+        let mut wide = ArrayD::from_elem(x.raw_dim() * 2, f64::NAN);
+        (0..x.ndim()).for_each(|axis| wide.slice_axis_inplace(Axis(axis), ndarray::Slice::new(0, None, 2)));
+        wide.assign(&x);
+        wide
+    };
+    type Lay = fn(ArrayD<f64>) -> ArrayD<f64>;
+    let layouts: [(&str, Lay); 3] =
+        [("columns beside each other", columns), ("backwards", backwards), ("apart", apart)];
+    for (name, lay) in layouts {
+        let laid: Vec<Option<ArrayD<f64>>> = inputs.iter().map(|x| x.to_array().ok().map(lay)).collect();
+        let bound = laid.iter().zip(inputs).map(|(laid, x)| match laid {
+            Some(laid) => laid as &dyn Bind,
+            None => x,
+        });
+        let bound: Vec<&dyn Bind> = bound.collect();
+        let results = program.evaluate(&mut workspace, &States::new(), &bound[..])?;
+        let found = (0..expected.len()).map(|i| results.tensor(i)).collect::<Result<Vec<Tensor>>>()?;
+        alike(&format!("arrays that lie {name}"), &found, &expected)?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ mod culprit;
 mod gradcheck;
 pub mod laws;
 mod registry;
+mod shrink;
 #[cfg(feature = "proptest")]
 pub mod strategies;
 

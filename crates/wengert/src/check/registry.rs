@@ -74,7 +74,7 @@ pub(super) fn whole(op: &Op, x: &[Tensor]) -> Result<Vec<Tensor>> {
 /// Checks all laws for one op with one set of operands: both modes are transposes and match
 /// central differences, at first and second order, also where numbers are equal; closed gates let nothing through; a batch
 /// equals its examples, for the op and for its derivative; plans for any machine equal row by row; f32 tracks f64; any
-/// ranges of blocks equal the whole; what the op and its kernel claim of themselves is so.
+/// ranges of blocks equal the whole; arrays may lie in any layout; Jacobians of few numbers are right element by element; what the op and its kernel claim of themselves is so.
 pub fn check_sample(sample: &Sample, seed: u64) -> Result<()> {
     all(sample, seed, (false, &|sampler| each(sample, sampler)))
 }
@@ -83,6 +83,9 @@ pub fn check_sample(sample: &Sample, seed: u64) -> Result<()> {
 fn each(sample: &Sample, sampler: &mut Sampler) -> Vec<Tensor> {
     sample.operands.iter().map(|s| s.draw(DType::F64, sampler)).collect()
 }
+
+/// So many numbers have their Jacobian checked element by element.
+const SMALL: usize = 12;
 
 /// Draws the operands of a sample.
 type Draw<'a> = &'a dyn Fn(&mut Sampler) -> Vec<Tensor>;
@@ -97,6 +100,7 @@ fn all(sample: &Sample, seed: u64, (together, draw): (bool, Draw<'_>)) -> Result
     }
     isas(&sample.op, &x)?;
     carried(&sample.op, &x)?;
+    laws::layouts(&f, &x)?;
     laws::adjoint(&f, &x, seed)?;
     let second = laws::pullback(&f);
     let infallible = infallible(&sample.op, &x)?;
@@ -105,6 +109,9 @@ fn all(sample: &Sample, seed: u64, (together, draw): (bool, Draw<'_>)) -> Result
     let stops = matches!(&sample.op, Op::Discrete(op) if op.reason() == ZeroReason::StopGradient);
     if !stops {
         laws::tangent(&f, &x, seed)?;
+        if x.iter().map(|x| x.shape().elements()).sum::<usize>() <= SMALL {
+            laws::jacobian(&f, &x)?;
+        }
         if !together {
             ties(&f, &sample.operands, &x, infallible, &mut sampler)?;
         }

@@ -105,7 +105,7 @@ fn operand<'t>(t: &'t Recorder, pool: &[Var<'t>], spec: &Spec, s: &mut Sampler) 
     let (have, need) = (from.shape().elements(), spec.shape.elements());
     let domain = match spec.content {
         Content::Float(domain) if have > 0 && need > 0 => domain,
-        Content::Distinct if have > 0 && need > 0 => Domain::All,
+        Content::Distinct(_) if have > 0 && need > 0 => Domain::All,
         _ => return t.constant(spec.draw(DType::F64, s)),
     };
     let near = from.reshape([have]).tile(need.div_ceil(have), 0).slice(0, ..need).reshape(spec.shape).tanh();

@@ -229,6 +229,18 @@ impl Contraction {
     }
 }
 
+/// What becomes of a number that is there, and one that is written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScatterMode {
+    /// The one that is written.
+    Set,
+    /// Their sum, of floats.
+    Add,
+    /// The larger of two floats; NaN where either is.
+    Max,
+}
+
 /// Parts of arrays. An index is an array of integers; a run fails at the first that is out of range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -239,16 +251,12 @@ pub enum Indexed {
         /// The number of common axes.
         batch: usize,
     },
-    /// An array, and rows added to it in the places that an index names (array, rows, index): those named twice
-    /// accumulate, in order.
-    ScatterAdd {
-        /// The number of common axes.
-        batch: usize,
-    },
-    /// The same with rows that replace those that are there: of rows named twice the last stays.
+    /// An array, and rows put together with those in the places that an index names (array, rows, index), in order.
     Scatter {
         /// The number of common axes.
         batch: usize,
+        /// What becomes of a row that is there, and one that is written to it.
+        mode: ScatterMode,
     },
     /// An array with another added to a part of it: element `i` of that where the map says.
     AddPart(IndexMap),
@@ -262,8 +270,8 @@ impl Indexed {
         match (self, operands) {
             (Self::Gather { batch: 0 }, [_, index]) => index.shape.elements(),
             // Without batches any row may be named by any pick.
-            (Self::ScatterAdd { batch: 0 } | Self::Scatter { batch: 0 }, _) => 1,
-            (Self::Gather { batch } | Self::ScatterAdd { batch } | Self::Scatter { batch }, [x, ..]) => {
+            (Self::Scatter { batch: 0, .. }, _) => 1,
+            (Self::Gather { batch } | Self::Scatter { batch, .. }, [x, ..]) => {
                 x.shape[..*batch].iter().product()
             }
             (Self::AddPart(map) | Self::SetPart(map), [x, part])
@@ -279,7 +287,7 @@ impl Indexed {
     pub(crate) fn chunked(&self, i: usize, operands: &[TensorType]) -> bool {
         match (self, operands) {
             (Self::Gather { batch }, _) => i == 1 || *batch > 0,
-            (Self::ScatterAdd { batch } | Self::Scatter { batch }, _) => *batch > 0,
+            (Self::Scatter { batch, .. }, _) => *batch > 0,
             (Self::AddPart(map) | Self::SetPart(map), [x, part]) => Self::in_rows(map, x.shape, part.shape),
             _ => false,
         }
@@ -407,12 +415,13 @@ impl Form {
                 Indexed::picked(*batch, *x, *index)? == y.shape && x.dtype == y.dtype
             }
             (Self::Indexed(writes), [x, part, rest @ ..], [y]) => {
-                let added = matches!(writes, Indexed::ScatterAdd { .. } | Indexed::AddPart(_));
+                let set =
+                    matches!(writes, Indexed::Scatter { mode: ScatterMode::Set, .. } | Indexed::SetPart(_));
                 x == y
                     && x.dtype == part.dtype
-                    && (!added || x.dtype.is_float())
+                    && (set || x.dtype.is_float())
                     && match (writes, rest) {
-                        (Indexed::ScatterAdd { batch } | Indexed::Scatter { batch }, [index]) => {
+                        (Indexed::Scatter { batch, .. }, [index]) => {
                             Indexed::picked(*batch, *x, *index)? == part.shape
                         }
                         (Indexed::AddPart(map) | Indexed::SetPart(map), []) => {

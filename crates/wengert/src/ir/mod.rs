@@ -22,7 +22,7 @@ pub use attrs::{Attr, Attrs};
 pub use axes::{Axes, Keep};
 pub(crate) use axes::{ascending, named, single};
 pub(crate) use form::one_block;
-pub use form::{Contraction, Form, IndexMap, Indexed, Labels, Monoid, Opaque, Reduction};
+pub use form::{Contraction, Form, IndexMap, Indexed, Labels, Monoid, Opaque, Reduction, ScatterMode};
 pub use into_var::{IntoVar, IntoVars};
 pub use kernel::{Call, Kernel, Operand, ResultMut, ResultTypes};
 pub(crate) use kernel::{float, one, operands};

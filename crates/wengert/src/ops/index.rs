@@ -1,5 +1,6 @@
-//! Picking rows by number, and adding rows in their places.
+//! Picking rows by number.
 
+use super::scatter::ScatterAdd;
 use crate::dtype::DType;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
@@ -8,7 +9,7 @@ use crate::ir::{
 };
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
-use crate::shape::{Shape, TensorType, one_float_type, same_dtype, same_shape};
+use crate::shape::{Shape, TensorType};
 
 /// How rows are addressed: `x` is `[batch…, rows, row…]`, the index `[batch…, picks…]`, the picked
 /// rows `[batch…, picks…, row…]`; the first `batch` axes run together.
@@ -17,13 +18,13 @@ pub(super) struct Rows {
     pub(super) batch: usize,
 }
 impl Rows {
-    fn attrs(self) -> Attrs {
+    pub(super) fn attrs(self) -> Attrs {
         Attrs::new().with("batch", Attr::Int(self.batch as i64))
     }
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+    pub(super) fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
         Ok(Self { batch: attrs.usize("batch")? })
     }
-    fn sample(s: &mut Sampler) -> (Self, Shape, Shape) {
+    pub(super) fn sample(s: &mut Sampler) -> (Self, Shape, Shape) {
         let batch = s.below(2);
         let common = s.shape_of(batch, 1);
         let (rest, picks) = (s.shape(2), s.shape(2));
@@ -76,116 +77,6 @@ impl Registered for Gather {
     }
 }
 
-/// An array with rows added in the places an index names; repeated ones accumulate, in order.
-pub(crate) struct ScatterAdd(Rows);
-impl Kernel for ScatterAdd {
-    fn name(&self) -> &'static str {
-        "scatter_add"
-    }
-    fn attrs(&self) -> Attrs {
-        self.0.attrs()
-    }
-    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [acc, part, index] = operands(types)?;
-        one_float_type(&[acc, part])?;
-        same_shape(Indexed::picked(self.0.batch, acc, index)?, part.shape)?;
-        one(acc.dtype, acc.shape)
-    }
-    fn form(&self, _: &[TensorType]) -> Form {
-        Form::Indexed(Indexed::ScatterAdd { batch: self.0.batch })
-    }
-}
-impl Linear for ScatterAdd {
-    fn linear_in(&self, i: usize) -> bool {
-        i < 2
-    }
-    fn aliases(&self) -> Option<usize> {
-        Some(0)
-    }
-    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
-        let rows = || ct.recorder().emit_one(Op::linear(Gather(self.0)), &[ct, x[2]]);
-        Contribution::Whole(if i == 0 { ct } else { rows() })
-    }
-    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let x = batch_all(x, batched);
-        x[0].recorder().emit(Op::linear(Self(Rows { batch: self.0.batch + 1 })), &x)
-    }
-}
-impl Registered for ScatterAdd {
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Rows::load(attrs).map(Self)
-    }
-    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (rows, acc, index) = Rows::sample(s);
-        let dims = [&index[..], &acc[rows.batch + 1..]].concat();
-        let part = Shape::new(&dims).unwrap_or(Shape::SCALAR);
-        let specs = vec![
-            Spec::float(acc, Domain::All),
-            Spec::float(part, Domain::All),
-            Spec::index(index, acc[rows.batch]),
-        ];
-        (Self(rows), specs)
-    }
-}
-
-/// An array with rows in the places an index names; of those that are named twice the last stays.
-pub(crate) struct Scatter(Rows);
-impl Kernel for Scatter {
-    fn name(&self) -> &'static str {
-        "scatter"
-    }
-    fn attrs(&self) -> Attrs {
-        self.0.attrs()
-    }
-    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
-        let [acc, part, index] = operands(types)?;
-        same_dtype(acc, part)?;
-        same_shape(Indexed::picked(self.0.batch, acc, index)?, part.shape)?;
-        one(acc.dtype, acc.shape)
-    }
-    fn form(&self, _: &[TensorType]) -> Form {
-        Form::Indexed(Indexed::Scatter { batch: self.0.batch })
-    }
-}
-impl Linear for Scatter {
-    fn linear_in(&self, i: usize) -> bool {
-        i < 2
-    }
-    fn aliases(&self) -> Option<usize> {
-        Some(0)
-    }
-    fn replaces(&self) -> bool {
-        true
-    }
-    fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Contribution<'t> {
-        let (t, part, index) = (ct.recorder(), x[1], x[2]);
-        let scatter = |acc: Var<'t>, part: Var<'t>| t.emit_one(Op::linear(Self(self.0)), &[acc, part, index]);
-        let gather = |from: Var<'t>| t.emit_one(Op::linear(Gather(self.0)), &[from, index]);
-        if i == 0 {
-            return Contribution::Whole(scatter(ct, part.fill(0.0)));
-        }
-        // A row that a later one replaced has no derivative: every row writes its number, and looks whether that stayed.
-        let numbers = numbers(t, "scatter", index.shape().elements(), |i| i)
-            .reshape(lined(index.shape(), part.shape()))
-            .broadcast_to(part.shape());
-        let stayed = gather(scatter(t.full(DType::I64, ct.shape(), -1.0), numbers)).eq(numbers);
-        Contribution::Whole(stayed.select(gather(ct), 0.0))
-    }
-    fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
-        let x = batch_all(x, batched);
-        x[0].recorder().emit(Op::linear(Self(Rows { batch: self.0.batch + 1 })), &x)
-    }
-}
-impl Registered for Scatter {
-    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        Rows::load(attrs).map(Self)
-    }
-    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
-        let (ScatterAdd(rows), specs) = ScatterAdd::sample(s);
-        (Self(rows), specs)
-    }
-}
-
 /// What a function makes of the numbers from 0 on, so many, as `i64`: an error where there is no memory for them.
 #[track_caller]
 pub(super) fn numbers<'t>(
@@ -205,11 +96,6 @@ pub(super) fn numbers<'t>(
             t.fail_like(ErrorKind::Memory { bytes: count.saturating_mul(8) }, name, ty)
         }
     }
-}
-
-/// The shape of an index, with axes of size 1 behind it for those of a row.
-fn lined(index: Shape, part: Shape) -> Vec<usize> {
-    (0..part.rank()).map(|axis| index.get(axis).copied().unwrap_or(1)).collect()
 }
 
 impl<'t> Var<'t> {
@@ -235,46 +121,6 @@ impl<'t> Var<'t> {
         self.recorder().emit_one(Op::linear(Gather(Rows { batch: 0 })), &[self, index])
     }
 
-    /// This array with rows added in the places (along axis 0) that an integer array names: `part` is
-    /// `[picks…, row…]`. Rows named twice accumulate, in order. A run fails at the first index that is out
-    /// of range.
-    ///
-    /// *Shape*: as `x`. *Derivative*: 1; by the part 1.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![1.0, 2.0]);
-    /// let y = x.scatter_add(t.constant(array![1u8, 1]), t.constant(array![10.0, 20.0]));
-    /// assert_eq!(y.value()?.as_slice::<f64>()?, &[1.0, 32.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[doc(alias = "index_add")]
-    #[track_caller]
-    pub fn scatter_add(self, index: Var<'t>, part: Var<'t>) -> Var<'t> {
-        self.recorder().emit_one(Op::linear(ScatterAdd(Rows { batch: 0 })), &[self, part, index])
-    }
-
-    /// This array with `part` in the places that an index names: rows along the first axis, as [`gather`](Self::gather) picks them. Of rows
-    /// that are named twice the last stays. A run fails at the first index that is out of range.
-    ///
-    /// *Shape*: as `x`. *Derivative*: 0 where replaced, else 1; by the part 1 to the rows that stay.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![1.0, 2.0, 3.0]);
-    /// let y = x.scatter(t.constant([0, 2]), t.constant(array![10.0, 30.0]));
-    /// assert_eq!(y.value()?.to_f64(), [10.0, 2.0, 30.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[doc(alias = "index_put")]
-    #[doc(alias = "put")]
-    #[track_caller]
-    pub fn scatter(self, index: Var<'t>, part: Var<'t>) -> Var<'t> {
-        self.recorder().emit_one(Op::linear(Scatter(Rows { batch: 0 })), &[self, part, index])
-    }
-
     /// [`gather`](Self::gather) along any axis: the axes of the index take that axis's place.
     ///
     /// *Shape*: that of the index in the axis's place. *Derivative*: 1 to each row picked, summed where several are.
@@ -297,49 +143,9 @@ impl<'t> Var<'t> {
         })
     }
 
-    /// [`scatter`](Self::scatter) along any axis: in `part` the axes of the index stand in that axis's place.
-    ///
-    /// *Shape*: as `x`. *Derivative*: 0 where replaced, else 1; by the part 1 to the rows that stay.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
-    /// let y = x.scatter_along(1, t.constant([1]), t.constant(array![[9.0], [8.0]]));
-    /// assert_eq!(y.value()?.to_f64(), [1.0, 9.0, 3.0, 8.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn scatter_along(self, axis: impl Axes, index: Var<'t>, part: Var<'t>) -> Var<'t> {
-        self.along("scatter_along", axis, |x, axis| {
-            let part = part.move_axes(axis..axis + index.rank(), 0);
-            x.scatter(index, part).move_axes(0..1, axis)
-        })
-    }
-
-    /// [`scatter_add`](Self::scatter_add) along any axis: in `part` the axes of the index stand in that axis's place.
-    ///
-    /// *Shape*: as `x`. *Derivative*: 1; by the part 1.
-    ///
-    /// ```
-    /// use ndarray::array;
-    /// let t = wengert::Recorder::default();
-    /// let x = t.constant(array![[1.0, 2.0], [3.0, 4.0]]);
-    /// let y = x.scatter_add_along(1, t.constant([1]), t.constant(array![[9.0], [8.0]]));
-    /// assert_eq!(y.value()?.to_f64(), [1.0, 11.0, 3.0, 12.0]);
-    /// # Ok::<(), wengert::Error>(())
-    /// ```
-    #[track_caller]
-    pub fn scatter_add_along(self, axis: impl Axes, index: Var<'t>, part: Var<'t>) -> Var<'t> {
-        self.along("scatter_add_along", axis, |x, axis| {
-            let part = part.move_axes(axis..axis + index.rank(), 0);
-            x.scatter_add(index, part).move_axes(0..1, axis)
-        })
-    }
-
     /// Records what works along the first axis with another one moved there.
     #[track_caller]
-    fn along(
+    pub(super) fn along(
         self,
         name: &'static str,
         axis: impl Axes,
@@ -353,7 +159,7 @@ impl<'t> Var<'t> {
 
     /// Takes neighbouring axes out, and puts them in front of what is then axis `to`.
     #[track_caller]
-    fn move_axes(self, axes: std::ops::Range<usize>, to: usize) -> Var<'t> {
+    pub(super) fn move_axes(self, axes: std::ops::Range<usize>, to: usize) -> Var<'t> {
         let rest: Vec<usize> = (0..self.rank()).filter(|axis| !axes.contains(axis)).collect();
         if axes.end > self.rank() || to > rest.len() {
             let kind = ShapeError::Rank { expected: axes.end.max(to), found: self.rank() };

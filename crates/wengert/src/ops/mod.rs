@@ -27,6 +27,7 @@ mod repeat;
 mod rounding;
 mod rule;
 mod scan;
+mod scatter;
 mod select;
 mod slice;
 mod softmax;
@@ -68,8 +69,6 @@ impl Registry {
         r.discrete::<discrete::Step>()?;
         r.discrete::<whole::Whole>()?;
         r.linear::<index::Gather>()?;
-        r.linear::<index::Scatter>()?;
-        r.linear::<index::ScatterAdd>()?;
         r.elementwise(logarithm::Cbrt)?;
         r.elementwise(logarithm::Exp2)?;
         r.elementwise(logarithm::Log10)?;
@@ -102,6 +101,9 @@ impl Registry {
         r.custom::<reduce::Max>()?;
         r.linear::<reduce::Sum>()?;
         r.linear::<scan::CumSum>()?;
+        r.linear::<scatter::Scatter>()?;
+        r.linear::<scatter::ScatterAdd>()?;
+        r.custom::<scatter::ScatterMax>()?;
         r.linear::<select::Select>()?;
         r.linear::<slice::AddSlice>()?;
         r.linear::<slice::SetSlice>()?;

@@ -225,8 +225,8 @@ pub struct Spec {
 pub enum Content {
     /// Floats of a domain.
     Float(Domain),
-    /// Floats of which no two are close.
-    Distinct,
+    /// Floats of which no two are close, nor close to those of a class of the other parity.
+    Distinct(u8),
     /// `u8`, `u32` or `i64` in `0..below`: the type is that of the remainder by three.
     Index(usize),
     /// Truth values.
@@ -242,7 +242,11 @@ impl Spec {
     }
     /// Floats of which no two are close: for ops whose ties are kinks.
     pub fn distinct(shape: Shape) -> Self {
-        Self { shape, content: Content::Distinct }
+        Self::distinct_from(shape, 0)
+    }
+    /// The same, and none is close to those of a class of the other parity: for operands whose ties with one another are kinks too.
+    pub fn distinct_from(shape: Shape, class: u8) -> Self {
+        Self { shape, content: Content::Distinct(class) }
     }
     /// Indices in `0..below`, of a type that depends on `below`.
     pub fn index(shape: Shape, below: usize) -> Self {
@@ -262,9 +266,10 @@ impl Spec {
         let elements = 0..self.shape.elements();
         let data = match self.content {
             Content::Float(domain) => rounded(float, elements.map(|_| sampler.float(domain)).collect()),
-            Content::Distinct => {
+            Content::Distinct(class) => {
                 let order = sampler.permutation(self.shape.elements()).into_iter();
-                rounded(float, order.map(|i| 0.05 * i as f64 + 0.01 * sampler.unit() - 1.0).collect())
+                let first = 0.025 * f64::from(class % 2) - 1.0;
+                rounded(float, order.map(|i| first + 0.05 * i as f64 + 0.01 * sampler.unit()).collect())
             }
             // Of every type that indexes, as the number of places falls out.
             Content::Index(below) => match below % 3 {

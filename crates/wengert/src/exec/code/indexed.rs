@@ -3,7 +3,7 @@
 use super::Call;
 use crate::elements::{Slice, with_float, with_size};
 use crate::error::Fault;
-use crate::ir::{IndexMap, Indexed, Operand};
+use crate::ir::{IndexMap, Indexed, Operand, ScatterMode};
 use crate::kernels::copy::{self, Walk, prefetch};
 use crate::shape::Shape;
 
@@ -15,18 +15,21 @@ pub(super) fn run(indexed: &Indexed, mut call: Call<'_, '_>) -> Result<(), Fault
         (Indexed::Gather { batch }, &[x, index]) => {
             with_size!(x.ty.dtype, T => gather::<T>(*batch, x.ty.shape, index, &mut call))
         }
-        (Indexed::ScatterAdd { batch }, &[acc, _, index]) => {
+        (Indexed::Scatter { batch, mode }, &[acc, _, index]) => {
+            let before = call.blocks.start;
+            if *mode == ScatterMode::Set {
+                return with_size!(acc.ty.dtype, T => {
+                    let (to, from) = begin::<T>(&mut call)?;
+                    scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| *o = x)
+                });
+            }
             with_float!(acc.ty.dtype, T => {
-                let before = call.blocks.start;
                 let (to, from) = begin::<T>(&mut call)?;
-                scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| *o += x)
-            })
-        }
-        (Indexed::Scatter { batch }, &[acc, _, index]) => {
-            with_size!(acc.ty.dtype, T => {
-                let before = call.blocks.start;
-                let (to, from) = begin::<T>(&mut call)?;
-                scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| *o = x)
+                scatter(*batch, acc.ty.shape, from, index, before, to, |o, x| match mode {
+                    ScatterMode::Max if x > *o || x.is_nan() => *o = x,
+                    ScatterMode::Max => {}
+                    _ => *o += x,
+                })
             })
         }
         (Indexed::AddPart(map), &[acc, part]) => {
