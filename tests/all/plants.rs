@@ -181,7 +181,7 @@ impl<T: ?Sized> Planted<T> {
             Zero => right.fill(0.0),
             Doubled => right * 2.0,
             Dropped if i == 0 => right.fill(0.0),
-            Transposed if right.rank() == 2 => right.t().reshape(right.shape()),
+            Transposed if right.rank() >= 2 => right.swap_axes(-1, -2).reshape(right.shape()),
             _ => right,
         }
     }
@@ -273,8 +273,8 @@ impl Bilinear for Planted<dyn Bilinear> {
     }
     fn transpose<'t>(&self, i: usize, ct: Var<'t>, x: &[Var<'t>]) -> Var<'t> {
         let right = self.spoil(i, self.0.transpose(i, ct, &self.once(x)));
-        let square = right.rank() == 2 && right.dim(0) == right.dim(1);
-        if self.1 == Swapped && square { right.t() } else { right }
+        let square = right.rank() >= 2 && right.dim(right.rank() - 1) == right.dim(right.rank() - 2);
+        if self.1 == Swapped && square { right.swap_axes(-1, -2) } else { right }
     }
     fn batched<'t>(&self, x: &[Var<'t>], batched: &[bool]) -> Vars<'t> {
         self.spoil_batch(self.0.batched(x, batched))

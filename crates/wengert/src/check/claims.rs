@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::convolved::convolved;
 use super::registry::whole;
 use super::{bodies, broken, differ};
 use crate::dtype::DType;
@@ -57,6 +58,9 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
     match (op.kernel().map(|kernel| kernel.form(&types)), x) {
         (Some(Form::View(map)), [x]) => claim(mapped(map, x, y[0].shape()), "index map"),
         (Some(Form::Reduce(reduction)), [x]) => claim(reduced(reduction, x, y[0].shape()), "reduction"),
+        (Some(Form::Convolve(c)), [a, b]) => {
+            claim(convolved(c, [a, b], y[0].shape().elements()), "convolution")
+        }
         (Some(Form::Contract(c)), [lhs, rhs]) => claim(contracted(c, lhs, rhs, y[0].shape()), "contraction"),
         (Some(Form::Indexed(indexed)), _) => claim(parts(indexed, x, y[0].shape()), "index"),
         _ => Ok(()),

@@ -3,6 +3,7 @@
 
 mod bodies;
 mod claims;
+mod convolved;
 mod corners;
 mod culprit;
 mod gradcheck;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+use super::convolution::Convolution;
 use super::list::List;
 use crate::dtype::DType;
 use crate::error::{DTypeError, ErrorKind, ShapeError};
@@ -21,6 +22,8 @@ pub enum Form {
     Reduce(Reduction),
     /// A sum of products over named axes.
     Contract(Contraction),
+    /// A convolution, or its transpose by an operand.
+    Convolve(Convolution),
     /// Parts of an array, picked or added to.
     Indexed(Indexed),
     /// Whatever [`Kernel::eval`](super::Kernel::eval) does.
@@ -411,6 +414,7 @@ impl Form {
                     }
             }
             (Self::Contract(names), [lhs, rhs], [y]) => names.infer(*lhs, *rhs)? == *y,
+            (Self::Convolve(convolution), [a, b], [y]) => convolution.infer(*a, *b)? == *y,
             (Self::Indexed(Indexed::Gather { batch }), [x, index], [y]) => {
                 Indexed::picked(*batch, *x, *index)? == y.shape && x.dtype == y.dtype
             }

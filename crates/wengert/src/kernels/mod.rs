@@ -6,6 +6,7 @@
 
 mod body;
 pub(crate) mod contract;
+pub(crate) mod convolve;
 pub(crate) mod copy;
 #[cfg(target_arch = "x86_64")]
 mod enter;

@@ -6,6 +6,7 @@ pub(crate) mod arith;
 mod axes;
 mod cast;
 pub(crate) mod contract;
+mod convolve;
 mod discrete;
 mod einsum;
 mod elementwise;
@@ -18,6 +19,7 @@ pub(crate) mod movement;
 mod network;
 mod operators;
 mod parts;
+mod pool;
 mod power;
 mod product;
 mod random;
@@ -38,9 +40,11 @@ mod take;
 mod trigonometry;
 mod unpack;
 mod whole;
+mod window;
 
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use unpack::{Layout, Unpacked};
+pub use window::{Conv, Pool};
 
 use crate::error::ErrorKind;
 
@@ -64,6 +68,7 @@ impl Registry {
         r.linear::<cast::Cast>()?;
         r.discrete::<cast::ToInteger>()?;
         r.bilinear::<contract::Contract>()?;
+        r.bilinear::<convolve::Convolve>()?;
         r.discrete::<discrete::Compare>()?;
         r.discrete::<discrete::StopGradient>()?;
         r.discrete::<discrete::Step>()?;
@@ -83,6 +88,7 @@ impl Registry {
         r.elementwise(math::ExpM1)?;
         r.elementwise(math::Ln)?;
         r.elementwise(math::Ln1p)?;
+        r.discrete::<pool::PoolIndex>()?;
         r.custom::<power::Pow>()?;
         r.elementwise(math::Relu)?;
         r.elementwise(math::SechSquared)?;

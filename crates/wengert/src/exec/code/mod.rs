@@ -1,6 +1,7 @@
 //! Computations as functions of this processor: the kernels of each form.
 
 mod contract;
+mod convolve;
 mod indexed;
 mod reduce;
 mod view;
@@ -100,6 +101,7 @@ impl Code {
             Form::Map(_) => self.map().map_or(0, Compiled::scratch),
             Form::Reduce(r) => reduce::scratch(*r, operands),
             Form::Contract(names) => contract::scratch(names, operands),
+            Form::Convolve(convolution) => convolve::scratch(convolution, operands),
             Form::Opaque(opaque) => opaque.scratch,
             _ => 0,
         }
@@ -130,6 +132,7 @@ impl Code {
             Form::View(map) => view::run(map, call),
             Form::Reduce(reduction) => reduce::run(*reduction, call),
             Form::Contract(names) => contract::run(names, call),
+            Form::Convolve(convolution) => convolve::run(convolution, call),
             Form::Indexed(indexed) => indexed::run(indexed, call),
             Form::Opaque(_) => {
                 let Call { operands, results, scratch, blocks, isa, .. } = call;

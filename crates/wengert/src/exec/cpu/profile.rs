@@ -107,12 +107,17 @@ pub(crate) fn profile(
     Ok(Profile { calls: calls.collect() })
 }
 
-/// Two operations for each product of a contraction.
+/// Two operations for each product of a contraction or convolution.
 fn flops(what: &Computation, tape: &Tape, row: usize) -> u64 {
-    let Form::Contract(c) = &what.form else { return 0 };
     let row = &tape.rows()[row];
+    let shape = |i: usize| row.operands.get(i).and_then(|&v| tape.ty(v)).map(|ty| ty.shape);
+    let c = match &what.form {
+        Form::Contract(c) => c,
+        Form::Convolve(c) => return shape(0).zip(shape(1)).map_or(0, |(a, b)| 2 * c.products(a, b) as u64),
+        _ => return 0,
+    };
     let result = row.results.first().map_or(0, |r| r.shape.elements());
-    let Some(lhs) = row.operands.first().and_then(|&v| tape.ty(v)) else { return 0 };
-    let summed = c.lhs.iter().zip(lhs.shape.iter()).filter(|(l, _)| !c.out.contains(l));
+    let Some(lhs) = shape(0) else { return 0 };
+    let summed = c.lhs.iter().zip(lhs.iter()).filter(|(l, _)| !c.out.contains(l));
     2 * (result * summed.map(|(_, d)| d).product::<usize>()) as u64
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::Strides;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{
-    Body, Contraction, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction, ValueHasher, one_block,
+    Body, Contraction, ConvolutionPart, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction,
+    ValueHasher, one_block,
 };
 use crate::kernels::contract::Loops;
 use crate::shape::TensorType;
@@ -37,6 +38,7 @@ impl Computation {
             (Form::View(map), [x]) if map.reshapes(x.shape, results[0].shape) => elements,
             (Form::View(_) | Form::Contract(_), _) => rows(),
             (Form::Reduce(r), [x]) => x.shape.split_at(r.axis, r.count).0,
+            (Form::Convolve(convolution), [_, second]) => convolution.blocks(second.shape, results[0].shape),
             (Form::Indexed(indexed), _) => indexed.blocks(operands),
             (Form::Opaque(opaque), _) => opaque.blocks,
             _ => 1,
@@ -56,6 +58,7 @@ impl Computation {
                 let first = own.get(operands[i].shape.outermost().0);
                 label.is_some() && label == first
             }
+            (Form::Convolve(convolution), ..) => i == 0 && convolution.part != ConvolutionPart::Weights,
             (Form::Indexed(indexed), ..) => indexed.chunked(i, operands),
             (Form::Opaque(opaque), ..) => one_block(opaque.chunked, i),
             _ => false,
@@ -84,6 +87,9 @@ impl Computation {
                 let products = names.names().map(size).fold(1, usize::saturating_mul);
                 // A thin product waits for the numbers that it reads.
                 (products / PRODUCTS).max(largest() / READS)
+            }
+            (Form::Convolve(convolution), [first, second]) => {
+                (convolution.products(first.shape, second.shape) / PRODUCTS).max(largest())
             }
             (Form::Indexed(Indexed::Gather { .. }), _) => results.first().map_or(0, |r| r.shape.elements()),
             (Form::Opaque(Opaque { work: Some(work), .. }), _) => *work,

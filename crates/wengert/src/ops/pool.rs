@@ -1,0 +1,457 @@
+//! Maxima and means over sliding windows, and nearest resizing.
+
+use super::convolve::Convolve;
+use super::index::{Gather, Rows, numbers};
+use super::window::{Pool, Slide};
+use crate::dtype::DType;
+use crate::elements::{Native, with_float};
+use crate::error::{ErrorKind, Fault, ShapeError};
+use crate::ir::{
+    Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, float, one, operands,
+};
+use crate::ops::registry::{Registered, Sampler, Spec};
+use crate::shape::{MAX_RANK, Shape, TensorType};
+use crate::sizes::IntoShape;
+
+/// The windows over one axis.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Windows {
+    slide: Slide,
+    /// Instead, as many as there are places, which together cover the axis and are as equal as can be.
+    adaptive: bool,
+}
+
+impl Windows {
+    /// One element each, beside each other.
+    fn single(places: usize) -> Self {
+        Self {
+            slide: Slide { size: 1, stride: 1, dilation: 1, before: 0, after: 0, places },
+            adaptive: false,
+        }
+    }
+    fn adaptive(places: usize) -> Self {
+        Self { adaptive: true, ..Self::single(places) }
+    }
+
+    /// The elements of a window that lie inside an axis.
+    fn elements(self, place: usize, length: usize) -> impl ExactSizeIterator<Item = usize> + Clone {
+        let Slide { size, stride, dilation, before, places, .. } = self.slide;
+        if self.adaptive {
+            let start = place * length / places;
+            return (start..((place + 1) * length).div_ceil(places)).step_by(1);
+        }
+        let start = place * stride;
+        // The first that is not before the array.
+        let skipped = before.saturating_sub(start).div_ceil(dilation).min(size);
+        let first = (start + skipped * dilation).saturating_sub(before);
+        let end = (start + (size - 1) * dilation + 1).saturating_sub(before).min(length);
+        (first..end.max(first)).step_by(dilation)
+    }
+}
+
+/// Where the largest element of each window over the last two axes is, as its position in the plane of both: the first of
+/// several, or the first that is NaN.
+pub(crate) struct PoolIndex([Windows; 2]);
+
+impl PoolIndex {
+    fn eval<T: Native + PartialOrd>(&self, call: &mut Call<'_, '_>) -> Result<(), Fault> {
+        let shape = call.operands.first().ok_or(Fault::Type)?.ty.shape;
+        let (height, width) = (shape[shape.rank() - 2], shape[shape.rank() - 1]);
+        let [rows, columns] = self.0;
+        let (x, out) = call.unary::<T, u32>(0)?;
+        let planes = x.chunks_exact((height * width).max(1));
+        let made = out.chunks_exact_mut((rows.slide.places * columns.slide.places).max(1));
+        for (x, out) in planes.zip(made) {
+            for (row, out) in out.chunks_exact_mut(columns.slide.places).enumerate() {
+                let rows = rows.elements(row, height);
+                for (column, out) in out.iter_mut().enumerate() {
+                    let columns = columns.elements(column, width);
+                    let mut best = None;
+                    for i in rows.clone() {
+                        for at in columns.clone().map(|j| i * width + j) {
+                            let larger = |best: usize| {
+                                let below = x[at] <= x[best];
+                                !below && x[best].partial_cmp(&x[best]).is_some()
+                            };
+                            if best.is_none_or(larger) {
+                                best = Some(at);
+                            }
+                        }
+                    }
+                    *out = best.unwrap_or(0) as u32;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+impl Kernel for PoolIndex {
+    fn name(&self) -> &'static str {
+        "pool_index"
+    }
+    fn attrs(&self) -> Attrs {
+        let of = |number: fn(Slide) -> usize| self.0.map(|w| number(w.slide));
+        Attrs::new()
+            .with_sizes("size", &of(|w| w.size))
+            .with_sizes("stride", &of(|w| w.stride))
+            .with_sizes("dilation", &of(|w| w.dilation))
+            .with_sizes("before", &of(|w| w.before))
+            .with_sizes("places", &of(|w| w.places))
+            .with("adaptive", Attr::Int(i64::from(self.0[0].adaptive)))
+    }
+    fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        let [x] = operands(types)?;
+        float(types)?;
+        let shape = x.shape;
+        let [.., height, width] = shape[..] else {
+            return Err(ShapeError::Rank { expected: 2, found: shape.rank() }.into());
+        };
+        for (windows, length) in self.0.into_iter().zip([height, width]) {
+            let Slide { size, stride, dilation, before, places, .. } = windows.slide;
+            let sizes = [size, stride, dilation];
+            if sizes.contains(&0)
+                || [size, stride, dilation, before, places, length].iter().any(|&s| s > i32::MAX as usize)
+            {
+                return Err(ErrorKind::Argument(format!("no windows over {length} elements: {windows:?}")));
+            }
+            if (0..places).any(|at| windows.elements(at, length).len() == 0) {
+                let what = format!("a window of {size} elements has none of {length}");
+                return Err(ShapeError::Other(what).into());
+            }
+        }
+        if height.checked_mul(width).is_none_or(|plane| plane > u32::MAX as usize) {
+            return Err(ShapeError::Other(format!("{shape} has too many elements in a plane")).into());
+        }
+        let last = shape.rank() - 1;
+        let shape = shape.with(last - 1, self.0[0].slide.places).with(last, self.0[1].slide.places);
+        one(DType::U32, Shape::new(&shape)?)
+    }
+    fn form(&self, x: &[TensorType]) -> Form {
+        let shape = x[0].shape;
+        let planes: usize = shape[..shape.rank() - 2].iter().product();
+        let per: usize = self.0.iter().map(|w| w.slide.places.saturating_mul(w.slide.size)).product();
+        let work = planes.saturating_mul(per.max(shape[shape.rank() - 2..].iter().product()));
+        Form::Opaque(Opaque::default().in_blocks(planes.max(1)).chunked(0).with_work(work).infallible())
+    }
+    fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
+        with_float!(call.operands[0].ty.dtype, T => self.eval::<T>(&mut call))
+    }
+}
+impl Discrete for PoolIndex {
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].apply(Op::discrete(Self(self.0))).into()
+    }
+}
+impl Registered for PoolIndex {
+    fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
+        let pair = |name: &str| {
+            let pair: Result<[usize; 2], _> = attrs.sizes(name)?.try_into();
+            pair.map_err(|_| ErrorKind::Malformed(format!("{name} is not one number for each of two axes")))
+        };
+        let (size, stride, dilation) = (pair("size")?, pair("stride")?, pair("dilation")?);
+        let (before, places, adaptive) = (pair("before")?, pair("places")?, attrs.usize("adaptive")?);
+        if adaptive > 1 {
+            return Err(ErrorKind::Malformed(format!("adaptive is 0 or 1, not {adaptive}")));
+        }
+        let slide = |i: usize| Slide {
+            size: size[i],
+            stride: stride[i],
+            dilation: dilation[i],
+            before: before[i],
+            after: 0,
+            places: places[i],
+        };
+        let windows = |i: usize| Windows { slide: slide(i), adaptive: adaptive == 1 };
+        Ok(Self([windows(0), windows(1)]))
+    }
+    fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
+        let adaptive = s.below(4) == 0;
+        let mut lengths = [0; 2];
+        let windows = [0, 1].map(|i| {
+            let (size, stride, before) = (1 + s.below(3), 1 + s.below(3), s.below(2));
+            let length = size + s.below(5);
+            lengths[i] = length;
+            let before = before.min(size / 2);
+            if adaptive {
+                return Windows::adaptive(1 + s.below(length));
+            }
+            let places = (length + before - size) / stride + 1;
+            Windows { slide: Slide { size, stride, dilation: 1, before, after: 0, places }, adaptive }
+        });
+        let planes = s.shape_of(1, 0)[0];
+        let shape = Shape::new(&[planes, lengths[0], lengths[1]]).unwrap_or(Shape::SCALAR);
+        (Self(windows), vec![Spec::distinct(shape)])
+    }
+}
+
+impl<'t> Var<'t> {
+    /// The largest element of each window over the last axis; of several the first, to which the derivative goes, and NaN where one is. What is beyond the ends is
+    /// no number at all.
+    ///
+    /// *Shape*: a place for each window, `(l + padding − dilation (k − 1) − 1) / stride + 1`. *Derivative*: 1 to the first largest.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wengert::Pool;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 3.0, 2.0, 2.0]);
+    /// assert_eq!(x.max_pool1d(Pool::new(2)).value()?.to_f64(), [3.0, 2.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn max_pool1d(self, pool: Pool) -> Var<'t> {
+        self.pooled("max_pool1d", 1, |lengths| pool.over(lengths).map(to_windows), Self::largest)
+    }
+
+    /// The largest element of each window over the last two axes, as [`max_pool1d`](Self::max_pool1d) in all else.
+    ///
+    /// *Shape*: a place for each window. *Derivative*: 1 to the first largest.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wengert::Pool;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 3.0, 0.0], [2.0, 2.0, 5.0]]);
+    /// assert_eq!(x.max_pool2d(Pool::new(2).stride(1)).value()?.to_f64(), [3.0, 5.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn max_pool2d(self, pool: Pool) -> Var<'t> {
+        self.pooled("max_pool2d", 2, |lengths| pool.over(lengths).map(to_windows), Self::largest)
+    }
+
+    /// The mean of each window over the last axis. Padding counts as zeros, unless [`Pool::count_padding`] leaves it out.
+    ///
+    /// *Shape*: a place for each window. *Derivative*: one over the elements of a window, from each that it is in.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wengert::Pool;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 3.0, 2.0]);
+    /// assert_eq!(x.avg_pool1d(Pool::new(2).stride(1)).value()?.to_f64(), [2.0, 2.5]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "mean_pool")]
+    #[track_caller]
+    pub fn avg_pool1d(self, pool: Pool) -> Var<'t> {
+        let count = pool.count_padding;
+        self.pooled(
+            "avg_pool1d",
+            1,
+            |lengths| pool.over(lengths).map(to_windows),
+            |x, windows| x.means(windows, count),
+        )
+    }
+
+    /// The mean of each window over the last two axes, as [`avg_pool1d`](Self::avg_pool1d) in all else.
+    ///
+    /// *Shape*: a place for each window. *Derivative*: one over the elements of a window, from each that it is in.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// use wengert::Pool;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![[1.0, 3.0], [2.0, 6.0]]);
+    /// assert_eq!(x.avg_pool2d(Pool::new(2)).value()?.to_f64(), [3.0]);
+    /// let corners = x.avg_pool2d(Pool::new(3).stride(2).padding(1).count_padding(false));
+    /// assert_eq!(corners.value()?.to_f64(), [3.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "mean_pool")]
+    #[track_caller]
+    pub fn avg_pool2d(self, pool: Pool) -> Var<'t> {
+        let count = pool.count_padding;
+        self.pooled(
+            "avg_pool2d",
+            2,
+            |lengths| pool.over(lengths).map(to_windows),
+            |x, windows| x.means(windows, count),
+        )
+    }
+
+    /// The largest elements of as many windows over the last axes as sizes say, one or two, which cover them in as equal parts as can be: from `⌊i n / size⌋` to
+    /// `⌈(i + 1) n / size⌉`. Of size 1: the largest of all, "global".
+    ///
+    /// *Shape*: these sizes in place of the last axes. *Derivative*: 1 to the first largest.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 3.0, 2.0]);
+    /// assert_eq!(x.adaptive_max_pool(2).value()?.to_f64(), [3.0, 3.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "global_max_pool")]
+    #[track_caller]
+    pub fn adaptive_max_pool(self, sizes: impl IntoShape) -> Var<'t> {
+        self.adaptive("adaptive_max_pool", sizes, Self::largest)
+    }
+
+    /// The means of as many windows as sizes say, as [`adaptive_max_pool`](Self::adaptive_max_pool) in all else.
+    ///
+    /// *Shape*: these sizes in place of the last axes. *Derivative*: one over the elements of a window, from each that it is in.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 3.0, 2.0]);
+    /// assert_eq!(x.adaptive_avg_pool(2).value()?.to_f64(), [2.0, 2.5]);
+    /// assert_eq!(x.adaptive_avg_pool(1).value()?.to_f64(), [2.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "global_avg_pool")]
+    #[track_caller]
+    pub fn adaptive_avg_pool(self, sizes: impl IntoShape) -> Var<'t> {
+        self.adaptive("adaptive_avg_pool", sizes, |x, windows| x.means(windows, false))
+    }
+
+    /// The last axes at other sizes, each element from the nearest before: position `⌊i n / size⌋`.
+    ///
+    /// *Shape*: these sizes in place of the last axes. *Derivative*: 1, summed over all that came from an element.
+    ///
+    /// ```
+    /// use ndarray::array;
+    /// let t = wengert::Recorder::default();
+    /// let x = t.constant(array![1.0, 2.0]);
+    /// assert_eq!(x.resize_nearest(4).value()?.to_f64(), [1.0, 1.0, 2.0, 2.0]);
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[doc(alias = "upsample")]
+    #[doc(alias = "interpolate")]
+    #[track_caller]
+    pub fn resize_nearest(self, sizes: impl IntoShape) -> Var<'t> {
+        let fail = |kind: ErrorKind| self.recorder().fail_like(kind, "resize_nearest", self.ty());
+        let sizes = match sizes.into_shape() {
+            Ok(sizes) if sizes.rank() <= self.rank() => sizes,
+            Ok(sizes) => return fail(ShapeError::Rank { expected: sizes.rank(), found: self.rank() }.into()),
+            Err(kind) => return fail(kind),
+        };
+        let first = self.rank() - sizes.rank();
+        if self.shape()[first..].contains(&0) && sizes.elements() > 0 {
+            return fail(ShapeError::Empty { shape: self.shape().to_vec() }.into());
+        }
+        self.operation("resize_nearest", || {
+            sizes.iter().enumerate().fold(self, |x, (i, &size)| {
+                let length = x.dim(first + i) as u128;
+                let from = |at: i64| (at as u128 * length / size.max(1) as u128) as i64;
+                if length == size as u128 {
+                    return x;
+                }
+                x.gather_along(first + i, numbers(x.recorder(), "resize_nearest", size, from))
+            })
+        })
+    }
+
+    /// Brings the last one or two axes behind one axis of all others, pools, and brings them back.
+    #[track_caller]
+    fn pooled(
+        self,
+        name: &'static str,
+        axes: usize,
+        windows: impl FnOnce(&[usize]) -> Result<[Windows; 2], ErrorKind>,
+        pool: impl FnOnce(Var<'t>, [Windows; 2]) -> Var<'t>,
+    ) -> Var<'t> {
+        let fail = |kind: ErrorKind| self.recorder().fail_like(kind, name, self.ty());
+        let shape = self.shape();
+        if !(1..=2).contains(&axes) || shape.rank() < axes {
+            return fail(ShapeError::Rank { expected: axes.clamp(1, 2), found: shape.rank() }.into());
+        }
+        let (outer, lengths) = shape[..].split_at(shape.rank() - axes);
+        let windows = match windows(lengths) {
+            Ok(windows) => windows,
+            Err(kind) => return fail(kind),
+        };
+        self.operation(name, || {
+            let planes: usize = outer.iter().product();
+            let height = if axes == 2 { lengths[0] } else { 1 };
+            let y = pool(self.reshape([planes, height, lengths[axes - 1]]), windows);
+            let made = windows.map(|w| w.slide.places);
+            y.reshape([outer, &made[2 - axes..]].concat())
+        })
+    }
+
+    #[track_caller]
+    fn adaptive(
+        self,
+        name: &'static str,
+        sizes: impl IntoShape,
+        pool: impl FnOnce(Var<'t>, [Windows; 2]) -> Var<'t>,
+    ) -> Var<'t> {
+        let sizes = match sizes.into_shape() {
+            Ok(sizes) => sizes,
+            Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
+        };
+        let windows = |lengths: &[usize]| match (sizes.contains(&0), lengths.contains(&0), &sizes[..]) {
+            (true, ..) | (_, true, _) => Err(ShapeError::Empty { shape: lengths.to_vec() }.into()),
+            (.., &[width]) => Ok([Windows::adaptive(1), Windows::adaptive(width)]),
+            (.., &[height, width]) => Ok([Windows::adaptive(height), Windows::adaptive(width)]),
+            _ => Err(ShapeError::Rank { expected: 2, found: sizes.rank().min(MAX_RANK) }.into()),
+        };
+        self.pooled(name, sizes.rank(), windows, pool)
+    }
+
+    /// The largest elements, picked by their places.
+    #[track_caller]
+    fn largest(self, windows: [Windows; 2]) -> Var<'t> {
+        let planes = self.dim(0);
+        let index = self.apply(Op::discrete(PoolIndex(windows)));
+        let [rows, columns] = windows.map(|w| w.slide.places);
+        let (x, index) =
+            (self.reshape([planes, self.dim(1) * self.dim(2)]), index.reshape([planes, rows * columns]));
+        let y = self.recorder().emit_one(Op::linear(Gather(Rows { batch: 1 })), &[x, index]);
+        y.reshape([planes, rows, columns])
+    }
+
+    /// The means: of windows beside each other by sums over axes, of others by a convolution with ones, or by averaging matrices.
+    #[track_caller]
+    fn means(self, windows: [Windows; 2], count_padding: bool) -> Var<'t> {
+        let (t, lengths) = (self.recorder(), [self.dim(1), self.dim(2)]);
+        let equal = |i: usize| {
+            let (Windows { slide, adaptive }, length) = (windows[i], lengths[i]);
+            let Slide { size, stride, dilation, before, places, .. } = slide;
+            let beside = stride == size && dilation == 1 && before == 0 && places * size == length;
+            if adaptive { length.is_multiple_of(places) } else { beside }
+        };
+        if equal(0) && equal(1) {
+            let [a, b] = windows.map(|w| w.slide.places);
+            return self
+                .reshape([self.dim(0), a, lengths[0] / a.max(1), b, lengths[1] / b.max(1)])
+                .mean([2, 4]);
+        }
+        if windows.iter().any(|w| w.adaptive) {
+            let [rows, columns] = [0, 1].map(|i| {
+                let (w, length) = (windows[i], lengths[i]);
+                let weight = |at: usize, j: usize| {
+                    let elements = w.elements(at, length);
+                    let (of, inside) = (elements.len(), elements.clone().any(|e| e == j));
+                    if inside { 1.0 / of as f64 } else { 0.0 }
+                };
+                let places = w.slide.places;
+                let all = (0..places).flat_map(|at| (0..length).map(move |j| weight(at, j)));
+                t.constant(all.collect::<Vec<f64>>()).cast(self.dtype()).reshape([places, length])
+            });
+            return rows.matmul(self.matmul(columns.t()));
+        }
+        let sums = Convolve::window_sums(self, windows.map(|w| w.slide));
+        if count_padding {
+            return sums / windows.iter().map(|w| w.slide.size as f64).product::<f64>();
+        }
+        let counts = [0, 1].map(|i| {
+            let counts =
+                (0..windows[i].slide.places).map(|at| windows[i].elements(at, lengths[i]).len() as f64);
+            t.constant(counts.collect::<Vec<f64>>()).cast(self.dtype())
+        });
+        sums / (counts[0].insert_axis(-1) * counts[1])
+    }
+}
+
+/// The windows over two axes, of which the first may be a single row.
+fn to_windows(slides: smallvec::SmallVec<[Slide; 2]>) -> [Windows; 2] {
+    let sliding = |slide| Windows { slide, adaptive: false };
+    match slides.as_slice() {
+        &[rows, columns] => [sliding(rows), sliding(columns)],
+        &[columns] => [Windows::single(1), sliding(columns)],
+        _ => [Windows::single(1); 2],
+    }
+}
