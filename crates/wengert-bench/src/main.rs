@@ -5,6 +5,7 @@
 
 mod calls;
 mod gmm;
+mod images;
 mod load;
 mod record;
 mod training;
@@ -23,8 +24,10 @@ enum Workload {
     Seed,
     /// Training of 784-1024-1024-10 with momentum, batch 256
     MlpLarge,
-    /// A convolutional network: not there yet
+    /// Training of a network of two convolutions and two matrices with Adam, batch 100
     Cnn,
+    /// Eight convolutions, each forward and with its gradients
+    Conv,
     /// Value and gradient of a chain of 40,000 rows of eight numbers
     SmallOps,
     /// Hessian times vector of a softmax regression on 1,000 images
@@ -69,8 +72,8 @@ struct Arguments {
 
 impl Arguments {
     fn precision(&self) -> Precision {
-        use Workload::{GradcostMlp, MlpLarge, Seed};
-        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp);
+        use Workload::{Cnn, Conv, GradcostMlp, MlpLarge, Seed};
+        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp | Cnn | Conv);
         self.dtype.unwrap_or(if network { Precision::F32 } else { Precision::F64 })
     }
 
@@ -93,7 +96,8 @@ fn main() -> ExitCode {
         Workload::Seed if arguments.precision() == Precision::F32 => training::seed::<f32>(&arguments),
         Workload::Seed => training::seed::<f64>(&arguments),
         Workload::MlpLarge => training::mlp_large(&arguments),
-        Workload::Cnn => Err("cnn: the tape has no convolution yet".into()),
+        Workload::Cnn => images::cnn(&arguments),
+        Workload::Conv => images::conv(&arguments),
         Workload::SmallOps => calls::small_ops(&arguments),
         Workload::Hvp => calls::hvp(&arguments),
         Workload::GradcostMlp => training::gradcost(&arguments),
