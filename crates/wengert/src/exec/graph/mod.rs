@@ -173,7 +173,7 @@ impl Action {
             Self::Partial(split) => &split.computation,
             _ => return false,
         };
-        matches!(computation.form, Form::Contract(_))
+        matches!(computation.form, Form::Contract(_) | Form::Convolve(_))
     }
 
     /// What it does, for people.

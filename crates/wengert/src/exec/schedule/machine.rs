@@ -14,6 +14,8 @@ pub(crate) struct Machine {
     pub(super) rows: usize,
     /// The same where the other matrix leaves the second cache.
     pub(super) many_rows: usize,
+    /// Examples of a task that convolves, at least.
+    pub(super) examples: usize,
     /// Bytes of the second cache.
     pub(super) second_cache: usize,
     /// Bytes of the largest part of an array in a tile: a few of them stay in the first cache.
@@ -34,6 +36,7 @@ impl Machine {
         call: 512,
         rows: 48,
         many_rows: 64,
+        examples: 16,
         second_cache: 256 << 10,
         tile: 12 << 10,
         alike: 6,
@@ -48,6 +51,7 @@ impl Machine {
         call: 1,
         rows: 2,
         many_rows: 3,
+        examples: 2,
         second_cache: 1 << 10,
         tile: 64,
         alike: 2,
@@ -62,6 +66,7 @@ impl Machine {
         call: 1 << 60,
         rows: 1 << 40,
         many_rows: 1 << 40,
+        examples: 1 << 40,
         second_cache: 1 << 60,
         tile: 1 << 50,
         alike: 1 << 20,

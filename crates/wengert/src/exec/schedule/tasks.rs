@@ -5,6 +5,7 @@ use super::machine::Machine;
 use super::{Group, Level};
 use crate::exec::graph::{Action, Graph, segments};
 use crate::exec::table::{NodeId, Table};
+use crate::ir::Form;
 use crate::sort::sort_by_key;
 
 /// The groups of all levels; neighbouring levels in which there is nothing to share among threads are one.
@@ -40,6 +41,8 @@ fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let rows = nodes().map(|n| match &n.action {
         // A batch of products shares no matrix, nor do the columns of one row.
         Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
+        // Examples are computed many at a time, and share the weights.
+        Action::Compute(c) if matches!(c.form, Form::Convolve(_)) => machine.examples,
         action if action.multiplies() => {
             let packs = n.packed.and_then(|p| graph.maker(p));
             let packed =

@@ -8,8 +8,14 @@ use crate::kernels::tile::is_nan;
 /// Computes what is NaN again, in the same order, without products that a row does not have: with zeros beyond the border of an image, which registers
 /// multiply like others, and with zeros that stand for themselves.
 pub(super) fn repair<T: Real>(p: &Problem, operands: [&[T]; 2], first: usize, out: &mut [T]) {
-    for (i, number) in out.iter_mut().enumerate() {
-        if is_nan(*number) {
+    /// Numbers that are looked at together.
+    const PIECE: usize = 256;
+    for (piece, numbers) in out.chunks_mut(PIECE).enumerate() {
+        if !numbers.iter().fold(false, |found, &x| found | is_nan(x)) {
+            continue;
+        }
+        for (i, number) in numbers.iter_mut().enumerate().filter(|(_, x)| is_nan(**x)) {
+            let i = piece * PIECE + i;
             *number = match p.part {
                 Part::Weights => weight(p, operands, first, i),
                 _ => pixel(p, operands, i),

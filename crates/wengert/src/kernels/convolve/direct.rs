@@ -96,7 +96,7 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
         while left > 0 {
             let lanes = Lanes::next::<T>(&p.axes[0], back, left);
             let of = Channels { all: all_from, first: 0, count: all_from, height: other[0], width: other[1] };
-            gather(images, of, (&lanes, lanes.shift, lanes.from, lanes.to), (0, other[1]), source);
+            gather::<V>(images, of, (&lanes, lanes.shift, lanes.from, lanes.to), (0, other[1]), source);
             let block_of =
                 Block { p, back, lanes, source, channels: [from, to], columns: [other[1], result[1]] };
             for row in 0..lanes.rows {
@@ -105,7 +105,7 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
                 block_of.row::<V>(row, packed, to);
             }
             let of = Channels { all: all_to, first: 0, count: all_to, height: result[0], width: result[1] };
-            spread(block, &lanes, of, out);
+            spread::<V>(block, &lanes, of, out);
             left -= lanes.examples;
             images = &images[lanes.examples * one..];
             out = &mut out[lanes.examples * made..];

@@ -1,6 +1,8 @@
 //! Images laid out so that neighbours in memory are the same element of several lanes.
 
 use super::{Axis, width};
+use crate::kernels::copy::prefetch;
+use crate::kernels::simd::{Vector, WIDEST};
 
 /// How the examples of a call become the lanes of a block: each example as so many strips of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,10 +20,11 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// The next block of `left` examples: a whole one, or all that are left, in as many strips as fill it.
+    /// The next block of `left` examples: as many as there are lanes, or a power of two, in as many strips as fill them.
     pub(super) fn next<T>(axis: &Axis, back: bool, left: usize) -> Self {
         let (result, other) = if back { (axis.input, axis.output) } else { (axis.output, axis.input) };
-        let examples = left.min(width::<T>());
+        // Of fewer examples than lanes so many that strips can fill the rest.
+        let examples = if left < width::<T>() { 1 << left.max(1).ilog2() } else { width::<T>() };
         let strips = (width::<T>() / examples.max(1)).clamp(1, result.max(1));
         // Strips of the input begin where its rows meet the same elements of the kernel.
         let unit = if back { axis.stride } else { 1 };
@@ -58,57 +61,170 @@ pub(super) struct Channels {
     pub(super) width: usize,
 }
 
+/// Where a row of each lane begins, in the first channel that is taken; lanes that have no such row have none.
+type Starts = [Option<usize>; WIDEST];
+
 impl Channels {
-    /// Where a row begins.
-    fn row(&self, example: usize, channel: usize, row: usize) -> usize {
-        ((example * self.all + self.first + channel) * self.height + row) * self.width
+    /// The rows of strips that begin `shift` rows apart: row `row` of each, counted from its first.
+    #[inline(always)]
+    fn starts(&self, lanes: &Lanes, shift: usize, row: isize) -> Starts {
+        let mut starts = [None; WIDEST];
+        let all =
+            (0..lanes.examples).flat_map(|example| (0..lanes.strips).map(move |strip| (example, strip)));
+        for (start, (example, strip)) in starts.iter_mut().zip(all) {
+            let row = usize::try_from(row + (strip * shift) as isize).ok().filter(|&row| row < self.height);
+            *start = row.map(|row| ((example * self.all + self.first) * self.height + row) * self.width);
+        }
+        starts
     }
+
+    /// The same images as planes of one row, which they are where nothing is put around them and strips are whole.
+    fn planes(self) -> Self {
+        Self { height: 1, width: self.height * self.width, ..self }
+    }
+}
+
+/// A square of numbers, rows for columns: as many of each as a register has lanes.
+///
+/// # Safety
+/// At each of the places in `from` so many numbers can be read, and in `to` written.
+#[inline(always)]
+unsafe fn turn<V: Vector>(from: impl Fn(usize) -> *const V::Scalar, to: impl Fn(usize) -> *mut V::Scalar) {
+    let mut old = [V::all(V::Scalar::default()); WIDEST];
+    for (i, old) in old.iter_mut().enumerate().take(V::LANES) {
+        // SAFETY: the caller's places.
+        *old = unsafe { V::load(from(i)) };
+    }
+    // Each round makes the highest bit of the row's number the lowest of the place.
+    for _ in 0..const { V::LANES.ilog2() } {
+        let mut new = old;
+        for i in 0..V::LANES / 2 {
+            (new[2 * i], new[2 * i + 1]) = old[i].zip(old[i + V::LANES / 2]);
+        }
+        old = new;
+    }
+    for (i, new) in old.iter().enumerate().take(V::LANES) {
+        // SAFETY: the caller's places.
+        unsafe { new.store(to(i)) };
+    }
+}
+
+/// Numbers of a row that are moved with all channels before the next ones: as many as a cache line has.
+#[inline(always)]
+fn pieces<T>(columns: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    (0..columns).step_by(width::<T>()).map(move |x| x..columns.min(x + width::<T>()))
+}
+
+/// Where squares begin that cover a piece of a row of so many columns: the last one begins where it ends with the row.
+#[inline(always)]
+fn squares<V: Vector>(piece: std::ops::Range<usize>, columns: usize) -> impl Iterator<Item = usize> {
+    piece.step_by(V::LANES).map(move |x| x.min(columns - V::LANES))
 }
 
 /// Lays examples out as `[rows, columns, channels, lanes]`: the rows `from..to` of strips that begin `shift` rows apart, and so many columns from `left` on (which may be
 /// before the first). What lies beyond the images is zero, and so are lanes that have no strip.
-pub(super) fn gather<T: Copy + Default>(
-    images: &[T],
-    of: Channels,
-    (lanes, shift, from, to): (&Lanes, usize, isize, isize),
-    (left, columns): (isize, usize),
-    out: &mut [T],
+#[inline(always)]
+pub(super) fn gather<V: Vector>(
+    images: &[V::Scalar],
+    mut of: Channels,
+    (lanes, shift, from, mut to): (&Lanes, usize, isize, isize),
+    (left, mut columns): (isize, usize),
+    out: &mut [V::Scalar],
 ) {
-    let block = width::<T>();
-    let rows = (to - from) as usize;
-    let out = &mut out[..rows * columns * of.count * block];
-    let used = lanes.examples * lanes.strips;
+    if lanes.strips == 1 && left == 0 && columns == of.width && from == 0 && to == of.height as isize {
+        of = of.planes();
+        (to, columns) = (1, of.width);
+    }
+    let (block, cell) = (width::<V::Scalar>(), of.count * width::<V::Scalar>());
+    let plane = of.height * of.width;
+    let zero = [V::Scalar::default(); WIDEST];
     let inside = (-left).clamp(0, columns as isize) as usize
         ..(of.width as isize - left).clamp(0, columns as isize) as usize;
-    if used < block || inside != (0..columns) || lanes.strips > 1 {
-        out.fill(T::default());
-    }
-    for lane in 0..used {
-        let (example, strip) = (lane / lanes.strips, lane % lanes.strips);
-        for r in 0..rows {
-            let row = from + r as isize + (strip * shift) as isize;
-            let Some(row) = usize::try_from(row).ok().filter(|&row| row < of.height) else { continue };
+    for r in 0..(to - from) as usize {
+        let out = &mut out[r * columns * cell..][..columns * cell];
+        out[..inside.start.min(columns) * cell].fill(V::Scalar::default());
+        out[inside.end * cell..].fill(V::Scalar::default());
+        if inside.is_empty() {
+            continue;
+        }
+        let first = (left + inside.start as isize) as usize;
+        let starts = of.starts(lanes, shift, from + r as isize).map(|start| start.map(|start| start + first));
+        let out = &mut out[inside.start * cell..inside.end * cell];
+        for piece in pieces::<V::Scalar>(inside.len()) {
             for c in 0..of.count {
-                let line = &images[of.row(example, c, row)..][..of.width];
-                let to = &mut out[((r * columns) * of.count + c) * block + lane..];
-                let cells = to.iter_mut().step_by(of.count * block).skip(inside.start).take(inside.len());
-                let first = (left + inside.start as isize) as usize;
-                cells.zip(&line[first.min(line.len())..]).for_each(|(cell, &x)| *cell = x);
+                for start in starts.iter().flatten() {
+                    prefetch(&images[(start + c * plane + piece.end).min(images.len() - 1)..][..1]);
+                }
+                if inside.len() < V::LANES {
+                    for (lane, start) in starts.iter().enumerate().take(block) {
+                        for x in piece.clone() {
+                            let number = start.map(|start| images[start + c * plane + x]);
+                            out[x * cell + c * block + lane] = number.unwrap_or_default();
+                        }
+                    }
+                    continue;
+                }
+                for x in squares::<V>(piece.clone(), inside.len()) {
+                    for group in (0..block).step_by(V::LANES) {
+                        let line = |i: usize| match starts[group + i] {
+                            Some(start) => images[start + c * plane + x..][..V::LANES].as_ptr(),
+                            None => zero.as_ptr(),
+                        };
+                        let cells = out[x * cell + c * block + group..][..(V::LANES - 1) * cell + V::LANES]
+                            .as_mut_ptr();
+                        // SAFETY: slices as long as what is read and written.
+                        unsafe { turn::<V>(line, |i| cells.add(i * cell)) };
+                    }
+                }
             }
         }
     }
 }
 
 /// The way back, for results: rows of strips to where they belong.
-pub(super) fn spread<T: Copy>(block_of: &[T], lanes: &Lanes, of: Channels, images: &mut [T]) {
-    let block = width::<T>();
-    for lane in 0..lanes.examples * lanes.strips {
-        let (example, strip) = (lane / lanes.strips, lane % lanes.strips);
-        for r in 0..lanes.rows.min(of.height.saturating_sub(strip * lanes.rows)) {
+#[inline(always)]
+pub(super) fn spread<V: Vector>(
+    block_of: &[V::Scalar],
+    lanes: &Lanes,
+    mut of: Channels,
+    images: &mut [V::Scalar],
+) {
+    let mut rows = lanes.rows;
+    if lanes.strips == 1 {
+        (of, rows) = (of.planes(), 1);
+    }
+    let (block, cell) = (width::<V::Scalar>(), of.count * width::<V::Scalar>());
+    let plane = of.height * of.width;
+    let mut nowhere = [V::Scalar::default(); WIDEST];
+    for r in 0..rows {
+        let cells = &block_of[r * of.width * cell..][..of.width * cell];
+        let starts = of.starts(lanes, lanes.rows, r as isize);
+        for piece in pieces::<V::Scalar>(of.width) {
             for c in 0..of.count {
-                let line = &mut images[of.row(example, c, strip * lanes.rows + r)..][..of.width];
-                let from = &block_of[(r * of.width * of.count + c) * block + lane..];
-                line.iter_mut().zip(from.iter().step_by(of.count * block)).for_each(|(to, &x)| *to = x);
+                if of.width < V::LANES {
+                    for (lane, start) in starts.iter().enumerate().take(block) {
+                        let Some(start) = start else { continue };
+                        piece
+                            .clone()
+                            .for_each(|x| images[start + c * plane + x] = cells[x * cell + c * block + lane]);
+                    }
+                    continue;
+                }
+                for x in squares::<V>(piece.clone(), of.width) {
+                    for group in (0..block).step_by(V::LANES) {
+                        let cells = cells[x * cell + c * block + group..][..(V::LANES - 1) * cell + V::LANES]
+                            .as_ptr();
+                        let nowhere = nowhere.as_mut_ptr();
+                        let mut to = [nowhere; WIDEST];
+                        for (to, start) in to.iter_mut().zip(&starts[group..]).take(V::LANES) {
+                            if let Some(start) = start {
+                                *to = images[start + c * plane + x..][..V::LANES].as_mut_ptr();
+                            }
+                        }
+                        // SAFETY: slices as long as what is read and written.
+                        unsafe { turn::<V>(|i| cells.add(i * cell), |i| to[i]) };
+                    }
+                }
             }
         }
     }

@@ -88,10 +88,10 @@ impl<T: Real> Simd<T> for Weights<'_, T> {
                 width: x.input,
             };
             let rows = (&lanes, lanes.shift, lanes.from, lanes.to);
-            gather(&images[done * one..], of, rows, (-x.padding, sizes.columns), input);
+            gather::<V>(&images[done * one..], of, rows, (-x.padding, sizes.columns), input);
             let of = Channels { all: p.groups * o, first, count: outs, height: y.output, width: x.output };
             let rows = (&lanes, lanes.rows, 0, lanes.rows as isize);
-            gather(&output[done * made..], of, rows, (0, x.output), cts);
+            gather::<V>(&output[done * made..], of, rows, (0, x.output), cts);
             for row in 0..lanes.rows {
                 let block = Row { p, sizes: &sizes, lanes, first, outs, row };
                 block.add::<V>(input, cts, sums);
