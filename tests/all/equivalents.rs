@@ -3,7 +3,7 @@
 use std::fs;
 
 use ndarray::s;
-use wengert::{DType::F32, DType::F64, Keep, Recorder, Var};
+use wengert::{Conv, DType::F32, DType::F64, Keep, Pool, Recorder, Var};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/wengert/guide.md");
 
@@ -19,6 +19,7 @@ fn the_table_of_the_guide_compiles_line_by_line() {
     let (x, y) = (t.input_with([[0.5, 0.25], [0.75, 0.125]]), t.input_with([[1.0, 2.0], [3.0, 4.0]]));
     let (v, labels, index) = (t.input_with([0.5, -0.5]), t.input_with([1, 0]), t.input_with([1, 1]));
     let mask = x.gt(0.3);
+    let (image, kernel) = (t.full(F64, [1, 2, 4, 4], 0.5), t.full(F64, [3, 2, 3, 3], 0.1));
     let rows: Vec<([&str; 3], &str, Var<'_>)> = rows! {
         "np.array(a)", "torch.tensor(a)", "jnp.array(a)" => t.constant([1.0, 2.0]);
         "np.zeros((2, 3))", "torch.zeros(2, 3)", "jnp.zeros((2, 3))" => t.full(F64, (2, 3), 0.0);
@@ -65,6 +66,10 @@ fn the_table_of_the_guide_compiles_line_by_line() {
         "np.multiply.at(x, i, y)", "x.index_reduce(0, i, y, 'prod')", "x.at[i].multiply(y)" => x.scatter_multiply(index, y);
         "np.maximum.at(x, i, y)", "x.index_reduce(0, i, y, 'amax')", "x.at[i].max(y)" => x.scatter_max(index, y);
         "np.take_along_axis(x, i[:, None], 1)", "x.gather(1, i[:, None])", "jnp.take_along_axis(x, i[:, None], 1)" => x.pick(labels);
+        "—", "F.conv2d(img, w, padding=1)", "jax.lax.conv(img, w, (1, 1), 'SAME')" => image.conv2d(kernel, Conv::new().padding(1));
+        "—", "F.conv_transpose2d(img, w.transpose(0, 1), stride=2)", "jax.lax.conv_transpose(…)" => image.conv_transpose2d(kernel.swap_axes(0, 1), Conv::new().stride(2));
+        "—", "F.max_pool2d(img, 2)", "flax.linen.max_pool(…)" => image.max_pool2d(Pool::new(2));
+        "—", "F.adaptive_avg_pool2d(img, 1)", "img.mean((2, 3))" => image.adaptive_avg_pool((1, 1));
         "np.cumsum(x, 0)", "x.cumsum(0)", "jnp.cumsum(x, 0)" => x.cumsum(0);
         "np.cumprod(x, 0)", "x.cumprod(0)", "jnp.cumprod(x, 0)" => x.cumprod(0);
         "np.maximum.accumulate(x, 0)", "x.cummax(0).values", "jax.lax.cummax(x, 0)" => x.cummax(0);

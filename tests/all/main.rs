@@ -41,6 +41,7 @@ mod expressions;
 mod functions;
 mod gates;
 mod golden;
+mod images;
 mod large;
 mod laws;
 mod misuse;

@@ -17,6 +17,7 @@ mod interpret;
 mod lane;
 mod pack;
 mod philox;
+pub(crate) mod pool;
 mod primitives;
 mod product;
 pub(crate) mod reduce;

@@ -1,11 +1,12 @@
 //! Convolutions over one or two axes, and their transposes.
 
-use super::window::{Conv, Slide};
+use super::window::Conv;
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{
     Attr, Attrs, Bilinear, Convolution, ConvolutionPart, Domain, Form, Kernel, Op, ResultTypes, Var, Vars,
     operands,
 };
+use crate::kernels::pool::Windows;
 use crate::ops::movement::batch_all;
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{Shape, TensorType};
@@ -17,7 +18,7 @@ pub(crate) struct Convolve(Convolution);
 impl Convolve {
     /// The sums of windows over the last two of three axes.
     #[track_caller]
-    pub(super) fn window_sums(x: Var<'_>, windows: [Slide; 2]) -> Var<'_> {
+    pub(super) fn window_sums(x: Var<'_>, windows: [Windows; 2]) -> Var<'_> {
         let op = Convolution {
             part: ConvolutionPart::Output,
             size: windows.map(|w| w.places),
@@ -272,16 +273,16 @@ impl<'t> Var<'t> {
         axes: usize,
         back: bool,
     ) -> Var<'t> {
-        let fail = |kind: ErrorKind| self.recorder().fail_like(kind, name, self.ty());
         let (x, w) = (self.shape(), weights.shape());
         let alone = x.rank() == axes + 1;
         if w.rank() != axes + 2 || (x.rank() != axes + 2 && !alone) {
             let found = if w.rank() == axes + 2 { x.rank() } else { w.rank() };
-            return fail(ShapeError::Rank { expected: axes + 2, found }.into());
+            let kind = ShapeError::Rank { expected: axes + 2, found };
+            return self.recorder().fail_like(kind, name, self.ty());
         }
         let window = match conv.over(&x[x.rank() - axes..], &w[2..], back) {
             Ok(window) => window,
-            Err(kind) => return fail(kind),
+            Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
         };
         self.operation(name, || {
             // Without examples one; without a height one.

@@ -4,93 +4,36 @@ use super::convolve::Convolve;
 use super::index::{Gather, Rows, numbers};
 use super::window::{Pool, Slide};
 use crate::dtype::DType;
-use crate::elements::{Native, with_float};
+use crate::elements::with_float;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
     Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, float, one, operands,
 };
+use crate::kernels::pool::{Windows, largest};
 use crate::ops::registry::{Registered, Sampler, Spec};
 use crate::shape::{MAX_RANK, Shape, TensorType};
 use crate::sizes::IntoShape;
-
-/// The windows over one axis.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Windows {
-    slide: Slide,
-    /// Instead, as many as there are places, which together cover the axis and are as equal as can be.
-    adaptive: bool,
-}
-
-impl Windows {
-    /// One element each, beside each other.
-    fn single(places: usize) -> Self {
-        Self {
-            slide: Slide { size: 1, stride: 1, dilation: 1, before: 0, after: 0, places },
-            adaptive: false,
-        }
-    }
-    fn adaptive(places: usize) -> Self {
-        Self { adaptive: true, ..Self::single(places) }
-    }
-
-    /// The elements of a window that lie inside an axis.
-    fn elements(self, place: usize, length: usize) -> impl ExactSizeIterator<Item = usize> + Clone {
-        let Slide { size, stride, dilation, before, places, .. } = self.slide;
-        if self.adaptive {
-            let start = place * length / places;
-            return (start..((place + 1) * length).div_ceil(places)).step_by(1);
-        }
-        let start = place * stride;
-        // The first that is not before the array.
-        let skipped = before.saturating_sub(start).div_ceil(dilation).min(size);
-        let first = (start + skipped * dilation).saturating_sub(before);
-        let end = (start + (size - 1) * dilation + 1).saturating_sub(before).min(length);
-        (first..end.max(first)).step_by(dilation)
-    }
-}
 
 /// Where the largest element of each window over the last two axes is, as its position in the plane of both: the first of
 /// several, or the first that is NaN.
 pub(crate) struct PoolIndex([Windows; 2]);
 
-impl PoolIndex {
-    fn eval<T: Native + PartialOrd>(&self, call: &mut Call<'_, '_>) -> Result<(), Fault> {
-        let shape = call.operands.first().ok_or(Fault::Type)?.ty.shape;
-        let (height, width) = (shape[shape.rank() - 2], shape[shape.rank() - 1]);
-        let [rows, columns] = self.0;
-        let (x, out) = call.unary::<T, u32>(0)?;
-        let planes = x.chunks_exact((height * width).max(1));
-        let made = out.chunks_exact_mut((rows.slide.places * columns.slide.places).max(1));
-        for (x, out) in planes.zip(made) {
-            for (row, out) in out.chunks_exact_mut(columns.slide.places).enumerate() {
-                let rows = rows.elements(row, height);
-                for (column, out) in out.iter_mut().enumerate() {
-                    let columns = columns.elements(column, width);
-                    let mut best = None;
-                    for i in rows.clone() {
-                        for at in columns.clone().map(|j| i * width + j) {
-                            let larger = |best: usize| {
-                                let below = x[at] <= x[best];
-                                !below && x[best].partial_cmp(&x[best]).is_some()
-                            };
-                            if best.is_none_or(larger) {
-                                best = Some(at);
-                            }
-                        }
-                    }
-                    *out = best.unwrap_or(0) as u32;
-                }
-            }
-        }
-        Ok(())
+impl From<Slide> for Windows {
+    fn from(Slide { size, stride, dilation, before, places, .. }: Slide) -> Self {
+        Self { size, stride, dilation, before, places, adaptive: false }
     }
 }
+
+fn adaptive_windows(places: usize) -> Windows {
+    Windows { adaptive: true, ..Windows::single(places) }
+}
+
 impl Kernel for PoolIndex {
     fn name(&self) -> &'static str {
         "pool_index"
     }
     fn attrs(&self) -> Attrs {
-        let of = |number: fn(Slide) -> usize| self.0.map(|w| number(w.slide));
+        let of = |number: fn(Windows) -> usize| self.0.map(number);
         Attrs::new()
             .with_sizes("size", &of(|w| w.size))
             .with_sizes("stride", &of(|w| w.stride))
@@ -107,7 +50,7 @@ impl Kernel for PoolIndex {
             return Err(ShapeError::Rank { expected: 2, found: shape.rank() }.into());
         };
         for (windows, length) in self.0.into_iter().zip([height, width]) {
-            let Slide { size, stride, dilation, before, places, .. } = windows.slide;
+            let Windows { size, stride, dilation, before, places, .. } = windows;
             let sizes = [size, stride, dilation];
             if sizes.contains(&0)
                 || [size, stride, dilation, before, places, length].iter().any(|&s| s > i32::MAX as usize)
@@ -119,22 +62,28 @@ impl Kernel for PoolIndex {
                 return Err(ShapeError::Other(what).into());
             }
         }
-        if height.checked_mul(width).is_none_or(|plane| plane > u32::MAX as usize) {
+        if height.checked_mul(width).is_none_or(|plane| plane >= 1 << 29) {
             return Err(ShapeError::Other(format!("{shape} has too many elements in a plane")).into());
         }
         let last = shape.rank() - 1;
-        let shape = shape.with(last - 1, self.0[0].slide.places).with(last, self.0[1].slide.places);
+        let shape = shape.with(last - 1, self.0[0].places).with(last, self.0[1].places);
         one(DType::U32, Shape::new(&shape)?)
     }
     fn form(&self, x: &[TensorType]) -> Form {
         let shape = x[0].shape;
         let planes: usize = shape[..shape.rank() - 2].iter().product();
-        let per: usize = self.0.iter().map(|w| w.slide.places.saturating_mul(w.slide.size)).product();
+        let per: usize = self.0.iter().map(|w| w.places.saturating_mul(w.size)).product();
         let work = planes.saturating_mul(per.max(shape[shape.rank() - 2..].iter().product()));
         Form::Opaque(Opaque::default().in_blocks(planes.max(1)).chunked(0).with_work(work).infallible())
     }
     fn eval(&self, mut call: Call<'_, '_>) -> Result<(), Fault> {
-        with_float!(call.operands[0].ty.dtype, T => self.eval::<T>(&mut call))
+        let (ty, isa) = (call.operands[0].ty, call.isa);
+        let lengths = [ty.shape[ty.shape.rank() - 2], ty.shape[ty.shape.rank() - 1]];
+        with_float!(ty.dtype, T => {
+            let (x, out) = call.unary::<T, u32>(0)?;
+            largest(isa, x, lengths, self.0, out);
+            Ok(())
+        })
     }
 }
 impl Discrete for PoolIndex {
@@ -153,15 +102,14 @@ impl Registered for PoolIndex {
         if adaptive > 1 {
             return Err(ErrorKind::Malformed(format!("adaptive is 0 or 1, not {adaptive}")));
         }
-        let slide = |i: usize| Slide {
+        let windows = |i: usize| Windows {
             size: size[i],
             stride: stride[i],
             dilation: dilation[i],
             before: before[i],
-            after: 0,
             places: places[i],
+            adaptive: adaptive == 1,
         };
-        let windows = |i: usize| Windows { slide: slide(i), adaptive: adaptive == 1 };
         Ok(Self([windows(0), windows(1)]))
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
@@ -173,10 +121,10 @@ impl Registered for PoolIndex {
             lengths[i] = length;
             let before = before.min(size / 2);
             if adaptive {
-                return Windows::adaptive(1 + s.below(length));
+                return adaptive_windows(1 + s.below(length));
             }
             let places = (length + before - size) / stride + 1;
-            Windows { slide: Slide { size, stride, dilation: 1, before, after: 0, places }, adaptive }
+            Windows { size, stride, dilation: 1, before, places, adaptive }
         });
         let planes = s.shape_of(1, 0)[0];
         let shape = Shape::new(&[planes, lengths[0], lengths[1]]).unwrap_or(Shape::SCALAR);
@@ -321,16 +269,18 @@ impl<'t> Var<'t> {
     #[doc(alias = "interpolate")]
     #[track_caller]
     pub fn resize_nearest(self, sizes: impl IntoShape) -> Var<'t> {
-        let fail = |kind: ErrorKind| self.recorder().fail_like(kind, "resize_nearest", self.ty());
-        let sizes = match sizes.into_shape() {
-            Ok(sizes) if sizes.rank() <= self.rank() => sizes,
-            Ok(sizes) => return fail(ShapeError::Rank { expected: sizes.rank(), found: self.rank() }.into()),
-            Err(kind) => return fail(kind),
+        let sizes = sizes.into_shape().and_then(|sizes| {
+            let first = self.rank().checked_sub(sizes.rank());
+            let first = first.ok_or(ShapeError::Rank { expected: sizes.rank(), found: self.rank() })?;
+            if self.shape()[first..].contains(&0) && sizes.elements() > 0 {
+                return Err(ShapeError::Empty { shape: self.shape().to_vec() }.into());
+            }
+            Ok((first, sizes))
+        });
+        let (first, sizes) = match sizes {
+            Ok(found) => found,
+            Err(kind) => return self.recorder().fail_like(kind, "resize_nearest", self.ty()),
         };
-        let first = self.rank() - sizes.rank();
-        if self.shape()[first..].contains(&0) && sizes.elements() > 0 {
-            return fail(ShapeError::Empty { shape: self.shape().to_vec() }.into());
-        }
         self.operation("resize_nearest", || {
             sizes.iter().enumerate().fold(self, |x, (i, &size)| {
                 let length = x.dim(first + i) as u128;
@@ -352,21 +302,21 @@ impl<'t> Var<'t> {
         windows: impl FnOnce(&[usize]) -> Result<[Windows; 2], ErrorKind>,
         pool: impl FnOnce(Var<'t>, [Windows; 2]) -> Var<'t>,
     ) -> Var<'t> {
-        let fail = |kind: ErrorKind| self.recorder().fail_like(kind, name, self.ty());
         let shape = self.shape();
         if !(1..=2).contains(&axes) || shape.rank() < axes {
-            return fail(ShapeError::Rank { expected: axes.clamp(1, 2), found: shape.rank() }.into());
+            let kind = ShapeError::Rank { expected: axes.clamp(1, 2), found: shape.rank() };
+            return self.recorder().fail_like(kind, name, self.ty());
         }
         let (outer, lengths) = shape[..].split_at(shape.rank() - axes);
         let windows = match windows(lengths) {
             Ok(windows) => windows,
-            Err(kind) => return fail(kind),
+            Err(kind) => return self.recorder().fail_like(kind, name, self.ty()),
         };
         self.operation(name, || {
             let planes: usize = outer.iter().product();
             let height = if axes == 2 { lengths[0] } else { 1 };
             let y = pool(self.reshape([planes, height, lengths[axes - 1]]), windows);
-            let made = windows.map(|w| w.slide.places);
+            let made = windows.map(|w| w.places);
             y.reshape([outer, &made[2 - axes..]].concat())
         })
     }
@@ -384,8 +334,8 @@ impl<'t> Var<'t> {
         };
         let windows = |lengths: &[usize]| match (sizes.contains(&0), lengths.contains(&0), &sizes[..]) {
             (true, ..) | (_, true, _) => Err(ShapeError::Empty { shape: lengths.to_vec() }.into()),
-            (.., &[width]) => Ok([Windows::adaptive(1), Windows::adaptive(width)]),
-            (.., &[height, width]) => Ok([Windows::adaptive(height), Windows::adaptive(width)]),
+            (.., &[width]) => Ok([adaptive_windows(1), adaptive_windows(width)]),
+            (.., &[height, width]) => Ok([adaptive_windows(height), adaptive_windows(width)]),
             _ => Err(ShapeError::Rank { expected: 2, found: sizes.rank().min(MAX_RANK) }.into()),
         };
         self.pooled(name, sizes.rank(), windows, pool)
@@ -396,7 +346,7 @@ impl<'t> Var<'t> {
     fn largest(self, windows: [Windows; 2]) -> Var<'t> {
         let planes = self.dim(0);
         let index = self.apply(Op::discrete(PoolIndex(windows)));
-        let [rows, columns] = windows.map(|w| w.slide.places);
+        let [rows, columns] = windows.map(|w| w.places);
         let (x, index) =
             (self.reshape([planes, self.dim(1) * self.dim(2)]), index.reshape([planes, rows * columns]));
         let y = self.recorder().emit_one(Op::linear(Gather(Rows { batch: 1 })), &[x, index]);
@@ -408,13 +358,13 @@ impl<'t> Var<'t> {
     fn means(self, windows: [Windows; 2], count_padding: bool) -> Var<'t> {
         let (t, lengths) = (self.recorder(), [self.dim(1), self.dim(2)]);
         let equal = |i: usize| {
-            let (Windows { slide, adaptive }, length) = (windows[i], lengths[i]);
-            let Slide { size, stride, dilation, before, places, .. } = slide;
+            let (Windows { size, stride, dilation, before, places, adaptive }, length) =
+                (windows[i], lengths[i]);
             let beside = stride == size && dilation == 1 && before == 0 && places * size == length;
             if adaptive { length.is_multiple_of(places) } else { beside }
         };
         if equal(0) && equal(1) {
-            let [a, b] = windows.map(|w| w.slide.places);
+            let [a, b] = windows.map(|w| w.places);
             return self
                 .reshape([self.dim(0), a, lengths[0] / a.max(1), b, lengths[1] / b.max(1)])
                 .mean([2, 4]);
@@ -427,19 +377,18 @@ impl<'t> Var<'t> {
                     let (of, inside) = (elements.len(), elements.clone().any(|e| e == j));
                     if inside { 1.0 / of as f64 } else { 0.0 }
                 };
-                let places = w.slide.places;
+                let places = w.places;
                 let all = (0..places).flat_map(|at| (0..length).map(move |j| weight(at, j)));
                 t.constant(all.collect::<Vec<f64>>()).cast(self.dtype()).reshape([places, length])
             });
             return rows.matmul(self.matmul(columns.t()));
         }
-        let sums = Convolve::window_sums(self, windows.map(|w| w.slide));
+        let sums = Convolve::window_sums(self, windows);
         if count_padding {
-            return sums / windows.iter().map(|w| w.slide.size as f64).product::<f64>();
+            return sums / windows.iter().map(|w| w.size as f64).product::<f64>();
         }
         let counts = [0, 1].map(|i| {
-            let counts =
-                (0..windows[i].slide.places).map(|at| windows[i].elements(at, lengths[i]).len() as f64);
+            let counts = (0..windows[i].places).map(|at| windows[i].elements(at, lengths[i]).len() as f64);
             t.constant(counts.collect::<Vec<f64>>()).cast(self.dtype())
         });
         sums / (counts[0].insert_axis(-1) * counts[1])
@@ -448,10 +397,9 @@ impl<'t> Var<'t> {
 
 /// The windows over two axes, of which the first may be a single row.
 fn to_windows(slides: smallvec::SmallVec<[Slide; 2]>) -> [Windows; 2] {
-    let sliding = |slide| Windows { slide, adaptive: false };
-    match slides.as_slice() {
-        &[rows, columns] => [sliding(rows), sliding(columns)],
-        &[columns] => [Windows::single(1), sliding(columns)],
+    match *slides.as_slice() {
+        [rows, columns] => [rows.into(), columns.into()],
+        [columns] => [Windows::single(1), columns.into()],
         _ => [Windows::single(1); 2],
     }
 }

@@ -74,6 +74,40 @@ fn row(batch: usize, x: Shape, index: &Operand<'_>, i: usize, before: usize) -> 
     }
 }
 
+/// Calls a function with each position of an index and the row that it picks, as [`row`] says.
+fn elements(
+    batch: usize,
+    x: Shape,
+    index: &Operand<'_>,
+    before: usize,
+    with: impl FnMut(usize, usize),
+) -> Result<(), Fault> {
+    fn each<I: Copy + Into<i64>>(
+        index: &[I],
+        (picks, below): (usize, usize),
+        mut with: impl FnMut(usize, usize),
+    ) -> Result<(), usize> {
+        for (block, index) in index.chunks(picks.max(1)).enumerate() {
+            for (i, &found) in index.iter().enumerate() {
+                match usize::try_from(found.into()).ok().filter(|&row| row < below) {
+                    Some(row) => with(block * picks + i, block * below + row),
+                    None => return Err(block * picks + i),
+                }
+            }
+        }
+        Ok(())
+    }
+    let sizes = (index.ty.shape[batch..].iter().product(), x[batch]);
+    let outcome = match index.data {
+        Slice::U8(v) => each(v, sizes, with),
+        Slice::U32(v) => each(v, sizes, with),
+        Slice::I64(v) => each(v, sizes, with),
+        _ => return Err(Fault::Type),
+    };
+    // The error is that of the row that was not found.
+    outcome.or_else(|i| row(batch, x, index, i, before).map(|_| ()))
+}
+
 fn gather<T: bytemuck::Pod>(
     batch: usize,
     x: Shape,
@@ -84,6 +118,9 @@ fn gather<T: bytemuck::Pod>(
     let (before, picks) = (call.blocks.start, index.data.len());
     let rows = |i| row(batch, x, &index, i, before);
     let (from, out) = call.bits::<T>(0)?;
+    if width == 1 {
+        return elements(batch, x, &index, before, |i, row| out[i] = from[row]);
+    }
     for i in 0..picks {
         if i + AHEAD < picks
             && let Ok(row) = rows(i + AHEAD)
@@ -116,6 +153,9 @@ fn scatter<T: Copy>(
     write: impl Fn(&mut T, T),
 ) -> Result<(), Fault> {
     let width: usize = acc[batch + 1..].iter().product();
+    if width == 1 {
+        return elements(batch, acc, &index, before, |i, row| write(&mut out[row], part[i]));
+    }
     for i in 0..index.data.len() {
         let row = row(batch, acc, &index, i, before)?;
         let into = &mut out[row * width..(row + 1) * width];

@@ -229,6 +229,7 @@ impl Tile {
 
     /// The sums of `N` channels, `M` registers of lanes each.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // as in the tile of a product: behind iterators sums are left in memory
     fn sums<V: Vector, const M: usize, const N: usize>(
         &self,
         weights: &[V::Scalar],

@@ -213,6 +213,7 @@ struct Tile<'a, T> {
 impl<T: Real> Tile<'_, T> {
     /// Adds to sums of `M` registers each, those of `N` channels `next` apart.
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)] // as in the tile of a product: behind iterators sums are left in memory
     fn add<V: Vector<Scalar = T>, const M: usize, const N: usize>(&self, sums: &mut [T], next: usize) {
         if const { M * V::LANES != chains::<T>() } || self.count == 0 {
             return;
