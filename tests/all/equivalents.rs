@@ -70,6 +70,12 @@ fn the_table_of_the_guide_compiles_line_by_line() {
         "—", "F.conv_transpose2d(img, w.transpose(0, 1), stride=2)", "jax.lax.conv_transpose(…)" => image.conv_transpose2d(kernel.swap_axes(0, 1), Conv::new().stride(2));
         "—", "F.max_pool2d(img, 2)", "flax.linen.max_pool(…)" => image.max_pool2d(Pool::new(2));
         "—", "F.adaptive_avg_pool2d(img, 1)", "img.mean((2, 3))" => image.adaptive_avg_pool((1, 1));
+        "np.linalg.solve(x, v)", "torch.linalg.solve(x, v)", "jnp.linalg.solve(x, v)" => x.solve(v);
+        "np.linalg.inv(x)", "torch.linalg.inv(x)", "jnp.linalg.inv(x)" => x.inverse();
+        "np.linalg.det(x)", "torch.linalg.det(x)", "jnp.linalg.det(x)" => x.determinant();
+        "np.linalg.slogdet(x)", "torch.linalg.slogdet(x)", "jnp.linalg.slogdet(x)" => x.slogdet().1;
+        "np.linalg.cholesky(x @ x.T)", "torch.linalg.cholesky(x @ x.T)", "jnp.linalg.cholesky(x @ x.T)" => x.matmul(x.t()).cholesky();
+        "np.linalg.lstsq(x, v)[0]", "torch.linalg.lstsq(x, v).solution", "jnp.linalg.lstsq(x, v)[0]" => x.least_squares(v);
         "np.cumsum(x, 0)", "x.cumsum(0)", "jnp.cumsum(x, 0)" => x.cumsum(0);
         "np.cumprod(x, 0)", "x.cumprod(0)", "jnp.cumprod(x, 0)" => x.cumprod(0);
         "np.maximum.accumulate(x, 0)", "x.cummax(0).values", "jax.lax.cummax(x, 0)" => x.cummax(0);

@@ -18,6 +18,7 @@ macro_rules! examples {
 examples! {
     custom_op "../../crates/wengert/examples/custom_op.rs" custom_op::main().unwrap();
     explore "../../crates/wengert/examples/explore.rs" explore::main().unwrap();
+    gaussian_process "../../crates/wengert/examples/gaussian_process.rs" gaussian_process::main().unwrap();
     line "../../crates/wengert/examples/line.rs" line::main().unwrap();
     logistic "../../crates/wengert/examples/logistic.rs" logistic::main().unwrap();
     ode "../../crates/wengert/examples/ode.rs" ode::main().unwrap();

@@ -54,6 +54,12 @@ fn derivatives_take_few_rows() {
             let sample = entry.sample(&mut sampler);
             let x = entry.draw(&sample.operands, DType::F64, &mut sampler);
             let [own, first, second] = [0, 1, 2].map(|order| rows(&sample.op, &x, order));
+            // Factors of matrices have rules of products and triangular systems.
+            let matrices = ["cholesky", "cofactors", "determinant", "lu", "solve", "triangular_solve"];
+            if matrices.contains(&entry.name) {
+                assert!(first <= own + 40 && second <= own + 120, "{:?}: {first}, {second} rows", sample.op);
+                continue;
+            }
             // Shares of tied maxima are the longest rule. Second derivatives of two operands are three, of rules that name one another.
             let most = if matches!(sample.op, Op::Custom(_)) { 13 } else { 5 * x.len() };
             assert!(

@@ -276,6 +276,13 @@ pub enum Fault {
         /// The number of things that can be indexed.
         below: usize,
     },
+    /// A matrix that is not positive definite, where one has to be.
+    NotPositiveDefinite {
+        /// Which of a batch, counted in row-major order.
+        matrix: usize,
+        /// The first row whose pivot is not positive.
+        pivot: usize,
+    },
     /// Operands whose element types the kernel has no code for.
     Type,
     /// A fault of a user's op, in its own words.
@@ -287,6 +294,9 @@ impl fmt::Display for Fault {
         match self {
             Self::Index { position, found, below } => {
                 write!(f, "index {found} at position {position} is not in 0..{below}")
+            }
+            Self::NotPositiveDefinite { matrix, pivot } => {
+                write!(f, "matrix {matrix} is not positive definite: its pivot {pivot} is not positive")
             }
             Self::Type => f.write_str("the kernel has no code for these element types"),
             Self::Custom(what) => f.write_str(what),

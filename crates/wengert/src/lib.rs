@@ -50,7 +50,9 @@ pub use ir::{
     Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason, closure, closure_with,
 };
 pub use kernels::{Isa, Lane};
-pub use ops::{Content, Conv, Entry, Layout, Pool, Registered, Registry, Sample, Sampler, Spec, Unpacked};
+pub use ops::{
+    Content, Conv, Entry, Layout, Pool, Registered, Registry, Sample, Sampler, Spec, Triangular, Unpacked,
+};
 pub use program::{Called, Program, Recorded};
 pub use shape::{MAX_RANK, Shape, TensorType};
 pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};

@@ -119,6 +119,7 @@ fn operand<'t>(t: &'t Recorder, pool: &[Var<'t>], spec: &Spec, s: &mut Sampler) 
 
 /// Whether an op has neither steps nor bends.
 fn smooth(entry: &Entry, op: &Op) -> bool {
-    const BENT: [&str; 8] = ["abs", "relu", "max", "maximum", "minimum", "rem", "to_integer", "select"];
+    const BENT: [&str; 9] =
+        ["abs", "relu", "max", "maximum", "minimum", "rem", "scatter_max", "select", "to_integer"];
     !matches!(op, Op::Discrete(_)) && !BENT.contains(&entry.name)
 }

@@ -15,6 +15,7 @@ mod fused;
 pub(crate) mod gemm;
 mod interpret;
 mod lane;
+pub(crate) mod linalg;
 mod pack;
 mod philox;
 pub(crate) mod pool;

@@ -11,6 +11,7 @@ mod discrete;
 mod einsum;
 mod elementwise;
 pub(crate) mod index;
+mod linalg;
 mod logarithm;
 mod loss;
 pub(crate) mod math;
@@ -42,6 +43,7 @@ mod unpack;
 mod whole;
 mod window;
 
+pub use linalg::Triangular;
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use unpack::{Layout, Unpacked};
 pub use window::{Conv, Pool};
@@ -74,6 +76,12 @@ impl Registry {
         r.discrete::<discrete::Step>()?;
         r.discrete::<whole::Whole>()?;
         r.linear::<index::Gather>()?;
+        r.custom::<linalg::Cholesky>()?;
+        r.custom::<linalg::Cofactors>()?;
+        r.custom::<linalg::Determinant>()?;
+        r.custom::<linalg::Lu>()?;
+        r.custom::<linalg::Solve>()?;
+        r.custom::<linalg::TriangularSolve>()?;
         r.elementwise(logarithm::Cbrt)?;
         r.elementwise(logarithm::Exp2)?;
         r.elementwise(logarithm::Log10)?;

@@ -229,6 +229,8 @@ pub enum Content {
     Distinct(u8),
     /// `u8`, `u32` or `i64` in `0..below`: the type is that of the remainder by three.
     Index(usize),
+    /// Square matrices over the last two axes, with more on their diagonal than beside it: well conditioned, positive definite, and with pivots in order.
+    Matrix,
     /// Truth values.
     Bool,
     /// Any `i64`.
@@ -247,6 +249,10 @@ impl Spec {
     /// The same, and none is close to those of a class of the other parity: for operands whose ties with one another are kinks too.
     pub fn distinct_from(shape: Shape, class: u8) -> Self {
         Self { shape, content: Content::Distinct(class) }
+    }
+    /// Square matrices over the last two axes that are well conditioned and positive definite, with pivots in order.
+    pub fn matrix(shape: Shape) -> Self {
+        Self { shape, content: Content::Matrix }
     }
     /// Indices in `0..below`, of a type that depends on `below`.
     pub fn index(shape: Shape, below: usize) -> Self {
@@ -270,6 +276,15 @@ impl Spec {
                 let order = sampler.permutation(self.shape.elements()).into_iter();
                 let first = 0.025 * f64::from(class % 2) - 1.0;
                 rounded(float, order.map(|i| first + 0.05 * i as f64 + 0.01 * sampler.unit()).collect())
+            }
+            Content::Matrix => {
+                let n = self.shape.last().copied().unwrap_or(1).max(1);
+                let number = |at: usize| {
+                    let u = sampler.unit();
+                    let diagonal = (at % (n * n)).is_multiple_of(n + 1);
+                    if diagonal { 0.8 + 0.4 * u } else { 0.6 / n as f64 * (2.0 * u - 1.0) }
+                };
+                rounded(float, elements.map(number).collect())
             }
             // Of every type that indexes, as the number of places falls out.
             Content::Index(below) => match below % 3 {
@@ -337,6 +352,13 @@ impl Sampler {
                 (cell + f64::from(class % 4) / 4.0 + 0.1 * u) / 4.0
             }
         }
+    }
+
+    /// The shape of square matrices, at times in batches; now and then of more rows than a block of elimination has.
+    pub(crate) fn matrices(&mut self, least: usize) -> Shape {
+        let n = if self.below(24) == 0 { 50 + self.below(4) } else { least + self.below(5) };
+        let batch = if n > 8 || self.below(2) == 0 { vec![] } else { vec![self.below(5)] };
+        Shape::new(&[&batch[..], &[n, n]].concat()).unwrap_or(Shape::SCALAR)
     }
 
     /// A size: mostly 1 to 4, at times `least`, and now and then more than a register or two hold.

@@ -132,7 +132,7 @@ binary! {
     /// ```
     #[doc(alias = "arctan2")]
     Atan2, atan2, |_i| Domain::NonZero, |a, b| a.each_2(b, f64::atan2), |i, y, x, _angle| {
-        Partial::Factor(if i == 0 { x.inverse(y) } else { -y.inverse(x) })
+        Partial::Factor(if i == 0 { x.inverse_slope(y) } else { -y.inverse_slope(x) })
     }
 }
 binary! {
@@ -166,14 +166,14 @@ impl Elementwise<2> for Inverse {
         a.each_2(b, |a, b| if a == 0.0 { 0.0 } else { a / a.hypot(b) / a.hypot(b) })
     }
     fn partial<'t>(&self, i: usize, [a, b]: [Var<'t>; 2], y: Var<'t>) -> Partial<'t> {
-        let other = b.inverse(a);
+        let other = b.inverse_slope(a);
         Partial::Factor(if i == 0 { other * other - y * y } else { y * other * -2.0 })
     }
 }
 
 impl<'t> Var<'t> {
     #[track_caller]
-    fn inverse(self, other: Var<'t>) -> Var<'t> {
+    fn inverse_slope(self, other: Var<'t>) -> Var<'t> {
         self.binary(Op::elementwise(Inverse), other)
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn total<T: Real>(chains: &mut [T]) -> T {
     let mut half = chains.len() / 2;
     while half > 0 {
         for i in 0..half {
-            chains[i] = T::add(chains[i], chains[i + half]);
+            chains[i] = chains[i] + chains[i + half];
         }
         half /= 2;
     }

@@ -1,0 +1,81 @@
+//! Square matrices by elimination: Cholesky's and Gauss's factors, triangular systems, cofactors. All row-major and in place.
+//!
+//! What is large is cut into blocks of [`BLOCK`] rows, of which all but the block itself is a matrix product (Golub and Van Loan, "Matrix Computations", §3.2 and §4.2). Sizes
+//! alone say how, so a matrix has the same bits in every batch and plan.
+
+mod cholesky;
+mod cofactor;
+mod lu;
+#[cfg(test)]
+mod tests;
+mod triangular;
+
+pub(crate) use cholesky::cholesky;
+pub(crate) use cofactor::{cofactors, cofactors_scratch};
+pub(crate) use lu::{lu, lu_solve};
+pub(crate) use triangular::{Triangle, solve};
+
+use super::gemm::{self, gemm};
+use super::product::{Product, Right, Strides};
+use super::simd::{Isa, Real, Vector};
+use crate::error::Fault;
+
+/// Rows of a block: the products beside it are most of the work, and it stays in the first cache.
+const BLOCK: usize = 48;
+
+/// Elements of scratch for matrices of `n` rows and systems of `m` columns: a part of a matrix that is copied, and what a product needs.
+pub(crate) fn scratch<T>(n: usize, m: usize) -> usize {
+    if n <= BLOCK {
+        return n;
+    }
+    let copied = n.saturating_mul(BLOCK);
+    copied.saturating_add(gemm::scratch_len::<T>(BLOCK, n.max(m))).saturating_add(n)
+}
+
+/// `y − a·x`, in place, each element by one fused multiply-add.
+#[inline(always)]
+fn subtract<V: Vector>(y: &mut [V::Scalar], a: V::Scalar, x: &[V::Scalar]) {
+    let len = y.len().min(x.len());
+    let (a, whole) = (V::all(-a), len / V::LANES * V::LANES);
+    let (to, from) = (y.as_mut_ptr(), x.as_ptr());
+    // SAFETY: both have `len` elements.
+    unsafe {
+        for i in (0..whole).step_by(V::LANES) {
+            a.mul_add(V::load(from.add(i)), V::load(to.add(i))).store(to.add(i));
+        }
+        if whole < len {
+            let part = a.mul_add(
+                V::load_part(from.add(whole), len - whole),
+                V::load_part(to.add(whole), len - whole),
+            );
+            part.store_part(to.add(whole), len - whole);
+        }
+    }
+}
+
+/// `C − A·B`, in place, for `m` rows and `n` columns of `C` that lie `row` apart, and `k` products for each.
+fn subtract_product<T: Real>(
+    isa: Isa,
+    [m, n, k, row]: [usize; 4],
+    (a, a_strides): (&[T], Strides),
+    (b, b_strides): (&[T], Strides),
+    c: &mut [T],
+    scratch: &mut [T],
+) -> Result<(), Fault> {
+    if m == 0 || n == 0 {
+        return Ok(());
+    }
+    let p = Product {
+        m,
+        n,
+        k,
+        a: a_strides,
+        b: b_strides,
+        c: row,
+        beta: 1.0,
+        alpha: -1.0,
+        skinny: false,
+        gates: 0,
+    };
+    gemm(isa, &p, a, Right::Plain(b), c, scratch)
+}
