@@ -11,7 +11,7 @@ fn matrices(dims: &[usize]) -> Tensor {
     let n = dims[dims.len() - 1];
     let count = dims.iter().product::<usize>();
     let number = |i: usize| {
-        ((i * 37 + 11) % 23) as f64 / 23.0 - 0.5 + if i % (n * n) % (n + 1) == 0 { 3.0 } else { 0.0 }
+        ((i * 37 + 11) % 23) as f64 / 23.0 - 0.5 + if (i % (n * n)).is_multiple_of(n + 1) { 3.0 } else { 0.0 }
     };
     Tensor::new(dims, (0..count).map(number).collect::<Vec<f64>>()).expect("a tensor")
 }

@@ -11,7 +11,7 @@ fn log_likelihood<'t>(x: &[f64], y: &[f64], h: Var<'t>) -> Var<'t> {
     let (x, y) = (t.constant(x), t.constant(y));
     let distance = (x.insert_axis(-1) - x) / length;
     let n = x.dim(0);
-    let identity = t.constant(&Array2::<f64>::eye(n));
+    let identity = t.constant(Array2::<f64>::eye(n));
     let k = (distance.square() * -0.5).exp() * amplitude.square() + identity * noise.square();
     // A matrix that is not positive definite is an error of the run that names its pivot: hyperparameters to step back from.
     let l = k.cholesky();
@@ -30,7 +30,7 @@ pub fn main() -> Result<()> {
     // Newton's step, a function too, towards a maximum: where `−H` is not positive definite it is an error, and more of the identity is tried.
     let arguments = [Argument::new(F64, [3, 3]), Argument::new(F64, 3), Argument::new(F64, ())];
     let step = Function::with(arguments, |x| {
-        let identity = x[0].recorder().constant(&Array2::<f64>::eye(3));
+        let identity = x[0].recorder().constant(Array2::<f64>::eye(3));
         (identity * x[2] - x[0]).cholesky().cholesky_solve(x[1])
     })?;
     let mut h = [0.0f64, 0.0, -1.0];
