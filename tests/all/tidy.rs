@@ -249,7 +249,7 @@ fn files_stay_short_and_unsafe_stays_home() {
         let allowed = kernel || home.iter().any(|h| path.ends_with(h));
         assert!(allowed || dangerous.count() == 0, "{} is unsafe", path.display());
     }
-    for name in ["wengert-idx", "wengert-nn"] {
+    for name in ["wengert-faer", "wengert-idx", "wengert-nn"] {
         let lib = fs::read_to_string(root.join(format!("crates/{name}/src/lib.rs"))).unwrap();
         assert!(lib.contains("#![forbid(unsafe_code)]"), "{name}");
     }

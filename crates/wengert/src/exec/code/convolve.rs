@@ -10,7 +10,7 @@ use crate::shape::TensorType;
 pub(super) fn scratch(convolution: &Convolution, operands: &[TensorType]) -> usize {
     let [first, second] = operands else { return 0 };
     let problem = convolution.problem(first.shape, second.shape);
-    with_float!(first.dtype, T => problem.scratch::<T>() * size_of::<T>(), 0)
+    with_float!(first.dtype, T => problem.scratch::<T>().saturating_mul(size_of::<T>()), 0)
 }
 
 pub(super) fn run(convolution: &Convolution, call: Call<'_, '_>) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 //! block, whose sums stay in registers.
 
 use super::lanes::{Channels, Lanes, gather, spread};
-use super::{Part, Problem, Taps, width};
+use super::{Part, Problem, Taps, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{Isa, Real, Simd, Vector};
 
@@ -30,17 +30,17 @@ fn sizes<T>(p: &Problem) -> [usize; 3] {
     let Sides { back, other, result, channels } = sides(p);
     let [y, x] = p.axes;
     let (reads, rows) = Lanes::most::<T>(&y, back);
-    let weights = p.groups * channels[0] * channels[1] * y.kernel * x.kernel;
-    let block = width::<T>() * p.groups;
+    let weights = product([p.groups, channels[0], channels[1], y.kernel, x.kernel]);
+    let block = width::<T>().saturating_mul(p.groups);
     [
-        weights.next_multiple_of(width::<T>()),
-        reads * other[1] * channels[0] * block,
-        rows * result[1] * channels[1] * block,
+        weights.checked_next_multiple_of(width::<T>()).unwrap_or(usize::MAX),
+        product([reads, other[1], channels[0], block, 1]),
+        product([rows, result[1], channels[1], block, 1]),
     ]
 }
 
 pub(super) fn scratch<T>(p: &Problem) -> usize {
-    sizes::<T>(p).iter().sum::<usize>() + width::<T>()
+    sizes::<T>(p).into_iter().fold(width::<T>(), usize::saturating_add)
 }
 
 pub(super) fn run<T: Real>(

@@ -56,6 +56,11 @@ pub(super) const fn width<T>() -> usize {
     64 / size_of::<T>()
 }
 
+/// A number of elements; more than there can be where it has no place in a register.
+fn product(sizes: [usize; 5]) -> usize {
+    sizes.into_iter().fold(1, usize::saturating_mul)
+}
+
 /// The elements of the kernel that an element of the result meets, in the order of increasing places of the other array.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Taps {

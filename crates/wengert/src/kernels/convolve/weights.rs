@@ -2,7 +2,7 @@
 //! are added up at the end.
 
 use super::lanes::{Channels, Lanes, gather};
-use super::{Problem, width};
+use super::{Problem, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{self, Isa, Real, Simd, Vector, chains};
 
@@ -24,20 +24,20 @@ fn sizes<T>(p: &Problem, outs: usize) -> Sizes {
     let [y, x] = p.axes;
     let [c, _] = p.channels;
     let columns = if x.output == 0 { 0 } else { (x.output - 1) * x.stride + (x.kernel - 1) * x.dilation + 1 };
-    let run = (x.kernel * c).next_multiple_of(ELEMENTS);
+    let run = x.kernel.saturating_mul(c).checked_next_multiple_of(ELEMENTS).unwrap_or(usize::MAX);
     let (reads, rows) = Lanes::most::<T>(&y, false);
     Sizes {
         columns,
         run,
-        input: reads * columns * c * p.groups * width::<T>(),
-        output: rows * x.output * outs * width::<T>(),
-        sums: outs * y.kernel * run * chains::<T>(),
+        input: product([reads, columns, c, p.groups, width::<T>()]),
+        output: product([rows, x.output, outs, width::<T>(), 1]),
+        sums: product([outs, y.kernel, run, chains::<T>(), 1]),
     }
 }
 
 pub(super) fn scratch<T>(p: &Problem) -> usize {
     let sizes = sizes::<T>(p, p.channels[1] * p.groups);
-    sizes.input + sizes.output + sizes.sums + width::<T>()
+    [sizes.input, sizes.output, sizes.sums].into_iter().fold(width::<T>(), usize::saturating_add)
 }
 
 pub(super) fn run<T: Real>(
