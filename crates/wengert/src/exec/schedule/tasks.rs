@@ -5,7 +5,7 @@ use super::machine::Machine;
 use super::{Group, Level};
 use crate::exec::graph::{Action, Graph, segments};
 use crate::exec::table::{NodeId, Table};
-use crate::ir::Form;
+use crate::ir::{ConvolutionPart, Form};
 use crate::sort::sort_by_key;
 
 /// The groups of all levels; neighbouring levels in which there is nothing to share among threads are one.
@@ -38,11 +38,16 @@ pub(super) fn groups(graph: &Graph, spots: &Table<NodeId, Spot>, machine: &Machi
 fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
-    let rows = nodes().map(|n| match &n.action {
+    // What is little beside the rest is not spared.
+    let heavy = nodes().filter(|n| n.work >= work / 4);
+    let rows = heavy.map(|n| match &n.action {
         // A batch of products shares no matrix, nor do the columns of one row.
         Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
         // Examples are computed many at a time, and share the weights.
-        Action::Compute(c) if matches!(c.form, Form::Convolve(_)) => machine.examples,
+        Action::Compute(c) if let Form::Convolve(convolution) = &c.form => match convolution.part {
+            ConvolutionPart::Weights => 1,
+            _ => machine.examples,
+        },
         action if action.multiplies() => {
             let packs = n.packed.and_then(|p| graph.maker(p));
             let packed =

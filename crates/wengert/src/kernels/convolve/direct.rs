@@ -159,34 +159,40 @@ impl<T: Real> Block<'_, T> {
     fn row<V: Vector<Scalar = T>>(&self, row: usize, packed: &[T], out: &mut [T]) {
         let Self { p, back, lanes, channels: [from, to], columns, .. } = *self;
         let [y, x] = p.axes;
-        let taps = y.kernel * x.kernel;
         let rows = y.taps(back, row, lanes.from, lanes.to);
-        let mut weights = packed;
-        for group in 0..p.groups {
-            let mut first = 0;
-            while first < to {
-                let size = tile::<V>(to - first);
-                for column in 0..columns[1] {
-                    let tile = Tile {
-                        rows,
-                        columns: x.taps(back, column, 0, columns[0] as isize),
-                        kernel: x.kernel,
-                        channels: from,
-                        group,
-                        all: from * p.groups,
-                        width: columns[0],
-                        above: lanes.from,
-                    };
-                    let at = (column * to * p.groups + group * to + first) * width::<T>();
-                    let out = &mut out[at..at + size * width::<T>()];
-                    tile.compute::<V>(size, weights, self.source, out);
+        for start in (0..columns[1]).step_by(NEAR) {
+            // Once for all channels: they are not worth a division each.
+            let near: [Taps; NEAR] = std::array::from_fn(|i| x.taps(back, start + i, 0, columns[0] as isize));
+            let mut weights = packed;
+            for group in 0..p.groups {
+                let mut first = 0;
+                while first < to {
+                    let size = tile::<V>(to - first);
+                    for (column, &taps) in (start..columns[1]).zip(&near) {
+                        let tile = Tile {
+                            rows,
+                            columns: taps,
+                            kernel: x.kernel,
+                            channels: from,
+                            group,
+                            all: from * p.groups,
+                            width: columns[0],
+                            above: lanes.from,
+                        };
+                        let at = (column * to * p.groups + group * to + first) * width::<T>();
+                        let out = &mut out[at..at + size * width::<T>()];
+                        tile.compute::<V>(size, weights, self.source, out);
+                    }
+                    weights = &weights[size * from * y.kernel * x.kernel..];
+                    first += size;
                 }
-                weights = &weights[size * from * taps..];
-                first += size;
             }
         }
     }
 }
+
+/// Pixels of a row that are computed with one tile of channels after the other.
+const NEAR: usize = 16;
 
 /// Some channels of one pixel of the result.
 struct Tile {
