@@ -1,7 +1,7 @@
 //! The output of a convolution, and its transpose by the input: a tile of a few channels of one pixel, in all lanes of a
 //! block, whose sums stay in registers.
 
-use super::lanes::{Channels, Lanes, gather, spread};
+use super::lanes::{Channels, Lanes, SPREAD, gather, spread};
 use super::{Part, Problem, Taps, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{Isa, Real, Simd, Vector};
@@ -35,7 +35,8 @@ fn sizes<T>(p: &Problem) -> [usize; 3] {
     [
         weights.checked_next_multiple_of(width::<T>()).unwrap_or(usize::MAX),
         product([reads, other[1], channels[0], block, 1]),
-        product([rows, result[1], channels[1], block, 1]),
+        // A row, or several short ones.
+        product([rows.min(SPREAD.div_ceil(result[1].max(1))), result[1], channels[1], block, 1]),
     ]
 }
 
@@ -99,13 +100,15 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
             gather::<V>(images, of, (&lanes, lanes.shift, lanes.from, lanes.to), (0, other[1]), source);
             let block_of =
                 Block { p, back, lanes, source, channels: [from, to], columns: [other[1], result[1]] };
-            for row in 0..lanes.rows {
-                let to = &mut block[row * result[1] * all_to * width::<T>()..]
-                    [..result[1] * all_to * width::<T>()];
-                block_of.row::<V>(row, packed, to);
-            }
             let of = Channels { all: all_to, first: 0, count: all_to, height: result[0], width: result[1] };
-            spread::<V>(block, &lanes, of, out);
+            let (together, length) = (lanes.together(result[1]), result[1] * all_to * width::<T>());
+            for first in (0..lanes.rows).step_by(together) {
+                let count = together.min(lanes.rows - first);
+                for (row, to) in (first..first + count).zip(block.chunks_exact_mut(length.max(1))) {
+                    block_of.row::<V>(row, packed, to);
+                }
+                spread::<V>(&block[..count * length], &lanes, of, (first, count), out);
+            }
             left -= lanes.examples;
             images = &images[lanes.examples * one..];
             out = &mut out[lanes.examples * made..];

@@ -48,7 +48,15 @@ impl Lanes {
         let all = (1..=width::<T>()).map(|left| Self::next::<T>(axis, back, left));
         all.fold((0, 0), |(reads, rows), lanes| (reads.max(lanes.reads()), rows.max(lanes.rows)))
     }
+
+    /// How many rows of a result, of so many columns, are spread at a time: few, which are near, but of short ones more than a register.
+    pub(super) fn together(&self, columns: usize) -> usize {
+        if self.strips == 1 { (SPREAD / columns.max(1)).clamp(1, self.rows.max(1)) } else { 1 }
+    }
 }
+
+/// Pixels of a result that are spread at a time, about.
+pub(super) const SPREAD: usize = 56;
 
 /// Channels of images, `[examples, channels, height, width]`, of which some are taken.
 #[derive(Clone, Copy)]
@@ -181,49 +189,43 @@ pub(super) fn gather<V: Vector>(
     }
 }
 
-/// The way back, for results: rows of strips to where they belong.
+/// The way back, for `count` rows of the result from row `row` of each strip on: to where they belong. More than one only where strips are whole images.
 #[inline(always)]
 pub(super) fn spread<V: Vector>(
-    block_of: &[V::Scalar],
+    cells: &[V::Scalar],
     lanes: &Lanes,
-    mut of: Channels,
+    of: Channels,
+    (row, count): (usize, usize),
     images: &mut [V::Scalar],
 ) {
-    let mut rows = lanes.rows;
-    if lanes.strips == 1 {
-        (of, rows) = (of.planes(), 1);
-    }
     let (block, cell) = (width::<V::Scalar>(), of.count * width::<V::Scalar>());
-    let plane = of.height * of.width;
+    let (plane, columns) = (of.height * of.width, count * of.width);
     let mut nowhere = [V::Scalar::default(); WIDEST];
-    for r in 0..rows {
-        let cells = &block_of[r * of.width * cell..][..of.width * cell];
-        let starts = of.starts(lanes, lanes.rows, r as isize);
-        for piece in pieces::<V::Scalar>(of.width) {
-            for c in 0..of.count {
-                if of.width < V::LANES {
-                    for (lane, start) in starts.iter().enumerate().take(block) {
-                        let Some(start) = start else { continue };
-                        piece
-                            .clone()
-                            .for_each(|x| images[start + c * plane + x] = cells[x * cell + c * block + lane]);
-                    }
-                    continue;
+    let starts = of.starts(lanes, lanes.rows, row as isize);
+    for piece in pieces::<V::Scalar>(columns) {
+        for c in 0..of.count {
+            if columns < V::LANES {
+                for (lane, start) in starts.iter().enumerate().take(block) {
+                    let Some(start) = start else { continue };
+                    piece
+                        .clone()
+                        .for_each(|x| images[start + c * plane + x] = cells[x * cell + c * block + lane]);
                 }
-                for x in squares::<V>(piece.clone(), of.width) {
-                    for group in (0..block).step_by(V::LANES) {
-                        let cells = cells[x * cell + c * block + group..][..(V::LANES - 1) * cell + V::LANES]
-                            .as_ptr();
-                        let nowhere = nowhere.as_mut_ptr();
-                        let mut to = [nowhere; WIDEST];
-                        for (to, start) in to.iter_mut().zip(&starts[group..]).take(V::LANES) {
-                            if let Some(start) = start {
-                                *to = images[start + c * plane + x..][..V::LANES].as_mut_ptr();
-                            }
+                continue;
+            }
+            for x in squares::<V>(piece.clone(), columns) {
+                for group in (0..block).step_by(V::LANES) {
+                    let from =
+                        cells[x * cell + c * block + group..][..(V::LANES - 1) * cell + V::LANES].as_ptr();
+                    let nowhere = nowhere.as_mut_ptr();
+                    let mut to = [nowhere; WIDEST];
+                    for (to, start) in to.iter_mut().zip(&starts[group..]).take(V::LANES) {
+                        if let Some(start) = start {
+                            *to = images[start + c * plane + x..][..V::LANES].as_mut_ptr();
                         }
-                        // SAFETY: slices as long as what is read and written.
-                        unsafe { turn::<V>(|i| cells.add(i * cell), |i| to[i]) };
                     }
+                    // SAFETY: slices as long as what is read and written.
+                    unsafe { turn::<V>(|i| from.add(i * cell), |i| to[i]) };
                 }
             }
         }
