@@ -85,11 +85,6 @@ impl Channels {
         }
         starts
     }
-
-    /// The same images as planes of one row, which they are where nothing is put around them and strips are whole.
-    fn planes(self) -> Self {
-        Self { height: 1, width: self.height * self.width, ..self }
-    }
 }
 
 /// A square of numbers, rows for columns: as many of each as a register has lanes.
@@ -134,21 +129,22 @@ fn squares<V: Vector>(piece: std::ops::Range<usize>, columns: usize) -> impl Ite
 #[inline(always)]
 pub(super) fn gather<V: Vector>(
     images: &[V::Scalar],
-    mut of: Channels,
-    (lanes, shift, from, mut to): (&Lanes, usize, isize, isize),
+    of: Channels,
+    (lanes, shift, from, to): (&Lanes, usize, isize, isize),
     (left, mut columns): (isize, usize),
     out: &mut [V::Scalar],
 ) {
-    if lanes.strips == 1 && left == 0 && columns == of.width && from == 0 && to == of.height as isize {
-        of = of.planes();
-        (to, columns) = (1, of.width);
+    let (mut rows, mut wide) = ((to - from) as usize, of.width);
+    // Rows that lie behind one another are one.
+    if lanes.strips == 1 && left == 0 && columns == of.width && from >= 0 && to <= of.height as isize {
+        (rows, columns, wide) = (1, rows * columns, rows * wide);
     }
     let (block, cell) = (width::<V::Scalar>(), of.count * width::<V::Scalar>());
     let plane = of.height * of.width;
     let zero = [V::Scalar::default(); WIDEST];
     let inside = (-left).clamp(0, columns as isize) as usize
-        ..(of.width as isize - left).clamp(0, columns as isize) as usize;
-    for r in 0..(to - from) as usize {
+        ..(wide as isize - left).clamp(0, columns as isize) as usize;
+    for r in 0..rows {
         let out = &mut out[r * columns * cell..][..columns * cell];
         out[..inside.start.min(columns) * cell].fill(V::Scalar::default());
         out[inside.end * cell..].fill(V::Scalar::default());

@@ -1,7 +1,7 @@
 //! The transpose of a convolution by its weights: for a few elements of the kernel and a few channels of the output the sums over all pixels and lanes, which
 //! are added up at the end.
 
-use super::lanes::{Channels, Lanes, gather};
+use super::lanes::{Channels, Lanes, SPREAD, gather};
 use super::{Problem, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{self, Isa, Real, Simd, Vector, chains};
@@ -30,7 +30,8 @@ fn sizes<T>(p: &Problem, outs: usize) -> Sizes {
         columns,
         run,
         input: product([reads, columns, c, p.groups, width::<T>()]),
-        output: product([rows, x.output, outs, width::<T>(), 1]),
+        // A row, or several short ones.
+        output: product([rows.min(SPREAD.div_ceil(x.output.max(1))), x.output, outs, width::<T>(), 1]),
         sums: product([outs, y.kernel, run, chains::<T>(), 1]),
     }
 }
@@ -90,11 +91,16 @@ impl<T: Real> Simd<T> for Weights<'_, T> {
             let rows = (&lanes, lanes.shift, lanes.from, lanes.to);
             gather::<V>(&images[done * one..], of, rows, (-x.padding, sizes.columns), input);
             let of = Channels { all: p.groups * o, first, count: outs, height: y.output, width: x.output };
-            let rows = (&lanes, lanes.rows, 0, lanes.rows as isize);
-            gather::<V>(&output[done * made..], of, rows, (0, x.output), cts);
-            for row in 0..lanes.rows {
-                let block = Row { p, sizes: &sizes, lanes, first, outs, row };
-                block.add::<V>(input, cts, sums);
+            let together = lanes.together(x.output);
+            for start in (0..lanes.rows).step_by(together) {
+                let end = lanes.rows.min(start + together);
+                let rows = (&lanes, lanes.rows, start as isize, end as isize);
+                gather::<V>(&output[done * made..], of, rows, (0, x.output), cts);
+                for row in start..end {
+                    let cts = &cts[(row - start) * x.output * outs * width::<T>()..];
+                    let block = Row { p, sizes: &sizes, lanes, first, outs, row };
+                    block.add::<V>(input, cts, sums);
+                }
             }
             done += lanes.examples;
         }
@@ -185,7 +191,7 @@ impl Row<'_> {
             let tile = Tile {
                 input: starts.map(|start| &input[start..]),
                 input_step: x.stride * all * block,
-                cts: &cts[(self.row * x.output * self.outs + out) * block..],
+                cts: &cts[out * block..],
                 cts_step: self.outs * block,
                 count: x.output,
             };
