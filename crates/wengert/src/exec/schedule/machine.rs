@@ -87,8 +87,8 @@ mod tests {
     fn a_hundred_numbers_are_many_for_a_tiny_machine_alone() {
         let cuts = |machine: &Machine| {
             let t = Recorder::default();
-            let x = t.input(DType::F64, [12, 8]);
-            let y = (x.exp().matmul(t.input(DType::F64, [8, 8])) * 2.0).tanh();
+            let x = t.input(DType::F64, [12, 16]);
+            let y = (x.exp().matmul(t.input(DType::F64, [16, 16])) * 2.0).tanh();
             let (tape, ..) = t.so_far(t.outputs([y.sum(0), y.sum(1)]).unwrap()).unwrap();
             let schedule = Schedule::new(&mut Graph::new(&tape, true).unwrap(), machine).unwrap();
             let groups = || schedule.levels.iter().flatten();

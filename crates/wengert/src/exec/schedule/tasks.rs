@@ -39,7 +39,7 @@ fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     // What is little beside the rest is not spared.
-    let heavy = nodes().filter(|n| n.work >= work / 4);
+    let heavy = nodes().filter(|n| n.work >= work / 16);
     let rows = heavy.map(|n| match &n.action {
         // A batch of products shares no matrix, nor do the columns of one row.
         Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
