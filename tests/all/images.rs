@@ -179,6 +179,16 @@ fn what_does_not_fit_is_said() {
     assert!(error(|t| x(t).adaptive_avg_pool(0)).contains("pool at"));
     assert!(error(|t| x(t).adaptive_avg_pool((1, 1, 1))).contains("axes"));
     assert!(error(|t| t.input(F64, [2, 0]).resize_nearest(3)).contains("resize_nearest at"));
+    assert!(error(|t| t.input(F64, [5]).adaptive_avg_pool(1 << 40)).contains("adaptive_avg_pool at"));
+    assert!(error(|t| t.input(F64, [5]).adaptive_max_pool(1 << 40)).contains("adaptive_max_pool at"));
+    assert!(
+        error(|t| x(t).max_pool2d(Pool::new(3).padding_sides([(usize::MAX / 2 + 9, 0)])))
+            .contains("max_pool2d at")
+    );
+    assert!(
+        error(|t| conv(t, [3, 4, 3, 3], Conv::new().padding_sides([(usize::MAX / 2 + 9, 0)])))
+            .contains("conv2d at")
+    );
     // A window of which no element is inside.
     assert!(
         error(|t| t.input(F64, [1]).max_pool1d(Pool::new(2).dilation(4).padding(2))).contains("has none")

@@ -57,7 +57,9 @@ impl Kernel for PoolIndex {
             {
                 return Err(ErrorKind::Argument(format!("no windows over {length} elements: {windows:?}")));
             }
-            if (0..places).any(|at| windows.elements(at, length).len() == 0) {
+            // Windows that cover an axis have some.
+            let searched = if windows.adaptive { usize::from(places > 0) } else { places };
+            if (0..searched).any(|at| windows.elements(at, length).len() == 0) {
                 let what = format!("a window of {size} elements has none of {length}");
                 return Err(ShapeError::Other(what).into());
             }
@@ -370,6 +372,11 @@ impl<'t> Var<'t> {
                 .mean([2, 4]);
         }
         if windows.iter().any(|w| w.adaptive) {
+            // Matrices that nobody has memory for.
+            let most = [0, 1].map(|i| windows[i].places.saturating_mul(lengths[i])).into_iter().max();
+            if let Some(bytes) = most.map(|most| most.saturating_mul(8)).filter(|&bytes| bytes > 1 << 40) {
+                return t.fail_like(ErrorKind::Memory { bytes }, "adaptive_avg_pool", self.ty());
+            }
             let [rows, columns] = [0, 1].map(|i| {
                 let (w, length) = (windows[i], lengths[i]);
                 let weight = |at: usize, j: usize| {

@@ -117,7 +117,7 @@ impl Conv {
                         format!("an output padding of {} at a stride of {}", extra[axis], slide.stride);
                     return Err(ErrorKind::Argument(what));
                 }
-                out.size[to] += extra[axis];
+                out.size[to] = out.size[to].saturating_add(extra[axis]);
             }
         }
         Ok(out)
@@ -185,7 +185,7 @@ impl Pool {
         let slides = window.slides(input, &size, false)?;
         for slide in &slides {
             let span = (slide.size - 1) * slide.dilation + 1;
-            if 2 * slide.before > span || 2 * slide.after > span {
+            if slide.before > span / 2 || slide.after > span / 2 {
                 let what = format!(
                     "a padding of {} and {} is more than half a window of {span}",
                     slide.before, slide.after
