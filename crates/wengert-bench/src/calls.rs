@@ -61,7 +61,8 @@ fn figures(times: &[Timed]) -> serde_json::Value {
     })
 }
 
-fn with(mut figures: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
+/// Figures and more of them.
+pub(crate) fn with(mut figures: serde_json::Value, more: serde_json::Value) -> serde_json::Value {
     if let (Some(figures), Some(more)) = (figures.as_object_mut(), more.as_object()) {
         figures.extend(more.clone());
     }

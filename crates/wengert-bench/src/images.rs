@@ -1,14 +1,12 @@
 //! Convolutions: single ones, and a network of two that is trained on MNIST.
 
-use std::time::{Duration, Instant};
-
-use ndarray::Array1;
 use serde_json::{Value, json};
-use wengert::{Conv, DType, Error, Pool, Program, Sampler, State, States, Tensor, Var};
+use wengert::{Conv, DType, Pool, Program, Sampler, State, States, Tensor, Var};
 use wengert_idx::Options;
 use wengert_nn::Dataset;
 
-use crate::calls::{normal, timed};
+use crate::calls::{normal, timed, with};
+use crate::training::{CHUNK, accuracy, stepped};
 use crate::{Arguments, Outcome};
 
 /// A convolution of square images.
@@ -160,52 +158,10 @@ pub(crate) fn cnn(arguments: &Arguments) -> Outcome {
         }
         t.outputs(loss)
     })?;
-    let mut sampler = Sampler::new(1000);
-    let batches: Vec<Array1<u32>> =
-        (0..iterations).map(|_| (0..BATCH).map(|_| sampler.below(examples) as u32).collect()).collect();
-    let mut workspace = step.workspace_on(arguments.threads)?;
-    let mut warm = states.clone();
-    for batch in batches.iter().take(3) {
-        step.run(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, batch))?;
-    }
-    if arguments.profile {
-        let inputs = (&data.train.images, &data.train.labels, &batches[0]);
-        eprintln!("{}", step.profile(&mut workspace, &mut warm, inputs)?);
-    }
-    let (mut losses, mut best, mut total) = (Vec::with_capacity(iterations), Duration::MAX, Duration::ZERO);
-    for piece in batches.chunks(iterations.div_ceil(10)) {
-        let clock = Instant::now();
-        for batch in piece {
-            let inputs = (&data.train.images, &data.train.labels, batch);
-            losses.push(step.run(&mut workspace, &mut states, inputs)?.scalar(0)?);
-        }
-        let spent = clock.elapsed();
-        total += spent;
-        best = best.min(spent / piece.len() as u32);
-    }
-    Ok(json!({
-        "iters": iterations, "seconds_total": total.as_secs_f64(),
-        "us_per_step": total.as_secs_f64() * 1e6 / iterations as f64,
-        "us_per_step_best_piece": best.as_secs_f64() * 1e6,
-        "first_loss": losses.first(), "last_loss": losses.last(),
-        "final_test_accuracy": accuracy(&states, &weights, &data, arguments.threads)?,
-    }))
-}
-
-/// The share of test images that are told right.
-fn accuracy(states: &States, weights: &[[State; 3]], data: &Dataset, threads: usize) -> Result<f64, Error> {
-    const CHUNK: usize = 1000;
-    let program = Program::record(states, |t| {
+    let figures = stepped(arguments, &step, &mut states, &data, BATCH, iterations)?;
+    let accuracy = accuracy(&states, &data, arguments.threads, |t| {
         let w: Vec<Var<'_>> = weights.iter().map(|w| t.state(w[0])).collect();
-        t.outputs(logits(&w, t.input(DType::U8, [CHUNK, SIZE * SIZE])).argmax(1))
+        logits(&w, t.input(DType::U8, [CHUNK, SIZE * SIZE]))
     })?;
-    let mut workspace = program.workspace_on(threads)?;
-    let (mut right, mut seen) = (0, 0);
-    for from in (0..data.test.len() / CHUNK * CHUNK).step_by(CHUNK) {
-        let (images, labels) = data.test.part(from, from + CHUNK);
-        let found = program.evaluate(&mut workspace, states, (&images,))?;
-        right += found.slice::<i64>(0)?.iter().zip(labels).filter(|(a, b)| **a == i64::from(**b)).count();
-        seen += CHUNK;
-    }
-    Ok(right as f64 / seen.max(1) as f64)
+    Ok(with(figures, json!({ "final_test_accuracy": accuracy })))
 }

@@ -9,7 +9,7 @@ use wengert::{DType, Error, Program, Recorder, Sampler, State, States, Tensor, V
 use wengert_idx::Options;
 use wengert_nn::{Config, Dataset, Event, Float, Sgd, TwoLayerNet, train};
 
-use crate::calls::{Timed, normal, timed};
+use crate::calls::{Timed, normal, timed, with};
 use crate::{Arguments, Outcome};
 
 /// The book's training.
@@ -71,8 +71,8 @@ fn parameters(states: &mut States, dtype: DType) -> Result<Vec<State>, Error> {
     Ok(all)
 }
 
-/// The mean cross-entropy of images, as bytes.
-fn loss<'t>(parameters: &[Var<'t>], images: Var<'t>, labels: Var<'t>) -> Var<'t> {
+/// The classes' logits of images, as bytes.
+fn logits<'t>(parameters: &[Var<'t>], images: Var<'t>) -> Var<'t> {
     let mut x = images.cast(parameters[0].dtype()) * (1.0 / 255.0);
     for (i, layer) in parameters.chunks_exact(2).enumerate() {
         x = x.matmul(layer[0]) + layer[1];
@@ -80,7 +80,12 @@ fn loss<'t>(parameters: &[Var<'t>], images: Var<'t>, labels: Var<'t>) -> Var<'t>
             x = x.relu();
         }
     }
-    x.cross_entropy(labels)
+    x
+}
+
+/// The mean cross-entropy of images, as bytes.
+fn loss<'t>(parameters: &[Var<'t>], images: Var<'t>, labels: Var<'t>) -> Var<'t> {
+    logits(parameters, images).cross_entropy(labels)
 }
 
 /// A batch of all images.
@@ -117,55 +122,65 @@ pub(crate) fn mlp_large(arguments: &Arguments) -> Outcome {
         }
         t.outputs(loss)
     })?;
-    let mut sampler = Sampler::new(1000);
-    let batches: Vec<Array1<u32>> =
-        (0..iterations).map(|_| (0..BATCH).map(|_| sampler.below(examples) as u32).collect()).collect();
+    let figures = stepped(arguments, &step, &mut states, &data, BATCH, iterations)?;
+    let accuracy = accuracy(&states, &data, arguments.threads, |t| {
+        let w: Vec<Var<'_>> = weights.iter().map(|&w| t.state(w)).collect();
+        logits(&w, t.input(DType::U8, [CHUNK, SIZES[0]]))
+    })?;
+    Ok(with(figures, json!({ "load_seconds": load_seconds, "final_test_accuracy": accuracy })))
+}
+
+/// Runs so many training steps on batches drawn anew, the first ones for warmth on states that are thrown away: their times and losses.
+pub(crate) fn stepped(
+    arguments: &Arguments,
+    step: &Program,
+    states: &mut States,
+    data: &Dataset,
+    batch: usize,
+    iterations: usize,
+) -> Result<serde_json::Value, Error> {
+    let (mut sampler, images, labels) = (Sampler::new(1000), &data.train.images, &data.train.labels);
+    let mut draw = || (0..batch).map(|_| sampler.below(data.train.len()) as u32).collect::<Array1<u32>>();
+    let batches: Vec<Array1<u32>> = (0..iterations).map(|_| draw()).collect();
     let mut workspace = step.workspace_on(arguments.threads)?;
-    // The first steps touch all memory; they run on states that are thrown away.
+    // The first steps touch all memory.
     let mut warm = states.clone();
     for batch in batches.iter().take(3) {
-        step.run(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, batch))?;
+        step.run(&mut workspace, &mut warm, (images, labels, batch))?;
     }
     if arguments.profile {
-        eprintln!(
-            "{}",
-            step.profile(&mut workspace, &mut warm, (&data.train.images, &data.train.labels, &batches[0]))?
-        );
+        eprintln!("{}", step.profile(&mut workspace, &mut warm, (images, labels, &batches[0]))?);
     }
     drop(warm);
     let (mut losses, mut best, mut total) = (Vec::with_capacity(iterations), Duration::MAX, Duration::ZERO);
     for piece in batches.chunks(iterations.div_ceil(10)) {
         let clock = Instant::now();
         for batch in piece {
-            let inputs = (&data.train.images, &data.train.labels, batch);
-            losses.push(step.run(&mut workspace, &mut states, inputs)?.scalar(0)?);
+            losses.push(step.run(&mut workspace, states, (images, labels, batch))?.scalar(0)?);
         }
         let spent = clock.elapsed();
         total += spent;
         best = best.min(spent / piece.len() as u32);
     }
-    let accuracy = accuracy(&states, &weights, &data, arguments.threads)?;
     Ok(json!({
         "iters": iterations, "seconds_total": total.as_secs_f64(),
         "us_per_step": total.as_secs_f64() * 1e6 / iterations as f64,
         "us_per_step_best_piece": best.as_secs_f64() * 1e6,
-        "load_seconds": load_seconds, "final_test_accuracy": accuracy,
         "first_loss": losses.first(), "last_loss": losses.last(),
     }))
 }
 
-/// The share of test images that are told right.
-fn accuracy(states: &States, weights: &[State], data: &Dataset, threads: usize) -> Result<f64, Error> {
-    const CHUNK: usize = 1000;
-    let program = Program::record(states, |t| {
-        let w: Vec<Var<'_>> = weights.iter().map(|&w| t.state(w)).collect();
-        let mut x = t.input(DType::U8, [CHUNK, SIZES[0]]).cast(w[0].dtype()) * (1.0 / 255.0);
-        for (i, layer) in w.chunks_exact(2).enumerate() {
-            x = x.matmul(layer[0]) + layer[1];
-            x = if i + 2 < SIZES.len() { x.relu() } else { x };
-        }
-        t.outputs(x.argmax(1))
-    })?;
+/// Images that are classified at once.
+pub(crate) const CHUNK: usize = 1000;
+
+/// The share of test images that are told right, by the logits of a chunk of them.
+pub(crate) fn accuracy(
+    states: &States,
+    data: &Dataset,
+    threads: usize,
+    logits: impl for<'t> Fn(&'t Recorder) -> Var<'t>,
+) -> Result<f64, Error> {
+    let program = Program::record(states, |t| t.outputs(logits(t).argmax(1)))?;
     let mut workspace = program.workspace_on(threads)?;
     let (mut right, mut seen) = (0, 0);
     for from in (0..data.test.len() / CHUNK * CHUNK).step_by(CHUNK) {

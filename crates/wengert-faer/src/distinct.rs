@@ -1,6 +1,6 @@
 //! Numbers that have to differ, or to be larger than zero, for a derivative to be.
 
-use wengert::ir::{Attr, Attrs, Call, Contribution, Form, Kernel, Linear, Op, Opaque, ResultTypes, Vars};
+use wengert::ir::{Attrs, Call, Contribution, Form, Kernel, Linear, Op, Opaque, ResultTypes, Vars};
 use wengert::{Element, ErrorKind, Fault, Native, Registered, Sampler, Shape, Spec, TensorType, Var};
 
 /// The operand, if along its last axis no neighbours are equal; and none is zero, if that is asked for too.
@@ -37,8 +37,7 @@ impl Kernel for Distinct {
         "wengert_faer::distinct"
     }
     fn attrs(&self) -> Attrs {
-        let flag = |flag: bool| Attr::Int(i64::from(flag));
-        Attrs::new().with("different", flag(self.different)).with("nonzero", flag(self.nonzero))
+        Attrs::new().with_flag("different", self.different).with_flag("nonzero", self.nonzero)
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         match types {
@@ -68,11 +67,7 @@ impl Linear for Distinct {
 }
 impl Registered for Distinct {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let flag = |name: &str| match attrs.usize(name)? {
-            known @ 0..2 => Ok(known == 1),
-            other => Err(ErrorKind::Malformed(format!("{name} is 0 or 1, not {other}"))),
-        };
-        Ok(Self { nonzero: flag("nonzero")?, different: flag("different")? })
+        Ok(Self { nonzero: attrs.flag("nonzero")?, different: attrs.flag("different")? })
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let shape = Shape::new(&[s.below(3), 1 + s.below(4)]).unwrap_or(Shape::SCALAR);

@@ -95,6 +95,11 @@ impl Attrs {
         self.with(name, Attr::Ints(sizes.iter().map(|&s| s as i64).collect()))
     }
 
+    /// These attributes and one more, yes or no.
+    pub fn with_flag(self, name: &'static str, flag: bool) -> Self {
+        self.with(name, Attr::Int(i64::from(flag)))
+    }
+
     /// Names and values, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Attr)> {
         self.0.iter().map(|(name, value)| (&**name, value))
@@ -119,6 +124,20 @@ impl Attrs {
     /// A size or axis.
     pub fn usize(&self, name: &str) -> Result<usize, ErrorKind> {
         self.get(name, |a| if let Attr::Int(v) = a { usize::try_from(*v).ok() } else { None })
+    }
+
+    /// Yes or no, kept as the numbers 1 and 0.
+    pub fn flag(&self, name: &str) -> Result<bool, ErrorKind> {
+        match self.usize(name)? {
+            known @ 0..2 => Ok(known == 1),
+            other => Err(ErrorKind::Malformed(format!("{name} is 0 or 1, not {other}"))),
+        }
+    }
+
+    /// A size or axis for each of two axes.
+    pub(crate) fn pair(&self, name: &str) -> Result<[usize; 2], ErrorKind> {
+        let pair: Result<[usize; 2], _> = self.sizes(name)?.try_into();
+        pair.map_err(|_| ErrorKind::Malformed(format!("{name} is not one number for each of two axes")))
     }
 
     /// A number.

@@ -127,10 +127,6 @@ impl Bilinear for Convolve {
 }
 impl Registered for Convolve {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let pair = |name: &str| {
-            let pair: Result<[usize; 2], _> = attrs.sizes(name)?.try_into();
-            pair.map_err(|_| ErrorKind::Malformed(format!("{name} is not one number for each of two axes")))
-        };
         let padding: Result<[i64; 2], _> = attrs.ints("padding")?.try_into();
         let padding = padding.map_err(|_| ErrorKind::Malformed("padding of other than two axes".into()))?;
         let part = match &*attrs.text("part")? {
@@ -145,9 +141,9 @@ impl Registered for Convolve {
         }
         Ok(Self(Convolution {
             part,
-            size: pair("size")?,
-            stride: pair("stride")?,
-            dilation: pair("dilation")?,
+            size: attrs.pair("size")?,
+            stride: attrs.pair("stride")?,
+            dilation: attrs.pair("dilation")?,
             padding: padding.map(|p| p as isize),
             groups: attrs.usize("groups")?,
             gates: gates as u64,

@@ -7,7 +7,7 @@ use crate::dtype::DType;
 use crate::elements::with_float;
 use crate::error::{ErrorKind, Fault, ShapeError};
 use crate::ir::{
-    Attr, Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, float, one, operands,
+    Attrs, Call, Discrete, Form, Kernel, Op, Opaque, ResultTypes, Var, Vars, float, one, operands,
 };
 use crate::kernels::pool::{Windows, largest};
 use crate::ops::registry::{Registered, Sampler, Spec};
@@ -40,7 +40,7 @@ impl Kernel for PoolIndex {
             .with_sizes("dilation", &of(|w| w.dilation))
             .with_sizes("before", &of(|w| w.before))
             .with_sizes("places", &of(|w| w.places))
-            .with("adaptive", Attr::Int(i64::from(self.0[0].adaptive)))
+            .with_flag("adaptive", self.0[0].adaptive)
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
@@ -95,22 +95,16 @@ impl Discrete for PoolIndex {
 }
 impl Registered for PoolIndex {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let pair = |name: &str| {
-            let pair: Result<[usize; 2], _> = attrs.sizes(name)?.try_into();
-            pair.map_err(|_| ErrorKind::Malformed(format!("{name} is not one number for each of two axes")))
-        };
-        let (size, stride, dilation) = (pair("size")?, pair("stride")?, pair("dilation")?);
-        let (before, places, adaptive) = (pair("before")?, pair("places")?, attrs.usize("adaptive")?);
-        if adaptive > 1 {
-            return Err(ErrorKind::Malformed(format!("adaptive is 0 or 1, not {adaptive}")));
-        }
+        let (size, stride, dilation) = (attrs.pair("size")?, attrs.pair("stride")?, attrs.pair("dilation")?);
+        let (before, places, adaptive) =
+            (attrs.pair("before")?, attrs.pair("places")?, attrs.flag("adaptive")?);
         let windows = |i: usize| Windows {
             size: size[i],
             stride: stride[i],
             dilation: dilation[i],
             before: before[i],
             places: places[i],
-            adaptive: adaptive == 1,
+            adaptive,
         };
         Ok(Self([windows(0), windows(1)]))
     }

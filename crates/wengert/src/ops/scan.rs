@@ -27,9 +27,7 @@ impl Kernel for CumSum {
         "cumsum"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new()
-            .with("axis", Attr::Int(self.axis as i64))
-            .with("reverse", Attr::Int(i64::from(self.reverse)))
+        Attrs::new().with("axis", Attr::Int(self.axis as i64)).with_flag("reverse", self.reverse)
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [x] = operands(types)?;
@@ -67,11 +65,7 @@ impl Linear for CumSum {
 }
 impl Registered for CumSum {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let reverse = match attrs.usize("reverse")? {
-            known @ 0..2 => known == 1,
-            other => return Err(ErrorKind::Malformed(format!("no direction {other}"))),
-        };
-        Ok(Self { axis: attrs.usize("axis")?, reverse })
+        Ok(Self { axis: attrs.usize("axis")?, reverse: attrs.flag("reverse")? })
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let (span, specs) = Span::sample(s, 0);

@@ -82,11 +82,13 @@ fn sums_are_those_of_plain_loops() {
         [axis(1, 1, 1, 1, 0, 0), axis(9, 4, 2, 3, -1, 5)],
         [axis(33, 5, 1, 1, 2, 2), axis(3, 3, 2, 2, 4, 4)],
         [axis(6, 2, 4, 2, 1, 2), axis(5, 2, 3, 1, 0, 0)],
+        [axis(3, 3, 1, 1, 1, 1), axis(37, 5, 1, 1, 2, 2)],
+        [axis(2, 1, 1, 1, 0, 0), axis(71, 2, 2, 1, 1, 0)],
     ];
     for (i, axes) in axes.into_iter().enumerate() {
         for (groups, channels) in [(1, [1, 1]), (1, [2, 7]), (1, [5, 11]), (2, [1, 3]), (3, [2, 1])] {
             for examples in [1, 3, 17, 19] {
-                if (i + examples + channels[1]) % 2 == 1 && i > 1 {
+                if (i + examples + channels[1]) % 2 == 1 && (2..6).contains(&i) {
                     continue;
                 }
                 for part in [Part::Input, Part::Weights, Part::Output] {

@@ -53,6 +53,19 @@ fn scratch(ty: TensorType, n: usize, m: usize) -> usize {
     if ty.dtype.bytes() == 4 { linalg::scratch::<f32>(n, m) } else { linalg::scratch::<f64>(n, m) }
 }
 
+/// The right side of the system that a tangent solves: `dB − dA X`, of which either may be missing.
+fn right_side<'t>(db: Option<Var<'t>>, moved: Option<Var<'t>>) -> Option<Var<'t>> {
+    match (db, moved) {
+        (Some(db), Some(moved)) => Some(db - moved),
+        (db, moved) => db.or(moved.map(|moved| -moved)),
+    }
+}
+
+/// Whether right sides are vectors: one for all matrices, or one for each.
+fn are_vectors(a: Shape, b: Shape) -> bool {
+    b.rank() == 1 || (b.rank() > 0 && b.rank() + 1 == a.rank() && a[..b.rank()] == b[..])
+}
+
 impl<'t> Var<'t> {
     /// Matrices transposed: the last two axes exchanged.
     #[track_caller]
@@ -64,10 +77,7 @@ impl<'t> Var<'t> {
     #[track_caller]
     fn systems(self, name: &'static str, b: Var<'t>) -> Result<(Var<'t>, Var<'t>, bool), Var<'t>> {
         let (a_shape, b_shape) = (self.shape(), b.shape());
-        let vector = b_shape.rank() == 1
-            || (b_shape.rank() > 0
-                && b_shape.rank() + 1 == a_shape.rank()
-                && a_shape[..b_shape.rank()] == b_shape[..]);
+        let vector = are_vectors(a_shape, b_shape);
         let found = square(self.ty()).and_then(|(batch, n)| {
             let rank = b_shape.rank() + usize::from(vector);
             if rank < 2 {
@@ -176,8 +186,7 @@ impl<'t> Var<'t> {
             return self.recorder().fail_like(kind, "least_squares", b.ty());
         }
         self.operation("least_squares", || {
-            let vector =
-                b.rank() == 1 || (b.rank() + 1 == self.rank() && self.shape()[..b.rank()] == b.shape()[..]);
+            let vector = are_vectors(self.shape(), b.shape());
             let b = if vector { b.insert_axis(-1) } else { b };
             let transposed = self.flipped();
             let x = transposed.matmul(self).cholesky().cholesky_solve(transposed.matmul(b));

@@ -1,10 +1,10 @@
 //! Systems of linear equations.
 
-use super::{by_matrix, columns, scratch};
+use super::{by_matrix, columns, right_side, scratch};
 use crate::elements::{Native, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Custom, Domain, Form, Kernel, Op, ResultTypes, Tangents, Var, Vars, one, operands,
+    Attrs, Call, Custom, Domain, Form, Kernel, Op, ResultTypes, Tangents, Var, Vars, one, operands,
 };
 use crate::kernels::linalg;
 use crate::ops::movement::batch_all;
@@ -34,7 +34,7 @@ impl Kernel for Solve {
         "solve"
     }
     fn attrs(&self) -> Attrs {
-        Attrs::new().with("transposed", Attr::Int(i64::from(self.transposed)))
+        Attrs::new().with_flag("transposed", self.transposed)
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [a, b] = operands(types)?;
@@ -74,13 +74,7 @@ impl Custom for Solve {
     ) -> Result<Tangents<'t>, ErrorKind> {
         // dA X + A dX = dB
         let moved = t[0].map(|da| (if self.transposed { da.flipped() } else { da }).matmul(y[0]));
-        let right = match (t[1], moved) {
-            (Some(db), Some(moved)) => db - moved,
-            (Some(db), None) => db,
-            (None, Some(moved)) => -moved,
-            (None, None) => return Ok(None.into()),
-        };
-        Ok(Some(self.again(x[0], right)).into())
+        Ok(right_side(t[1], moved).map(|right| self.again(x[0], right)).into())
     }
     fn vjp<'t>(&self, x: &[Var<'t>], y: &[Var<'t>], cts: &[Option<Var<'t>>]) -> Option<Tangents<'t>> {
         let ct = cts.first().copied().flatten()?;
@@ -95,10 +89,7 @@ impl Custom for Solve {
 }
 impl Registered for Solve {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        match attrs.usize("transposed")? {
-            known @ 0..2 => Ok(Self { transposed: known == 1 }),
-            other => Err(ErrorKind::Malformed(format!("transposed is 0 or 1, not {other}"))),
-        }
+        Ok(Self { transposed: attrs.flag("transposed")? })
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let (transposed, a) = (s.below(2) == 1, s.matrices(0));

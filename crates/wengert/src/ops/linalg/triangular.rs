@@ -1,10 +1,10 @@
 //! Triangular systems.
 
-use super::{by_matrix, columns, scratch};
+use super::{by_matrix, columns, right_side, scratch};
 use crate::elements::{Native, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::{
-    Attr, Attrs, Call, Custom, Domain, Form, Kernel, Op, ResultTypes, Tangents, Var, Vars, one, operands,
+    Attrs, Call, Custom, Domain, Form, Kernel, Op, ResultTypes, Tangents, Var, Vars, one, operands,
 };
 use crate::kernels::linalg::{self, Triangle};
 use crate::ops::movement::batch_all;
@@ -65,8 +65,7 @@ impl Kernel for TriangularSolve {
     }
     fn attrs(&self) -> Attrs {
         let Triangle { lower, transposed, unit } = self.0;
-        let flag = |flag: bool| Attr::Int(i64::from(flag));
-        Attrs::new().with("lower", flag(lower)).with("transposed", flag(transposed)).with("unit", flag(unit))
+        Attrs::new().with_flag("lower", lower).with_flag("transposed", transposed).with_flag("unit", unit)
     }
     fn infer(&self, types: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
         let [a, b] = operands(types)?;
@@ -105,13 +104,7 @@ impl Custom for TriangularSolve {
             let part = self.part(dt);
             (if self.0.transposed { part.flipped() } else { part }).matmul(y[0])
         });
-        let right = match (t[1], moved) {
-            (Some(db), Some(moved)) => db - moved,
-            (Some(db), None) => db,
-            (None, Some(moved)) => -moved,
-            (None, None) => return Ok(None.into()),
-        };
-        Ok(Some(self.again(x[0], right)).into())
+        Ok(right_side(t[1], moved).map(|right| self.again(x[0], right)).into())
     }
     fn vjp<'t>(&self, x: &[Var<'t>], y: &[Var<'t>], cts: &[Option<Var<'t>>]) -> Option<Tangents<'t>> {
         let (ct, transposed) = (cts.first().copied().flatten()?, self.0.transposed);
@@ -126,11 +119,8 @@ impl Custom for TriangularSolve {
 }
 impl Registered for TriangularSolve {
     fn load(attrs: &Attrs) -> Result<Self, ErrorKind> {
-        let flag = |name: &str| match attrs.usize(name)? {
-            known @ 0..2 => Ok(known == 1),
-            other => Err(ErrorKind::Malformed(format!("{name} is 0 or 1, not {other}"))),
-        };
-        Ok(Self(Triangle { lower: flag("lower")?, transposed: flag("transposed")?, unit: flag("unit")? }))
+        let (lower, transposed) = (attrs.flag("lower")?, attrs.flag("transposed")?);
+        Ok(Self(Triangle { lower, transposed, unit: attrs.flag("unit")? }))
     }
     fn sample(s: &mut Sampler) -> (Self, Vec<Spec>) {
         let [lower, transposed, unit] = [0; 3].map(|_| s.below(2) == 1);
