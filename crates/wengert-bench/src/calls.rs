@@ -88,13 +88,13 @@ pub(crate) fn normal(
 }
 
 /// The largest difference, over the largest number.
-fn difference(found: &[f64], expected: &[f64]) -> f64 {
+pub(crate) fn difference(found: &[f64], expected: &[f64]) -> f64 {
     let largest = expected.iter().fold(0.0f64, |m, x| m.max(x.abs()));
     found.iter().zip(expected).fold(0.0f64, |m, (a, b)| m.max((a - b).abs())) / largest
 }
 
 /// Refuses to time what is wrong.
-fn agree(what: &str, error: f64, most: f64) -> Result<(), Error> {
+pub(crate) fn agree(what: &str, error: f64, most: f64) -> Result<(), Error> {
     if error <= most {
         return Ok(());
     }

@@ -7,6 +7,7 @@ mod calls;
 mod gmm;
 mod images;
 mod load;
+mod matrices;
 mod record;
 mod training;
 
@@ -28,6 +29,8 @@ enum Workload {
     Cnn,
     /// Eight convolutions, each forward and with its gradients
     Conv,
+    /// Factors, systems and inverses of matrices, against faer
+    Linalg,
     /// Value and gradient of a chain of 40,000 rows of eight numbers
     SmallOps,
     /// Hessian times vector of a softmax regression on 1,000 images
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Workload::MlpLarge => training::mlp_large(&arguments),
         Workload::Cnn => images::cnn(&arguments),
         Workload::Conv => images::conv(&arguments),
+        Workload::Linalg => matrices::linalg(&arguments),
         Workload::SmallOps => calls::small_ops(&arguments),
         Workload::Hvp => calls::hvp(&arguments),
         Workload::GradcostMlp => training::gradcost(&arguments),

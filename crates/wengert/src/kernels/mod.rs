@@ -27,6 +27,7 @@ mod skinny;
 pub(crate) mod special;
 mod tile;
 mod trace;
+mod turn;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 

@@ -3,6 +3,7 @@
 use super::{Axis, width};
 use crate::kernels::copy::prefetch;
 use crate::kernels::simd::{Vector, WIDEST};
+use crate::kernels::turn::turn;
 
 /// How the examples of a call become the lanes of a block: each example as so many strips of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,31 +85,6 @@ impl Channels {
             *start = row.map(|row| ((example * self.all + self.first) * self.height + row) * self.width);
         }
         starts
-    }
-}
-
-/// A square of numbers, rows for columns: as many of each as a register has lanes.
-///
-/// # Safety
-/// At each of the places in `from` so many numbers can be read, and in `to` written.
-#[inline(always)]
-unsafe fn turn<V: Vector>(from: impl Fn(usize) -> *const V::Scalar, to: impl Fn(usize) -> *mut V::Scalar) {
-    let mut old = [V::all(V::Scalar::default()); WIDEST];
-    for (i, old) in old.iter_mut().enumerate().take(V::LANES) {
-        // SAFETY: the caller's places.
-        *old = unsafe { V::load(from(i)) };
-    }
-    // Each round makes the highest bit of the row's number the lowest of the place.
-    for _ in 0..const { V::LANES.ilog2() } {
-        let mut new = old;
-        for i in 0..V::LANES / 2 {
-            (new[2 * i], new[2 * i + 1]) = old[i].zip(old[i + V::LANES / 2]);
-        }
-        old = new;
-    }
-    for (i, new) in old.iter().enumerate().take(V::LANES) {
-        // SAFETY: the caller's places.
-        unsafe { new.store(to(i)) };
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is large is cut into blocks of [`BLOCK`] rows, of which all but the block itself is a matrix product (Golub and Van Loan, "Matrix Computations", §3.2 and §4.2). Sizes
 //! alone say how, so a matrix has the same bits in every batch and plan.
 
+mod batch;
 mod cholesky;
 mod cofactor;
 mod lu;
@@ -10,9 +11,11 @@ mod lu;
 mod tests;
 mod triangular;
 
-pub(crate) use cholesky::cholesky;
+pub(crate) use batch::{choleskys, lus, solves};
+use cholesky::cholesky;
 pub(crate) use cofactor::{cofactors, cofactors_scratch};
-pub(crate) use lu::{lu, lu_solve};
+pub(crate) use lu::lu;
+use lu::lu_solve;
 pub(crate) use triangular::{Triangle, solve};
 
 use super::gemm::{self, gemm};
@@ -23,13 +26,22 @@ use crate::error::Fault;
 /// Rows of a block: the products beside it are most of the work, and it stays in the first cache.
 const BLOCK: usize = 48;
 
-/// Elements of scratch for matrices of `n` rows and systems of `m` columns: a part of a matrix that is copied, and what a product needs.
+/// The larger half of many rows, in whole registers.
+fn half(rows: usize) -> usize {
+    (rows / 2).next_multiple_of(8)
+}
+
+/// How far apart rows of so many numbers are that do not come to lie in the same few places of a cache.
+fn distance(columns: usize) -> usize {
+    if columns < BLOCK { columns } else { (columns.div_ceil(16) | 1) * 16 }
+}
+
+/// Elements of scratch for factors of `n` rows, and for systems of `m` columns: copies of half of the columns, then of half of those, …, and what a product or a system needs.
 pub(crate) fn scratch<T>(n: usize, m: usize) -> usize {
-    if n <= BLOCK {
-        return n;
-    }
-    let copied = n.saturating_mul(BLOCK);
-    copied.saturating_add(gemm::scratch_len::<T>(BLOCK, n.max(m))).saturating_add(n)
+    let copies = n.saturating_mul(n.saturating_add(2 * BLOCK));
+    let product = gemm::scratch_len::<T>(half(n), n);
+    let single = copies.saturating_add(product.max(triangular::scratch::<T>(n, n.max(m))));
+    single.max(batch::scratch(n, m))
 }
 
 /// `y − a·x`, in place, each element by one fused multiply-add.

@@ -1,9 +1,11 @@
 //! Factors against what they are factors of, over sizes around those of a block.
 
-use super::{Triangle, cholesky, cofactors, cofactors_scratch, lu, lu_solve, scratch, solve};
+use super::{
+    Triangle, cholesky, choleskys, cofactors, cofactors_scratch, lu, lu_solve, lus, scratch, solve, solves,
+};
 use crate::kernels::simd::Isa;
 
-const SIZES: [usize; 9] = [0, 1, 2, 3, 7, 47, 49, 96, 131];
+const SIZES: [usize; 10] = [0, 1, 2, 3, 7, 17, 47, 49, 96, 131];
 
 fn matrix(n: usize, m: usize, seed: usize) -> Vec<f64> {
     (0..n * m).map(|i| ((i * 7919 + seed * 104_729 + i * i) % 1009) as f64 / 504.0 - 1.0).collect()
@@ -31,8 +33,8 @@ fn factors_multiply_to_the_matrix() {
             let (a, mut room) = (matrix(n, n, 1), vec![f64::NAN; scratch::<f64>(n, n)]);
             let mut definite = product(n, n, n, &a, &transpose(n, &a));
             (0..n).for_each(|i| definite[i * n + i] += 1.0);
-            let mut l = definite.clone();
-            cholesky(isa, n, &mut l, &mut room).unwrap();
+            let mut l = vec![f64::NAN; n * n];
+            cholesky(isa, n, &definite, &mut l, &mut room).unwrap();
             near(&product(n, n, n, &l, &transpose(n, &l)), &definite, 1e-13);
 
             let (mut factors, mut order) = (a.clone(), vec![0; n]);
@@ -85,7 +87,7 @@ fn factors_multiply_to_the_matrix() {
                         }
                         let mut x = b.clone();
                         let which = Triangle { lower, transposed, unit };
-                        solve(isa, which, [n, m], &triangle, &mut x, &mut room).unwrap();
+                        solve(isa, which, [n, m], (&triangle, n), (&mut x, m), &mut room).unwrap();
                         let system = if transposed { transpose(n, &meant) } else { meant };
                         near(&product(n, n, m, &system, &x), &b, 1e-12);
                     }
@@ -134,7 +136,74 @@ fn a_matrix_that_is_not_positive_definite_names_its_pivot() {
             let mut a: Vec<f64> = (0..n * n).map(|at| f64::from(u8::from(at / n == at % n))).collect();
             a[bad * n + bad] = -1.0;
             let mut room = vec![0.0; scratch::<f64>(n, n)];
-            assert_eq!(cholesky(Isa::best(), n, &mut a, &mut room), Err(bad));
+            let mut out = vec![0.0; n * n];
+            assert_eq!(cholesky(Isa::best(), n, &a, &mut out, &mut room), Err(bad));
         }
+    }
+}
+
+#[test]
+fn a_matrix_has_the_same_bits_alone_and_in_a_batch() {
+    for &isa in Isa::available() {
+        for n in [1, 2, 3, 5, 8, 16, 17] {
+            // More than the lanes of any register, some of them singular.
+            let count = 21;
+            let mut a = matrix(count * n, n, 5);
+            (0..n).for_each(|i| a[3 * n * n + i * n] = 0.0);
+            let mut room = vec![f64::NAN; scratch::<f64>(n, n) + n * n];
+            let (mut factors, mut orders, mut signs) = (a.clone(), vec![0; count * n], vec![0; count]);
+            lus(isa, n, &mut factors, (&mut orders, &mut signs), &mut room).unwrap();
+            let definite: Vec<f64> = a
+                .chunks_exact(n * n)
+                .flat_map(|a| {
+                    let mut square = product(n, n, n, a, &transpose(n, a));
+                    (0..n).for_each(|i| square[i * n + i] += 1.0);
+                    square
+                })
+                .collect();
+            let mut roots = vec![f64::NAN; a.len()];
+            choleskys(isa, n, &definite, &mut roots, &mut room).unwrap();
+            let m = n.div_ceil(2);
+            let b = matrix(count * n, m, 6);
+            let (mut one, mut order) = (vec![0.0; n * n], vec![0; n]);
+            let solutions = [false, true].map(|transposed| {
+                let mut x = vec![f64::NAN; b.len()];
+                let own = (&mut one[..], &mut order[..]);
+                solves(isa, transposed, [n, m], (&definite, &b), &mut x, own, &mut room).unwrap();
+                x
+            });
+            for i in 0..count {
+                let (square, right) = (i * n * n..(i + 1) * n * n, i * n * m..(i + 1) * n * m);
+                let mut alone = a[square.clone()].to_vec();
+                let sign = lu(isa, n, &mut alone, &mut order, &mut room).unwrap();
+                assert_eq!(
+                    (&alone[..], &order[..], sign),
+                    (&factors[square.clone()], &orders[i * n..][..n], signs[i])
+                );
+                cholesky(isa, n, &definite[square.clone()], &mut alone, &mut room).unwrap();
+                assert_eq!(alone, roots[square.clone()]);
+                alone.copy_from_slice(&definite[square]);
+                lu(isa, n, &mut alone, &mut order, &mut room).unwrap();
+                for (transposed, due) in [false, true].into_iter().zip(&solutions) {
+                    let mut x = vec![f64::NAN; n * m];
+                    let of = (&alone[..], &order[..]);
+                    lu_solve(isa, transposed, [n, m], of, &b[right.clone()], (&mut x, &mut room)).unwrap();
+                    assert_eq!(x, due[right.clone()]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_a_batch_the_first_matrix_that_is_not_positive_definite_is_named() {
+    let (n, count) = (4, 40);
+    for (bad, pivot) in [(0, 2), (5, 0), (17, 3), (39, 1)] {
+        let mut a: Vec<f64> =
+            (0..count * n * n).map(|at| f64::from(u8::from(at / n % n == at % n))).collect();
+        a[(bad * n + pivot) * n + pivot] = f64::NAN;
+        a[(39 * n + 3) * n + 3] = -1.0;
+        let (mut out, mut room) = (a.clone(), vec![0.0; scratch::<f64>(n, n)]);
+        assert_eq!(choleskys(Isa::best(), n, &a, &mut out, &mut room), Err((bad, pivot)));
     }
 }

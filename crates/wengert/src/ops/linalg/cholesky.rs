@@ -1,7 +1,7 @@
 //! Cholesky's factor.
 
 use super::{by_matrix, scratch, square};
-use crate::elements::{Element, Native, with_float};
+use crate::elements::{Native, with_float};
 use crate::error::{ErrorKind, Fault};
 use crate::ir::Attrs;
 use crate::ir::{Call, Custom, Form, Kernel, Op, ResultTypes, Tangents, Var, Vars, one, operands};
@@ -32,17 +32,8 @@ impl Kernel for Cholesky {
             let a = call.operands[0].elements::<T>()?;
             let room = bytemuck::cast_slice_mut(&mut *call.scratch);
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            let matrices = a.chunks_exact((n * n).max(1)).zip(out.chunks_exact_mut((n * n).max(1)));
-            for (matrix, (a, out)) in matrices.enumerate() {
-                for i in 0..n {
-                    for j in 0..=i {
-                        out[i * n + j] = (a[i * n + j] + a[j * n + i]) * <T as Element>::from_f64(0.5);
-                    }
-                }
-                linalg::cholesky(isa, n, out, room)
-                    .map_err(|pivot| Fault::NotPositiveDefinite { matrix: first + matrix, pivot })?;
-            }
-            Ok(())
+            linalg::choleskys(isa, n, a, out, room)
+                .map_err(|(matrix, pivot)| Fault::NotPositiveDefinite { matrix: first + matrix, pivot })
         })
     }
 }

@@ -38,11 +38,7 @@ impl Kernel for Lu {
             let room = bytemuck::cast_slice_mut(&mut *call.scratch);
             let factors = T::from_slice_mut(&mut factors.data).ok_or(Fault::Type)?;
             factors.copy_from_slice(call.operands[0].elements::<T>()?);
-            for (i, sign) in sign.iter_mut().enumerate() {
-                let (a, order) = (&mut factors[i * n * n..][..n * n], &mut order[i * n..][..n]);
-                *sign = linalg::lu(isa, n, a, order, room)?;
-            }
-            Ok(())
+            linalg::lus(isa, n, factors, (order, sign), room)
         })
     }
 }

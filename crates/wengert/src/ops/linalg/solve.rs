@@ -55,13 +55,7 @@ impl Kernel for Solve {
             let (order, room) = (bytemuck::cast_slice_mut::<u64, i64>(order), bytemuck::cast_slice_mut(rest));
             let (factors, room) = room.split_at_mut_checked(n * n).ok_or(Fault::Type)?;
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
-            let systems = a.chunks_exact((n * n).max(1)).zip(b.chunks_exact((n * m).max(1)));
-            for ((a, b), x) in systems.zip(out.chunks_exact_mut((n * m).max(1))) {
-                factors.copy_from_slice(a);
-                linalg::lu(isa, n, factors, order, room)?;
-                linalg::lu_solve(isa, self.transposed, [n, m], (factors, order), b, (x, room))?;
-            }
-            Ok(())
+            linalg::solves(isa, self.transposed, [n, m], (a, b), out, (factors, order), room)
         })
     }
 }

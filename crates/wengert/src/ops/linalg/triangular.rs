@@ -86,7 +86,7 @@ impl Kernel for TriangularSolve {
             let out = call.results.get_mut(0).and_then(|r| T::from_slice_mut(&mut r.data)).ok_or(Fault::Type)?;
             out.copy_from_slice(b);
             for (a, x) in a.chunks_exact((n * n).max(1)).zip(out.chunks_exact_mut((n * m).max(1))) {
-                linalg::solve(isa, self.0, [n, m], a, x, room)?;
+                linalg::solve(isa, self.0, [n, m], (a, n), (x, m), room)?;
             }
             Ok(())
         })
