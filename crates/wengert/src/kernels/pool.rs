@@ -70,8 +70,9 @@ struct Largest<'a, T> {
     out: &'a mut [u32],
 }
 
-/// Windows beside each other that are searched together.
-const TOGETHER: usize = 4;
+/// Windows beside each other that are searched together: of long rows, and of short ones.
+const MANY: usize = 8;
+const FEW: usize = 4;
 
 impl<T: Real> Simd<T> for Largest<'_, T> {
     type Output = ();
@@ -80,7 +81,7 @@ impl<T: Real> Simd<T> for Largest<'_, T> {
         let Self { planes, lengths: [height, width], windows: [rows, columns], out } = self;
         let made = out.chunks_exact_mut((rows.places * columns.places).max(1));
         let whole = columns.whole(width);
-        let many = whole.len() >= TOGETHER;
+        let together = whole.len() >= FEW;
         for (x, out) in planes.chunks_exact((height * width).max(1)).zip(made) {
             for (row, out) in out.chunks_exact_mut(columns.places).enumerate() {
                 let elements = rows.elements(row, height);
@@ -89,14 +90,17 @@ impl<T: Real> Simd<T> for Largest<'_, T> {
                     step: rows.dilation * width,
                     count: elements.len(),
                 };
-                for column in whole.clone().step_by(TOGETHER).take_while(|_| many) {
-                    // The last ones begin where they end with the row.
-                    let column = column.min(whole.end - TOGETHER);
-                    let start = column * columns.stride - columns.before;
-                    let found: [u32; TOGETHER] = search(x, lines, start, columns);
-                    out[column..][..TOGETHER].copy_from_slice(&found);
+                // The last ones begin where they end with the row.
+                if whole.len() >= MANY {
+                    for column in whole.clone().step_by(MANY) {
+                        many::<T, MANY>(x, lines, column.min(whole.end - MANY), columns, out);
+                    }
+                } else if together {
+                    for column in whole.clone().step_by(FEW) {
+                        many::<T, FEW>(x, lines, column.min(whole.end - FEW), columns, out);
+                    }
                 }
-                for column in (0..out.len()).filter(|column| !many || !whole.contains(column)) {
+                for column in (0..out.len()).filter(|column| !together || !whole.contains(column)) {
                     let elements = columns.elements(column, width);
                     let window = Windows { size: elements.len(), stride: 1, ..columns };
                     [out[column]] = search(x, lines, elements.clone().next().unwrap_or(0), window);
@@ -114,62 +118,53 @@ struct Lines {
     count: usize,
 }
 
-/// The positions of the first largest elements, or of the first NaN, of `N` windows over some lines, from `start` on. Without a branch, for which is largest nobody
-/// can guess: the largest of numbers that hold both an element and how early it is.
+/// Searches `N` windows from the one at `column` on, none of which is cut.
 #[inline(always)]
-fn search<T: Real, const N: usize>(x: &[T], lines: Lines, start: usize, windows: Windows) -> [u32; N] {
-    let stride = windows.stride;
-    let first = lines.first + start;
-    if const { size_of::<T>() == size_of::<f32>() } {
-        let mut largest = [0; N];
-        each::<T, N>(x, lines, first, windows, |n, x, from| largest[n] = narrow(x, from).max(largest[n]));
-        return std::array::from_fn(|n| (first + n * stride) as u32 + (!largest[n] & NEAR) as u32);
-    }
-    let mut largest = [0; N];
-    each::<T, N>(x, lines, first, windows, |n, x, from| largest[n] = wide(x, from).max(largest[n]));
-    std::array::from_fn(|n| (first + n * stride) as u32 + !(largest[n] as u32))
+fn many<T: Real, const N: usize>(x: &[T], lines: Lines, column: usize, columns: Windows, out: &mut [u32]) {
+    let found: [u32; N] = search(x, lines, column * columns.stride - columns.before, columns);
+    out[column..][..N].copy_from_slice(&found);
 }
 
-/// Every element of `N` windows, and how far it is behind the first.
+/// The positions of the first largest elements, or of the first NaN, of `N` windows over some lines, from `start` on.
 #[inline(always)]
-fn each<T: Copy, const N: usize>(
+fn search<T: Real, const N: usize>(x: &[T], lines: Lines, start: usize, windows: Windows) -> [u32; N] {
+    // Neighbours at a known distance the compiler loads together.
+    match windows.stride {
+        1 => stepped::<T, N, 1>(x, lines, start, windows),
+        2 => stepped::<T, N, 2>(x, lines, start, windows),
+        _ => stepped::<T, N, 0>(x, lines, start, windows),
+    }
+}
+
+/// The same with windows `STRIDE` apart; at 0 as they say. Without a branch, for which is largest nobody can guess.
+#[inline(always)]
+#[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN is neither more nor less
+fn stepped<T: Real, const N: usize, const STRIDE: usize>(
     x: &[T],
     lines: Lines,
-    first: usize,
+    start: usize,
     Windows { size, stride, dilation, .. }: Windows,
-    mut with: impl FnMut(usize, T, usize),
-) {
+) -> [u32; N] {
+    let stride = if const { STRIDE > 0 } { STRIDE } else { stride };
+    let first = lines.first + start;
+    let mut largest = [T::from_f64(f64::NEG_INFINITY); N];
+    let mut found = [0; N];
     for line in 0..lines.count {
         for i in 0..size {
             let from = line * lines.step + i * dilation;
-            let numbers = &x[first + from..first + from + (N - 1) * stride + 1];
-            (0..N).for_each(|n| with(n, numbers[n * stride], from));
+            let numbers = &x[first + from..];
+            // With what is behind the last one, where there is something, they fill whole registers.
+            let numbers: [T; N] = match numbers.get(..N * stride) {
+                Some(numbers) => std::array::from_fn(|n| numbers[n * stride]),
+                None => std::array::from_fn(|n| numbers[n * stride]),
+            };
+            for (n, number) in numbers.into_iter().enumerate() {
+                // Larger, or the first NaN.
+                let larger = !(number <= largest[n]) & largest[n].partial_cmp(&largest[n]).is_some();
+                largest[n] = if larger { number } else { largest[n] };
+                found[n] = if larger { from as u32 } else { found[n] };
+            }
         }
     }
-}
-
-/// The bits of an element, in the order of elements: those of NaN last, and of both zeros the same.
-#[inline(always)]
-fn ordered<T: Real>(x: T) -> u64 {
-    let x = x.to_f64() + 0.0;
-    let bits = x.to_bits();
-    // The bits of negative numbers are in the opposite order, below those of positive ones.
-    let negative = ((bits as i64) >> 63) as u64;
-    let nan = u64::from(x.partial_cmp(&x).is_none()).wrapping_neg();
-    (bits ^ (negative | 1 << 63)) | nan
-}
-
-/// The bits that an `f32` leaves free as an `f64`.
-const NEAR: u64 = (1 << 29) - 1;
-
-/// A number that is larger for larger elements, and of equal ones for nearer.
-#[inline(always)]
-fn narrow<T: Real>(x: T, distance: usize) -> u64 {
-    (ordered(x) & !NEAR) | (NEAR - distance as u64)
-}
-
-/// The same of an element that needs all bits.
-#[inline(always)]
-fn wide<T: Real>(x: T, distance: usize) -> u128 {
-    (u128::from(ordered(x)) << 32) | u128::from(!(distance as u32))
+    std::array::from_fn(|n| (first + n * stride) as u32 + found[n])
 }

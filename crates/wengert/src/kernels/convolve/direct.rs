@@ -1,7 +1,7 @@
 //! The output of a convolution, and its transpose by the input: a tile of a few channels of one pixel, in all lanes of a
 //! block, whose sums stay in registers.
 
-use super::lanes::{Channels, Lanes, SPREAD, gather, spread};
+use super::lanes::{Channels, Lanes, SPREAD, Steps, gather, spread};
 use super::{Part, Problem, Taps, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{Isa, Real, Simd, Vector};
@@ -97,7 +97,9 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
         while left > 0 {
             let lanes = Lanes::next::<T>(&p.axes[0], back, left);
             let of = Channels { all: all_from, first: 0, count: all_from, height: other[0], width: other[1] };
-            gather::<V>(images, of, (&lanes, lanes.shift, lanes.from, lanes.to), (0, other[1]), source);
+            let (rows, steps) =
+                ((&lanes, lanes.shift, lanes.from, lanes.to), Steps::channels_last::<T>(other[1], all_from));
+            gather::<V>(images, of, rows, (0, other[1]), steps, source);
             let block_of =
                 Block { p, back, lanes, source, channels: [from, to], columns: [other[1], result[1]] };
             let of = Channels { all: all_to, first: 0, count: all_to, height: result[0], width: result[1] };

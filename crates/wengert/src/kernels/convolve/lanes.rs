@@ -100,7 +100,29 @@ fn squares<V: Vector>(piece: std::ops::Range<usize>, columns: usize) -> impl Ite
     piece.step_by(V::LANES).map(move |x| x.min(columns - V::LANES))
 }
 
-/// Lays examples out as `[rows, columns, channels, lanes]`: the rows `from..to` of strips that begin `shift` rows apart, and so many columns from `left` on (which may be
+/// How far apart in a layout lanes of neighbours are: along a row, in the next row, and in the next channel.
+#[derive(Clone, Copy)]
+pub(super) struct Steps {
+    pub(super) column: usize,
+    pub(super) row: usize,
+    pub(super) channel: usize,
+}
+
+impl Steps {
+    /// `[rows, columns, channels, lanes]`: what all channels have at one place is one run.
+    pub(super) fn channels_last<T>(columns: usize, channels: usize) -> Self {
+        let column = channels * width::<T>();
+        Self { column, row: columns * column, channel: width::<T>() }
+    }
+
+    /// `[channels, rows, columns, lanes]`: so are rows of a channel.
+    pub(super) fn channels_first<T>(rows: usize, columns: usize) -> Self {
+        let row = columns * width::<T>();
+        Self { column: width::<T>(), row, channel: rows * row }
+    }
+}
+
+/// Lays examples out: the rows `from..to` of strips that begin `shift` rows apart, and so many columns from `left` on (which may be
 /// before the first). What lies beyond the images is zero, and so are lanes that have no strip.
 #[inline(always)]
 pub(super) fn gather<V: Vector>(
@@ -108,6 +130,7 @@ pub(super) fn gather<V: Vector>(
     of: Channels,
     (lanes, shift, from, to): (&Lanes, usize, isize, isize),
     (left, mut columns): (isize, usize),
+    steps: Steps,
     out: &mut [V::Scalar],
 ) {
     let (mut rows, mut wide) = ((to - from) as usize, of.width);
@@ -115,23 +138,26 @@ pub(super) fn gather<V: Vector>(
     if lanes.strips == 1 && left == 0 && columns == of.width && from >= 0 && to <= of.height as isize {
         (rows, columns, wide) = (1, rows * columns, rows * wide);
     }
-    let (block, cell) = (width::<V::Scalar>(), of.count * width::<V::Scalar>());
+    let block = width::<V::Scalar>();
     let plane = of.height * of.width;
     let zero = [V::Scalar::default(); WIDEST];
     let inside = (-left).clamp(0, columns as isize) as usize
         ..(wide as isize - left).clamp(0, columns as isize) as usize;
     for r in 0..rows {
-        let out = &mut out[r * columns * cell..][..columns * cell];
-        out[..inside.start.min(columns) * cell].fill(V::Scalar::default());
-        out[inside.end * cell..].fill(V::Scalar::default());
+        let out = &mut out[r * steps.row..];
+        for x in (0..inside.start.min(columns)).chain(inside.end..columns) {
+            for c in 0..of.count {
+                out[x * steps.column + c * steps.channel..][..block].fill(V::Scalar::default());
+            }
+        }
         if inside.is_empty() {
             continue;
         }
         let first = (left + inside.start as isize) as usize;
         let starts = of.starts(lanes, shift, from + r as isize).map(|start| start.map(|start| start + first));
-        let out = &mut out[inside.start * cell..inside.end * cell];
         for piece in pieces::<V::Scalar>(inside.len()) {
             for c in 0..of.count {
+                let out = &mut out[inside.start * steps.column + c * steps.channel..];
                 for start in starts.iter().flatten() {
                     prefetch(&images[(start + c * plane + piece.end).min(images.len() - 1)..][..1]);
                 }
@@ -139,7 +165,7 @@ pub(super) fn gather<V: Vector>(
                     for (lane, start) in starts.iter().enumerate().take(block) {
                         for x in piece.clone() {
                             let number = start.map(|start| images[start + c * plane + x]);
-                            out[x * cell + c * block + lane] = number.unwrap_or_default();
+                            out[x * steps.column + lane] = number.unwrap_or_default();
                         }
                     }
                     continue;
@@ -150,10 +176,10 @@ pub(super) fn gather<V: Vector>(
                             Some(start) => images[start + c * plane + x..][..V::LANES].as_ptr(),
                             None => zero.as_ptr(),
                         };
-                        let cells = out[x * cell + c * block + group..][..(V::LANES - 1) * cell + V::LANES]
-                            .as_mut_ptr();
+                        let step = steps.column;
+                        let cells = out[x * step + group..][..(V::LANES - 1) * step + V::LANES].as_mut_ptr();
                         // SAFETY: slices as long as what is read and written.
-                        unsafe { turn::<V>(line, |i| cells.add(i * cell)) };
+                        unsafe { turn::<V>(line, |i| cells.add(i * step)) };
                     }
                 }
             }

@@ -1,7 +1,9 @@
 //! The transpose of a convolution by its weights: for a few elements of the kernel and a few channels of the output the sums over all pixels and lanes, which
 //! are added up at the end.
 
-use super::lanes::{Channels, Lanes, SPREAD, gather};
+use std::ops::Range;
+
+use super::lanes::{Channels, Lanes, SPREAD, Steps, gather};
 use super::{Problem, product, width};
 use crate::error::Fault;
 use crate::kernels::simd::{self, Isa, Real, Simd, Vector, chains};
@@ -89,18 +91,17 @@ impl<T: Real> Simd<T> for Weights<'_, T> {
                 width: x.input,
             };
             let rows = (&lanes, lanes.shift, lanes.from, lanes.to);
-            gather::<V>(&images[done * one..], of, rows, (-x.padding, sizes.columns), input);
+            let steps = Steps::channels_first::<T>(lanes.reads(), sizes.columns);
+            gather::<V>(&images[done * one..], of, rows, (-x.padding, sizes.columns), steps, input);
             let of = Channels { all: p.groups * o, first, count: outs, height: y.output, width: x.output };
-            let together = lanes.together(x.output);
+            let together = (SPREAD / x.output.max(1)).clamp(1, lanes.rows.max(1));
             for start in (0..lanes.rows).step_by(together) {
                 let end = lanes.rows.min(start + together);
                 let rows = (&lanes, lanes.rows, start as isize, end as isize);
-                gather::<V>(&output[done * made..], of, rows, (0, x.output), cts);
-                for row in start..end {
-                    let cts = &cts[(row - start) * x.output * outs * width::<T>()..];
-                    let block = Row { p, sizes: &sizes, lanes, first, outs, row };
-                    block.add::<V>(input, cts, sums);
-                }
+                let cts_steps = Steps::channels_first::<T>(end - start, x.output);
+                gather::<V>(&output[done * made..], of, rows, (0, x.output), cts_steps, cts);
+                let rows = Rows { p, sizes: &sizes, lanes, first, outs, rows: start..end, steps, cts_steps };
+                rows.add::<V>(input, cts, sums);
             }
             done += lanes.examples;
         }
@@ -108,8 +109,8 @@ impl<T: Real> Simd<T> for Weights<'_, T> {
         for out in out.chunks_exact_mut(c * y.kernel * x.kernel) {
             for a in 0..y.kernel {
                 for (i, sum) in sums.by_ref().take(sizes.run).enumerate() {
-                    let (b, channel) = (i / c, i % c);
-                    if b < x.kernel {
+                    let (channel, b) = (i / x.kernel, i % x.kernel);
+                    if channel < c {
                         out[(channel * y.kernel + a) * x.kernel + b] = total(sum);
                     }
                 }
@@ -131,69 +132,82 @@ pub(super) fn total<T: Real>(chains: &mut [T]) -> T {
     chains[0]
 }
 
-/// A row of the output in all lanes of a block.
-struct Row<'a> {
+/// Some rows of the output in all lanes of a block.
+struct Rows<'a> {
     p: &'a Problem,
     sizes: &'a Sizes,
     lanes: Lanes,
     /// The channels of the output: the first, and how many.
     first: usize,
     outs: usize,
-    row: usize,
+    rows: Range<usize>,
+    steps: Steps,
+    cts_steps: Steps,
 }
 
-impl Row<'_> {
-    /// Adds its products with the rows of the input that the kernel meets.
+impl Rows<'_> {
+    /// Adds their products with the rows of the input that the kernel meets.
     #[inline(always)]
     fn add<V: Vector>(&self, input: &[V::Scalar], cts: &[V::Scalar], sums: &mut [V::Scalar]) {
         let ([y, _], [c, o]) = (self.p.axes, self.p.channels);
-        let length = self.sizes.columns * c * self.p.groups * width::<V::Scalar>();
-        let rows = y.taps(false, self.row, self.lanes.from, self.lanes.to);
-        for i in 0..rows.count {
-            let kernel = rows.kernel + i * rows.kernel_step;
-            let row = (rows.place + (i * rows.step) as isize - self.lanes.from) as usize;
-            let input = &input[row * length..][..length];
+        for kernel in 0..y.kernel {
+            // The rows that meet one of the input here.
+            let Lanes { from, to, .. } = self.lanes;
+            let before = (kernel * y.dilation) as isize - y.padding;
+            let first = |place: isize| {
+                let row = -(before - place).div_euclid(y.stride as isize);
+                (row.max(0) as usize).clamp(self.rows.start, self.rows.end)
+            };
+            let rows = first(from)..first(to);
+            if rows.is_empty() {
+                continue;
+            }
+            let place = ((rows.start * y.stride) as isize + before - from) as usize;
+            let input = &input[place * self.steps.row..];
+            let cts = &cts[(rows.start - self.rows.start) * self.cts_steps.row..];
             let mut out = 0;
             while out < self.outs {
                 // The channels of a tile are of one group.
                 let group = (self.first + out) / o;
                 let left = ((group + 1) * o - self.first).min(self.outs) - out;
-                let input = &input[group * c * width::<V::Scalar>()..];
+                let input = &input[group * c * self.steps.channel..];
                 let size = [4, 2, 1].into_iter().find(|&size| size <= left).unwrap_or(1);
+                let count = rows.len();
                 match size {
-                    4 => self.tiles::<V, 4>((kernel, out), input, cts, sums),
-                    2 => self.tiles::<V, 2>((kernel, out), input, cts, sums),
-                    _ => self.tiles::<V, 1>((kernel, out), input, cts, sums),
+                    4 => self.tiles::<V, 4>((kernel, out, count), input, cts, sums),
+                    2 => self.tiles::<V, 2>((kernel, out, count), input, cts, sums),
+                    _ => self.tiles::<V, 1>((kernel, out, count), input, cts, sums),
                 }
                 out += size;
             }
         }
     }
 
-    /// The same for `N` channels of the output and a row of the kernel.
+    /// The same for `N` channels of the output and a row of the kernel, which meets so many rows.
     #[inline(always)]
     fn tiles<V: Vector, const N: usize>(
         &self,
-        (kernel, out): (usize, usize),
+        (kernel, out, rows): (usize, usize, usize),
         input: &[V::Scalar],
         cts: &[V::Scalar],
         sums: &mut [V::Scalar],
     ) {
         let ([y, x], [c, _]) = (self.p.axes, self.p.channels);
-        let (block, chains) = (width::<V::Scalar>(), const { simd::chains::<V::Scalar>() });
-        let all = c * self.p.groups;
+        let (chains, steps) = (const { simd::chains::<V::Scalar>() }, self.steps);
         for first in (0..self.sizes.run).step_by(ELEMENTS) {
             // What fills up the last tile is computed, and not used.
             let starts: [usize; ELEMENTS] = std::array::from_fn(|i| {
                 let element = (first + i).min(x.kernel * c - 1);
-                (element / c * x.dilation * all + element % c) * block
+                element / x.kernel * steps.channel + element % x.kernel * x.dilation * steps.column
             });
             let tile = Tile {
                 input: starts.map(|start| &input[start..]),
-                input_step: x.stride * all * block,
-                cts: &cts[out * block..],
-                cts_step: self.outs * block,
-                count: x.output,
+                input_step: x.stride * steps.column,
+                input_row: y.stride * steps.row,
+                cts: &cts[out * self.cts_steps.channel..],
+                cts_step: self.cts_steps.channel,
+                rows,
+                columns: x.output,
             };
             let at = ((out * y.kernel + kernel) * self.sizes.run + first) * chains;
             let sums = &mut sums[at..];
@@ -207,13 +221,17 @@ impl Row<'_> {
     }
 }
 
-/// Some elements of a row of the kernel against some channels of the output, over a row of it.
+/// Some elements of a row of the kernel against some channels of the output, over rows of it.
 struct Tile<'a, T> {
     input: [&'a [T]; ELEMENTS],
+    /// How far apart neighbours along a row are, and rows.
     input_step: usize,
+    input_row: usize,
     cts: &'a [T],
+    /// How far apart channels of the output are; its rows and columns lie behind one another.
     cts_step: usize,
-    count: usize,
+    rows: usize,
+    columns: usize,
 }
 
 impl<T: Real> Tile<'_, T> {
@@ -221,13 +239,14 @@ impl<T: Real> Tile<'_, T> {
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // as in the tile of a product: behind iterators sums are left in memory
     fn add<V: Vector<Scalar = T>, const M: usize, const N: usize>(&self, sums: &mut [T], next: usize) {
-        if const { M * V::LANES != chains::<T>() } || self.count == 0 {
+        let Self { input, input_step, input_row, cts, cts_step, rows, columns } = *self;
+        if const { M * V::LANES != chains::<T>() } || rows * columns == 0 {
             return;
         }
-        let Self { input, input_step, cts, cts_step, count } = *self;
         let (block, chains) = (width::<T>(), const { simd::chains::<T>() });
-        let input = input.map(|input| input[..(count - 1) * input_step + block].as_ptr());
-        let cts = cts[..(count - 1) * cts_step + N * block].as_ptr();
+        let reach = (rows - 1) * input_row + (columns - 1) * input_step + block;
+        let input = input.map(|input| input[..reach].as_ptr());
+        let cts = cts[..(N - 1) * cts_step + rows * columns * block].as_ptr();
         let sums = sums[..(N - 1) * next + ELEMENTS * chains].as_mut_ptr();
         // SAFETY: the slices above have all that is read and written here.
         unsafe {
@@ -239,19 +258,23 @@ impl<T: Real> Tile<'_, T> {
                     }
                 }
             }
-            for i in 0..count {
-                for half in (0..block).step_by(chains) {
-                    for m in 0..M {
-                        let lane = half + m * V::LANES;
-                        let x: [V; ELEMENTS] = [
-                            V::load(input[0].add(i * input_step + lane)),
-                            V::load(input[1].add(i * input_step + lane)),
-                            V::load(input[2].add(i * input_step + lane)),
-                        ];
-                        for n in 0..N {
-                            let ct = V::load(cts.add(i * cts_step + n * block + lane));
-                            for e in 0..ELEMENTS {
-                                totals[n][e][m] = x[e].mul_add(ct, totals[n][e][m]);
+            for row in 0..rows {
+                for i in 0..columns {
+                    let x = row * input_row + i * input_step;
+                    let ct = cts.add((row * columns + i) * block);
+                    for half in (0..block).step_by(chains) {
+                        for m in 0..M {
+                            let lane = half + m * V::LANES;
+                            let x: [V; ELEMENTS] = [
+                                V::load(input[0].add(x + lane)),
+                                V::load(input[1].add(x + lane)),
+                                V::load(input[2].add(x + lane)),
+                            ];
+                            for n in 0..N {
+                                let ct = V::load(ct.add(n * cts_step + lane));
+                                for e in 0..ELEMENTS {
+                                    totals[n][e][m] = x[e].mul_add(ct, totals[n][e][m]);
+                                }
                             }
                         }
                     }
