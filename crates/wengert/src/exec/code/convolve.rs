@@ -14,7 +14,9 @@ pub(super) fn scratch(convolution: &Convolution, operands: &[TensorType]) -> usi
 }
 
 pub(super) fn run(convolution: &Convolution, call: Call<'_, '_>) -> Result<(), Fault> {
-    let ([first, second], [result]) = (call.operands, &*call.results) else { return Err(Fault::Type) };
+    let ([first, second], [result], 0.0) = (call.operands, &*call.results, call.beta) else {
+        return Err(Fault::Type);
+    };
     let (problem, shape) = (convolution.problem(first.ty.shape, second.ty.shape), result.ty.shape);
     let from = match convolution.part {
         ConvolutionPart::Weights => {
