@@ -159,6 +159,17 @@ pub(crate) trait Vector: Lane {
     unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
     /// The lanes of both, in turn: those of the first halves, and those of the second.
     fn zip(self, other: Self) -> (Self, Self);
+    /// Rows for columns, of a square of as many registers as each has lanes; others stay.
+    #[inline(always)]
+    fn transpose(rows: &mut [Self; WIDEST]) {
+        // Each round makes the highest bit of the row's number the lowest of the place.
+        for _ in 0..const { Self::LANES.ilog2() } {
+            let old = *rows;
+            for i in 0..Self::LANES / 2 {
+                (rows[2 * i], rows[2 * i + 1]) = old[i].zip(old[i + Self::LANES / 2]);
+            }
+        }
+    }
     /// The first lane.
     fn first(self) -> Self::Scalar;
     /// The sum of the lanes, in pairs of those that are half a register apart, then a quarter, …

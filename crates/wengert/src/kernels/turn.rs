@@ -11,22 +11,15 @@ pub(super) unsafe fn turn<V: Vector>(
     from: impl Fn(usize) -> *const V::Scalar,
     to: impl Fn(usize) -> *mut V::Scalar,
 ) {
-    let mut old = [V::all(V::Scalar::default()); WIDEST];
-    for (i, old) in old.iter_mut().enumerate().take(V::LANES) {
+    let mut rows = [V::all(V::Scalar::default()); WIDEST];
+    for (i, row) in rows.iter_mut().enumerate().take(V::LANES) {
         // SAFETY: the caller's places.
-        *old = unsafe { V::load(from(i)) };
+        *row = unsafe { V::load(from(i)) };
     }
-    // Each round makes the highest bit of the row's number the lowest of the place.
-    for _ in 0..const { V::LANES.ilog2() } {
-        let mut new = old;
-        for i in 0..V::LANES / 2 {
-            (new[2 * i], new[2 * i + 1]) = old[i].zip(old[i + V::LANES / 2]);
-        }
-        old = new;
-    }
-    for (i, new) in old.iter().enumerate().take(V::LANES) {
+    V::transpose(&mut rows);
+    for (i, row) in rows.iter().enumerate().take(V::LANES) {
         // SAFETY: the caller's places.
-        unsafe { new.store(to(i)) };
+        unsafe { row.store(to(i)) };
     }
 }
 

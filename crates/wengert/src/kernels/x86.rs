@@ -22,6 +22,7 @@ macro_rules! register {
         first |$n:ident| $first:expr; $load_part:expr; $store_part:expr;
         groups $groups:literal; lines |$from:ident, $step:ident| $lines:expr;
         parts |$part:ident, $part_step:ident, $count:ident| $parts:expr; sums |$both:ident| $sums:expr
+        $(; transpose $transpose:item)?
     ) => {
         #[derive(Clone, Copy)]
         #[allow(missing_docs)]
@@ -232,6 +233,7 @@ macro_rules! register {
                 let (first, second) = unsafe { $zip };
                 (Self(first), Self(second))
             }
+            $($transpose)?
             #[inline(always)]
             fn first(self) -> $T {
                 // SAFETY: see above.
@@ -399,7 +401,29 @@ register! {
     first |n| _mm256_cmpgt_epi32(_mm256_set1_epi32(n as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
     |m, from| _mm256_maskload_ps(from, m); _mm256_maskstore_ps;
     groups 1; lines |from, _step| _mm256_loadu_ps(from);
-    parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0]
+    parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0];
+    transpose #[inline(always)]
+    fn transpose(rows: &mut [Self; WIDEST]) {
+        let r = *rows;
+        // SAFETY: see above.
+        unsafe {
+            // Of four rows each column `j`, beside column `j + 4`.
+            for i in [0, 4] {
+                let (low, high) = (_mm256_unpacklo_ps(r[i].0, r[i + 2].0), _mm256_unpackhi_ps(r[i].0, r[i + 2].0));
+                let (a, b) = (r[i + 1].0, r[i + 3].0);
+                let (low_2, high_2) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                rows[i] = Self(_mm256_unpacklo_ps(low, low_2));
+                rows[i + 1] = Self(_mm256_unpackhi_ps(low, low_2));
+                rows[i + 2] = Self(_mm256_unpacklo_ps(high, high_2));
+                rows[i + 3] = Self(_mm256_unpackhi_ps(high, high_2));
+            }
+            for j in 0..4 {
+                let (a, b) = (rows[j].0, rows[j + 4].0);
+                rows[j] = Self(_mm256_permute2f128_ps::<0x20>(a, b));
+                rows[j + 4] = Self(_mm256_permute2f128_ps::<0x31>(a, b));
+            }
+        }
+    }
 }
 register! {
     F64x4(__m256d) of f64 x 4, tile avx2 6 x 2, bits i64, mantissa 52, mask Mask4 by Mask4;
@@ -419,7 +443,24 @@ register! {
     first |n| _mm256_cmpgt_epi64(_mm256_set1_epi64x(n as i64), _mm256_setr_epi64x(0, 1, 2, 3));
     |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd;
     groups 1; lines |from, _step| _mm256_loadu_pd(from);
-    parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0]
+    parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0];
+    transpose #[inline(always)]
+    fn transpose(rows: &mut [Self; WIDEST]) {
+        // SAFETY: see above.
+        unsafe {
+            // Of two rows each column `j`, beside column `j + 2`.
+            for i in [0, 2] {
+                let (a, b) = (rows[i].0, rows[i + 1].0);
+                rows[i] = Self(_mm256_unpacklo_pd(a, b));
+                rows[i + 1] = Self(_mm256_unpackhi_pd(a, b));
+            }
+            for j in 0..2 {
+                let (a, b) = (rows[j].0, rows[j + 2].0);
+                rows[j] = Self(_mm256_permute2f128_pd::<0x20>(a, b));
+                rows[j + 2] = Self(_mm256_permute2f128_pd::<0x31>(a, b));
+            }
+        }
+    }
 }
 register! {
     F32x16(__m512) of f32 x 16, tile avx512 8 x 3, bits i32, mantissa 23, mask __mmask16 by std::convert::identity;

@@ -175,6 +175,12 @@ impl Registered for Convolve {
     }
 }
 
+/// Whether no element has neighbours: pixels are multiplied by one matrix, which a product does as it is.
+fn is_product(window: &Convolution, x: Shape, w: Shape) -> bool {
+    let Convolution { size, stride, padding, groups, .. } = *window;
+    w[2..] == [1, 1] && x[2..] == size && stride == [1, 1] && padding == [0, 0] && groups == 1 && x[1] == w[1]
+}
+
 impl<'t> Var<'t> {
     /// A convolution along the last axis: at each place the sum over channels and a kernel, which is not turned around (frameworks' convolution, strictly a
     /// cross-correlation). `[n, channels, l]` or `[channels, l]`, weights `[out, channels / groups, k]`; strides and the like by [`Conv`].
@@ -291,9 +297,15 @@ impl<'t> Var<'t> {
                 dims.insert(2, 1);
                 weights_dims.insert(2, 1);
             }
-            let part = if back { ConvolutionPart::Input } else { ConvolutionPart::Output };
-            let op = Op::bilinear(Convolve(Convolution { part, ..window }));
-            let y = self.recorder().emit_one(op, &[self.reshape(dims), weights.reshape(weights_dims)]);
+            let (x, w) = (self.reshape(&dims[..]), weights.reshape(weights_dims));
+            let y = if !back && is_product(&window, x.shape(), w.shape()) {
+                let [n, c, height, width] = [0, 1, 2, 3].map(|axis| x.dim(axis));
+                let y = w.reshape([w.dim(0), c]).matmul(x.reshape([n, c, height * width]));
+                y.reshape([n, w.dim(0), height, width])
+            } else {
+                let part = if back { ConvolutionPart::Input } else { ConvolutionPart::Output };
+                self.recorder().emit_one(Op::bilinear(Convolve(Convolution { part, ..window })), &[x, w])
+            };
             let shape: Vec<usize> = y.shape().to_vec();
             let mut kept = shape[if alone { 1 } else { 0 }..].to_vec();
             if axes == 1 {

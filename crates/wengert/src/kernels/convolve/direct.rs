@@ -50,7 +50,7 @@ pub(super) fn run<T: Real>(
     operands: [&[T]; 2],
     out: &mut [T],
     scratch: &mut [T],
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     isa.run(Direct { p, operands, out, scratch })
 }
 
@@ -76,7 +76,8 @@ fn tile<V: Vector>(left: usize) -> usize {
 }
 
 impl<T: Real> Simd<T> for Direct<'_, T> {
-    type Output = Result<(), Fault>;
+    /// Whether all is finite.
+    type Output = Result<bool, Fault>;
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) -> Self::Output {
         let Self { p, operands: [images, weights], out, scratch } = self;
@@ -94,6 +95,7 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
         let (source, block) = rest.split_at_mut(source);
         pack::<T, V>(p, weights, packed);
         let (mut images, mut out, mut left) = (images, out, examples);
+        let mut zeros = V::all(T::default());
         while left > 0 {
             let lanes = Lanes::next::<T>(&p.axes[0], back, left);
             let of = Channels { all: all_from, first: 0, count: all_from, height: other[0], width: other[1] };
@@ -109,13 +111,18 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
                 for (row, to) in (first..first + count).zip(block.chunks_exact_mut(length.max(1))) {
                     block_of.row::<V>(row, packed, to);
                 }
-                spread::<V>(&block[..count * length], &lanes, of, (first, count), out);
+                let cells = &block[..count * length];
+                for register in cells.chunks_exact(V::LANES) {
+                    // SAFETY: as long as a register. Zero times what is not finite is no number, which stays.
+                    zeros = unsafe { V::load(register.as_ptr()) }.mul_add(V::all(T::default()), zeros);
+                }
+                spread::<V>(cells, &lanes, of, (first, count), out);
             }
             left -= lanes.examples;
             images = &images[lanes.examples * one..];
             out = &mut out[lanes.examples * made..];
         }
-        Ok(())
+        Ok(zeros.sum() == T::default())
     }
 }
 

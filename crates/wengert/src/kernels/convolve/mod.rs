@@ -141,11 +141,16 @@ impl Problem {
         if out.is_empty() {
             return Ok(());
         }
-        match self.part {
-            Part::Weights => weights::run(self, isa, operands, first, out, scratch)?,
+        let finite = match self.part {
+            Part::Weights => {
+                weights::run(self, isa, operands, first, out, scratch)?;
+                false
+            }
             _ => direct::run(self, isa, operands, out, scratch)?,
+        };
+        if !finite {
+            careful::repair(self, operands, first, out);
         }
-        careful::repair(self, operands, first, out);
         Ok(())
     }
 }
