@@ -21,11 +21,27 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Steps or calls, and what they are computed in: the defaults of wengert-bench.
 WORKLOADS = {
     "seed": (10_000, "f32"), "mlp-large": (300, "f32"), "small-ops": (100, "f64"), "hvp": (100, "f64"),
-    "gradcost-mlp": (50, "f32"), "gradcost-gmm": (100, "f64"),
+    "gradcost-mlp": (50, "f32"), "gradcost-gmm": (100, "f64"), "cnn": (100, "f32"), "conv": (60, "f32"),
+    "linalg": (200, "f64"),
 }
 Network = namedtuple("Network", "sizes batch rate momentum deviation")
 BOOK = Network((784, 50, 10), 100, 0.1, 0.0, lambda inputs: 0.01)
 LARGE = Network((784, 1024, 1024, 10), 256, 0.05, 0.9, lambda inputs: math.sqrt(2 / inputs))
+# The network of two convolutions: its batch, Adam's rate, and the shapes of its arrays with the numbers that come into each
+# result.
+CNN_BATCH, CNN_RATE = 100, 1e-3
+CNN_SHAPES = (
+    ((16, 1, 5, 5), 25), ((16,), 0), ((32, 16, 5, 5), 400), ((32,), 0),
+    ((1568, 128), 1568), ((128,), 0), ((128, 10), 128), ((10,), 0),
+)
+# Convolutions: examples, channels in and out, size, kernel, stride, padding, and whether it is the first of a network.
+Layer = namedtuple("Layer", "batch inputs outputs size kernel stride padding first")
+LAYERS = {
+    "lenet1": Layer(100, 1, 16, 28, 5, 1, 2, True), "lenet2": Layer(100, 16, 32, 14, 5, 1, 2, False),
+    "res16": Layer(64, 16, 16, 28, 3, 1, 1, False), "res16-32": Layer(64, 16, 32, 28, 3, 2, 1, False),
+    "res32": Layer(64, 32, 32, 14, 3, 1, 1, False), "res64": Layer(64, 64, 64, 7, 3, 1, 1, False),
+    "one32": Layer(64, 32, 64, 14, 1, 1, 0, False), "single": Layer(1, 32, 32, 28, 3, 1, 1, False),
+}
 clock = time.perf_counter
 
 
@@ -156,10 +172,28 @@ def parameters(args, network):
             for i, o in shapes]
 
 
-def batches(args, network, examples):
+def cnn_parameters(args):
+    """Those of the network of two convolutions."""
+    sampler = Sampler(0)
+    deviations = [(shape, math.sqrt(2 / inputs) if inputs else 0.0) for shape, inputs in CNN_SHAPES]
+    return [sampler.normal(*shape, deviation=d).astype(args.type) for shape, d in deviations]
+
+
+def layer_arrays(args, layer):
+    """Input, weights, and what is multiplied with the output, of a convolution; channels before rows."""
+    made = (layer.size + 2 * layer.padding - layer.kernel) // layer.stride + 1
+    shapes = [
+        (layer.batch, layer.inputs, layer.size, layer.size),
+        (layer.outputs, layer.inputs, layer.kernel, layer.kernel), (layer.batch, layer.outputs, made, made),
+    ]
+    sampler = Sampler(0)
+    return [sampler.normal(*shape).astype(args.type) for shape in shapes]
+
+
+def batches(args, batch, examples):
     """The examples of each step, drawn with replacement."""
-    drawn = Sampler(1000).bits(args.iters * network.batch) % examples
-    return drawn.reshape(args.iters, network.batch).astype(np.int32)
+    drawn = Sampler(1000).bits(args.iters * batch) % examples
+    return drawn.reshape(args.iters, batch).astype(np.int32)
 
 
 # Clocks
@@ -217,6 +251,13 @@ def single(args, call):
     (median, least, total), = calls(args, call)
     return {"iters": args.iters, "seconds_total": total / 1e6, "us_per_step": median, "us_min": least,
             "statistic": "median"}
+
+
+def by_shape(shapes):
+    """The figures of a workload of several shapes; `shapes` has (median, least) of each."""
+    return {"shapes": {name: {"all_us": least, "all_us_median": median} for name, (median, least) in shapes.items()},
+            "us_per_step": sum(median for median, _ in shapes.values()),
+            "us_min": sum(least for _, least in shapes.values())}
 
 
 def cost(args, value, both):

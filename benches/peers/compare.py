@@ -57,7 +57,7 @@ def contests(scale, peers, scratch):
         return ["--iters", str(max(1, round(n * scale)))]
 
     for workload, (n, _) in WORKLOADS.items():
-        for threads in (1, 2) if workload != "small-ops" else (1,):
+        for threads in (1,) if workload in ("small-ops", "conv", "linalg") else (1, 2):
             rest = [workload, "--threads", str(threads), *iters(n)]
             ours = [RELEASE / "wengert-bench", *rest, "--data", ROOT / "datasets" / "mnist"]
             others = {peer: [sys.executable, HERE / f"{peer}_peer.py", *rest] for peer in peers}
@@ -141,6 +141,33 @@ def table(results, rounds, packages):
     ])
 
 
+def spread(results):
+    """Of a workload of several shapes a contest for each, of those that have it."""
+    for name, lines in results.items():
+        shapes = lines["wengert"][0].get("shapes", {})
+        if not shapes:
+            yield name, lines
+        workload, threads = name.rsplit(" ", 1)
+        for shape in shapes:
+            def of(line, shape=shape):
+                figures = line["shapes"][shape]
+                return {"peer": line["peer"], "workload": workload, "peak_rss_mb": line["peak_rss_mb"],
+                        "us_min": figures["all_us"], "us_per_step": figures["all_us_median"]}
+            with_it = {p: found for p, found in lines.items() if shape in found[0]["shapes"]}
+            yield f"{workload} {shape} {threads}", {p: [of(line) for line in found] for p, found in with_it.items()}
+
+
+def with_faer(lines):
+    """Our own lines tell what faer takes, too: another peer."""
+    ours = lines["wengert"]
+    if "faer_us" not in next(iter(ours[0].get("shapes", {"": {}}).values())):
+        return lines
+    faer = [{**line, "peer": "faer", "shapes": {
+        shape: {"all_us": f["faer_us"], "all_us_median": f["faer_us_median"]} for shape, f in line["shapes"].items()
+    }} for line in ours]
+    return {**lines, "faer": faer}
+
+
 def split_readme():
     """What stands before and after the table."""
     text = README.read_text(encoding="utf-8")
@@ -182,6 +209,7 @@ def main():
     results = {name: lines for name, lines in results.items() if len(lines) > 1}
     if not results:
         fail(f"no peer has these workloads: {sys.executable} -m pip install jax torch")
+    results = dict(spread({name: with_faer(lines) for name, lines in results.items()}))
     text = table(results, args.rounds, peers)
     print(text)
     if args.write:

@@ -6,7 +6,7 @@ The networks write into arrays of their own rather than make new ones; `numpy_bo
 """
 import common
 
-args = common.arguments(__doc__, "numpy", without=("gradcost-mlp", "gradcost-gmm"))
+args = common.arguments(__doc__, "numpy", without=("gradcost-mlp", "gradcost-gmm", "cnn", "conv"))
 import numpy as np  # noqa: E402  (the thread count must be set before)
 
 import forms  # noqa: E402
@@ -18,7 +18,7 @@ def training(network):
     speeds = [(np.zeros_like(w), np.zeros_like(b)) for w, b in layers]
     train_part, test_part, load_seconds = common.mnist(args)
     images, labels = train_part
-    batches = common.batches(args, network, len(images))
+    batches = common.batches(args, network.batch, len(images))
     rows = np.arange(network.batch)
 
     def forward(x):
@@ -76,8 +76,25 @@ def hvp():
     return {"load_seconds": load_seconds, **common.single(args, lambda: forms.hessian_product(w, v, x))}
 
 
+def linalg():
+    """Cholesky's factor, solutions of as many systems as rows, and inverses, by LAPACK."""
+    found = {}
+    for count, n in ((1, 8), (1, 32), (1, 128), (1, 512), (1000, 8)):
+        sampler = common.Sampler(0)
+        rows, b = sampler.normal(count, n, n), sampler.normal(count, n, n)
+        a = rows @ rows.transpose(0, 2, 1) + np.eye(n)
+        if count == 1:
+            a, b = a[0], b[0]
+        tasks = {"cholesky": lambda: np.linalg.cholesky(a), "solve": lambda: np.linalg.solve(a, b),
+                 "inverse": lambda: np.linalg.inv(a)}
+        for task, call in tasks.items():
+            (median, least, _), = common.calls(args, call)
+            found[f"{task} {count}x{n}"] = median, least
+    return common.by_shape(found)
+
+
 figures = {
     "seed": lambda: training(common.BOOK), "mlp-large": lambda: training(common.LARGE),
-    "small-ops": small_ops, "hvp": hvp,
+    "small-ops": small_ops, "hvp": hvp, "linalg": linalg,
 }[args.workload]()
 common.emit(args, "numpy", np.__version__, **figures)

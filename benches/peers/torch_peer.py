@@ -7,7 +7,7 @@ least that an eager step can do. Weights are [outputs, inputs], as `torch.nn.Lin
 """
 import common
 
-args = common.arguments(__doc__, "torch")
+args = common.arguments(__doc__, "torch", without=("linalg",))
 import torch  # noqa: E402  (the thread count must be set before)
 import torch.nn.functional as F  # noqa: E402
 
@@ -35,24 +35,44 @@ def forward(parameters, x):
     return x
 
 
-def training(network):
+def descent(network, weights):
+    """Gradient descent, with or without momentum: a function of gradients, and one that forgets."""
     # The same memory without the graph: updates need no `no_grad`.
-    weights = parameters(network)
     values = [w.detach() for w in weights]
-    initial, speeds = [v.clone() for v in values], [torch.zeros_like(v) for v in values]
-    *parts, load_seconds = common.mnist(args)
-    (images, labels), test_part = [(torch.from_numpy(x), torch.from_numpy(y).long()) for x, y in parts]
-    batches = list(torch.from_numpy(common.batches(args, network, len(images))).long())
+    speeds = [torch.zeros_like(v) for v in values]
 
-    def step(index):
-        x, y = images.index_select(0, index), labels.index_select(0, index)
-        loss = F.cross_entropy(forward(weights, x), y)
-        changes = torch.autograd.grad(loss, weights)
+    def update(changes):
         if network.momentum:
             torch._foreach_mul_(speeds, network.momentum)
             torch._foreach_add_(speeds, changes)
             changes = speeds
         torch._foreach_add_(values, changes, alpha=-network.rate)
+
+    return update, lambda: torch._foreach_zero_(speeds)
+
+
+def adam(weights):
+    optimiser = torch.optim.Adam(weights, lr=common.CNN_RATE, fused=True)
+
+    def update(changes):
+        for weight, change in zip(weights, changes):
+            weight.grad = change
+        optimiser.step()
+
+    return update, optimiser.state.clear
+
+
+def training(batch, weights, forward, update, forget):
+    values = [w.detach() for w in weights]
+    initial = [v.clone() for v in values]
+    *parts, load_seconds = common.mnist(args)
+    (images, labels), test_part = [(torch.from_numpy(x), torch.from_numpy(y).long()) for x, y in parts]
+    batches = list(torch.from_numpy(common.batches(args, batch, len(images))).long())
+
+    def step(index):
+        x, y = images.index_select(0, index), labels.index_select(0, index)
+        loss = F.cross_entropy(forward(weights, x), y)
+        update(torch.autograd.grad(loss, weights))
         return loss.detach()
 
     def run(start, end):
@@ -60,14 +80,61 @@ def training(network):
 
     @torch.inference_mode()
     def accuracy(x, labels):
-        return int((forward(weights, x).argmax(dim=1) == labels).sum()) / len(labels)
+        # Of convolutions no more at once than memory is pleasant for.
+        found = [forward(weights, part).argmax(dim=1) for part in x.split(10_000)]
+        return int((torch.cat(found) == labels).sum()) / len(labels)
 
     run(0, 3)
-    for value, speed, first in zip(values, speeds, initial):
+    for value, first in zip(values, initial):
         value.copy_(first)
-        speed.zero_()
+    forget()
     return {"load_seconds": load_seconds,
             **common.train(args, run, accuracy, (images, labels), test_part)}
+
+
+def dense(network):
+    weights = parameters(network)
+    return training(network.batch, weights, forward, *descent(network, weights))
+
+
+def convolutional(weights, x):
+    x = last(x.view(-1, 1, 28, 28))
+    for i in (0, 2):
+        x = F.max_pool2d(F.relu(F.conv2d(x, weights[i], weights[i + 1], padding=2)), 2)
+    x = F.relu(torch.addmm(weights[5], x.flatten(1), weights[4]))
+    return torch.addmm(weights[7], x, weights[6])
+
+
+def last(array):
+    """Images or kernels with channels last in memory: faster here."""
+    # `to` sets strides, too, where there is one channel; `contiguous` leaves them, and slow kernels are taken.
+    return array.to(memory_format=torch.channels_last) if array.dim() == 4 else array
+
+
+def cnn():
+    weights = [last(v).requires_grad_() for v in tensors(*common.cnn_parameters(args))]
+    return training(common.CNN_BATCH, weights, convolutional, *adam(weights))
+
+
+def conv():
+    """Output and gradients; channels before or after the pixels, whichever is faster."""
+    found = {}
+    for name, layer in common.LAYERS.items():
+        times = []
+        for order in (torch.contiguous_format, torch.channels_last):
+            x, w, ct = (v.to(memory_format=order) for v in tensors(*common.layer_arrays(args, layer)))
+            x.requires_grad_(not layer.first)
+            w.requires_grad_()
+            at = [w] if layer.first else [w, x]
+
+            def call():
+                y = F.conv2d(x, w, stride=layer.stride, padding=layer.padding)
+                return torch.autograd.grad(y, at, ct)
+
+            (median, least, _), = common.calls(args, call)
+            times.append((median, least))
+        found[name] = min(times, key=lambda t: t[1])
+    return common.by_shape(found)
 
 
 def gradient(value, at):
@@ -142,7 +209,7 @@ def gradcost_gmm():
 
 
 figures = {
-    "seed": lambda: training(common.BOOK), "mlp-large": lambda: training(common.LARGE),
+    "seed": lambda: dense(common.BOOK), "mlp-large": lambda: dense(common.LARGE), "cnn": cnn, "conv": conv,
     "small-ops": small_ops, "hvp": hvp, "gradcost-mlp": gradcost_mlp, "gradcost-gmm": gradcost_gmm,
 }[args.workload]()
 common.emit(args, "torch", torch.__version__, **figures)
