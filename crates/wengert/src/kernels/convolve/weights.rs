@@ -105,13 +105,19 @@ impl<T: Real> Simd<T> for Weights<'_, T> {
             }
             done += lanes.examples;
         }
-        let mut sums = sums.chunks_exact_mut(chains::<T>());
+        let mut sums = sums.chunks_exact_mut(sizes.run * chains::<T>());
         for out in out.chunks_exact_mut(c * y.kernel * x.kernel) {
-            for a in 0..y.kernel {
-                for (i, sum) in sums.by_ref().take(sizes.run).enumerate() {
-                    let (channel, b) = (i / x.kernel, i % x.kernel);
-                    if channel < c {
-                        out[(channel * y.kernel + a) * x.kernel + b] = total(sum);
+            for (a, sums) in sums.by_ref().take(y.kernel).enumerate() {
+                let mut sums = sums.chunks_exact_mut(chains::<T>());
+                for out in out.chunks_exact_mut(y.kernel * x.kernel) {
+                    let row = &mut out[a * x.kernel..][..x.kernel];
+                    for (out, sum) in row.iter_mut().zip(&mut sums) {
+                        *out = if const { chains::<T>() == V::LANES } {
+                            // SAFETY: the sum is as long as a register.
+                            unsafe { V::load(sum.as_ptr()) }.sum()
+                        } else {
+                            total(sum)
+                        };
                     }
                 }
             }
@@ -194,12 +200,17 @@ impl Rows<'_> {
     ) {
         let ([y, x], [c, _]) = (self.p.axes, self.p.channels);
         let (chains, steps) = (const { simd::chains::<V::Scalar>() }, self.steps);
+        let (mut channel, mut element) = (0, 0);
         for first in (0..self.sizes.run).step_by(ELEMENTS) {
-            // What fills up the last tile is computed, and not used.
-            let starts: [usize; ELEMENTS] = std::array::from_fn(|i| {
-                let element = (first + i).min(x.kernel * c - 1);
-                element / x.kernel * steps.channel + element % x.kernel * x.dilation * steps.column
-            });
+            let mut starts = [0; ELEMENTS];
+            for start in &mut starts {
+                *start = channel * steps.channel + element * x.dilation * steps.column;
+                element += 1;
+                if element == x.kernel {
+                    // What fills up the last tile is computed, and not used.
+                    (channel, element) = ((channel + 1).min(c - 1), 0);
+                }
+            }
             let tile = Tile {
                 input: starts.map(|start| &input[start..]),
                 input_step: x.stride * steps.column,
