@@ -29,11 +29,11 @@ bench *ARGS:
     #!/usr/bin/env bash
     set -euo pipefail
     cargo build --release --quiet --package wengert-bench
-    for workload in load record small-ops; do
+    for workload in load record small-ops conv linalg; do
         target/release/wengert-bench $workload {{ ARGS }}
     done
     for threads in 1 2; do
-        for workload in seed mlp-large hvp gradcost-mlp gradcost-gmm; do
+        for workload in seed mlp-large cnn hvp gradcost-mlp gradcost-gmm; do
             target/release/wengert-bench $workload --threads $threads {{ ARGS }}
         done
     done

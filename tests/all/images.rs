@@ -87,6 +87,52 @@ fn borders_are_left_out_and_ties_go_to_the_first() {
 }
 
 #[test]
+fn the_first_largest_is_found_among_equals_infinities_and_nan() {
+    let t = Recorder::default();
+    let numbers = [0.0, -0.0, 1.0, 1.0, f64::NAN, f64::NEG_INFINITY, f64::INFINITY, -2.0];
+    let (height, width) = (9, 31);
+    let drawn = |i: usize| if i < 40 { f64::NEG_INFINITY } else { numbers[(i * i + i / 7) % numbers.len()] };
+    let plane: Vec<f64> = (0..2 * height * width).map(drawn).collect();
+    let x = t.constant(Tensor::new([2, height, width], plane.clone()).unwrap());
+    for (size, stride) in [(2, 1), (2, 2), (3, 2), (2, 3), (4, 7), (9, 1)] {
+        let [rows, columns] = [height, width].map(|n| (n - size) / stride + 1);
+        let mut due = vec![0.0; plane.len()];
+        for window in 0..2 * rows * columns {
+            let (image, row, column) = (window / rows / columns, window / columns % rows, window % columns);
+            let inside = (0..size * size)
+                .map(|i| (image * height + row * stride + i / size) * width + column * stride + i % size);
+            let first = inside.reduce(|a, b| {
+                let later = plane[b] > plane[a] || (plane[b].is_nan() && !plane[a].is_nan());
+                if later { b } else { a }
+            });
+            due[first.unwrap()] += 1.0;
+        }
+        for x in [x, x.cast(F32)] {
+            let y = x.max_pool2d(Pool::new(size).stride(stride));
+            let g = t.vjp(&[(y, t.full(x.dtype(), y.shape(), 1.0))], &[x]);
+            assert_eq!(value(g[0]), due, "{size} {stride}");
+        }
+    }
+}
+
+#[test]
+fn a_kernel_of_one_pixel_is_one_of_three_with_a_border_of_zeros() {
+    let t = Recorder::default();
+    let (x, w) = (t.constant(ramp(&[3, 5, 4, 6])), t.constant(ramp(&[7, 5, 1, 1])));
+    let (one, three) = (
+        x.conv2d(w, Conv::new()),
+        x.conv2d(w.pad([(0, 0), (0, 0), (1, 1), (1, 1)], 0.0), Conv::new().padding(1)),
+    );
+    let near = |a: Var<'_>, b: Var<'_>| value(a).iter().zip(value(b)).all(|(a, b)| (a - b).abs() < 1e-12);
+    assert!(one.shape() == three.shape() && near(one, three));
+    let (a, b) =
+        ((one * one * one).sum(()).gradients((x, w)), (three * three * three).sum(()).gradients((x, w)));
+    assert!(near(a[x], b[x]) && near(a[w], b[w]) && a[w].shape() == [7, 5, 1, 1]);
+    let one = x.slice(3, 0..1).squeeze(3).conv1d(w.squeeze(3), Conv::new());
+    assert!(near(one.insert_axis(3), x.conv2d(w, Conv::new()).slice(3, 0..1)));
+}
+
+#[test]
 fn windows_of_every_sort_are_those_of_loops() {
     let t = Recorder::default();
     let long = 23;
@@ -213,9 +259,10 @@ fn empty_ones_are_empty_and_sums_over_nothing_zero() {
 
 #[test]
 fn tasks_and_threads_give_the_same_bits() {
-    let step = |threads: usize| {
-        let program = Program::record(&States::new(), |t| {
-            let (x, w) = (t.input(F32, [37, 3, 12, 11]), t.input(F32, [8, 3, 3, 3]));
+    let step = |examples: usize, threads: usize, exact: bool| {
+        let record = if exact { Program::record_exact } else { Program::record };
+        let program = record(&States::new(), |t: &Recorder| {
+            let (x, w) = (t.input(F32, [examples, 3, 12, 11]), t.input(F32, [8, 3, 3, 3]));
             let y = x.conv2d(w, Conv::new().same().stride(2)).relu().max_pool2d(Pool::new(2));
             let loss = (y * y).sum(());
             let g = loss.gradients((x, w));
@@ -227,12 +274,19 @@ fn tasks_and_threads_give_the_same_bits() {
             let numbers = ramp(dims).to_f64().into_iter().map(|x| x as f32 * 1.1).collect::<Vec<f32>>();
             Tensor::new(dims, numbers).unwrap()
         };
-        let (x, w) = (f32s(&[37, 3, 12, 11]), f32s(&[8, 3, 3, 3]));
+        let (x, w) = (f32s(&[examples, 3, 12, 11]), f32s(&[8, 3, 3, 3]));
         let found = program.evaluate(&mut workspace, &States::new(), (&x, &w)).unwrap();
         [0, 1, 2].map(|i| found.tensor(i).unwrap())
     };
-    let (one, three) = (step(1), step(3));
-    for (a, b) in one.iter().zip(&three) {
-        assert_eq!(a.to_f64(), b.to_f64());
+    // Sums by the weights of more than 96 are split.
+    for examples in [37, 113] {
+        let (one, three, exact) =
+            (step(examples, 1, false), step(examples, 3, false), step(examples, 1, true));
+        for ((a, b), exact) in one.iter().zip(&three).zip(&exact) {
+            let (a, exact) = (a.to_f64(), exact.to_f64());
+            assert_eq!(a, b.to_f64());
+            let scale = exact.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+            assert!(a.iter().zip(&exact).all(|(a, b)| (a - b).abs() < 1e-5 * scale));
+        }
     }
 }

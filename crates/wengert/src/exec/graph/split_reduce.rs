@@ -105,7 +105,9 @@ impl Split {
                 let first = c.lhs.get(axis(lhs)).filter(|label| !c.out.contains(label));
                 first.is_some() && first == c.rhs.get(axis(rhs))
             }
-            (Form::Convolve(convolution), _) => convolution.part == ConvolutionPart::Weights,
+            (Form::Convolve(convolution), [first, second]) => {
+                convolution.part == ConvolutionPart::Weights && axis(first) == 0 && axis(second) == 0
+            }
             _ => false,
         };
         // With one segment the partial result would be the result: nothing is gained.

@@ -73,7 +73,7 @@ fn solve_rows<T: Real>(
     solve_rows(isa, n, middle..end, columns, a, scratch)
 }
 
-/// From the upper triangle of the rows and columns `of` subtracts the product of some rows above with themselves.
+/// From the upper triangle of some rows and columns subtracts the product of rows above with themselves.
 fn subtract_square<T: Real>(
     isa: Isa,
     n: usize,

@@ -26,9 +26,9 @@ use crate::error::Fault;
 /// Rows of a block: the products beside it are most of the work, and it stays in the first cache.
 const BLOCK: usize = 48;
 
-/// The larger half of many rows, in whole registers.
+/// How many of many rows are factored before the others: half of them, in whole registers; of very many so few that a product has little to copy.
 fn half(rows: usize) -> usize {
-    (rows / 2).next_multiple_of(8)
+    (rows / 2).next_multiple_of(8).min(256)
 }
 
 /// How far apart rows of so many numbers are that do not come to lie in the same few places of a cache.

@@ -5,7 +5,7 @@ use super::{
 };
 use crate::kernels::simd::Isa;
 
-const SIZES: [usize; 10] = [0, 1, 2, 3, 7, 17, 47, 49, 96, 131];
+const SIZES: [usize; 11] = [0, 1, 2, 3, 7, 17, 47, 49, 96, 131, 300];
 
 fn matrix(n: usize, m: usize, seed: usize) -> Vec<f64> {
     (0..n * m).map(|i| ((i * 7919 + seed * 104_729 + i * i) % 1009) as f64 / 504.0 - 1.0).collect()
