@@ -23,7 +23,7 @@ pub(crate) fn choleskys<T: Real>(
     scratch: &mut [T],
 ) -> Result<(), (usize, usize)> {
     let size = (n * n).max(1);
-    let done = if n <= SMALL { isa.run(Choleskys { n, a, out, scratch })? } else { 0 };
+    let done = if n <= SMALL { isa.narrow(Choleskys { n, a, out, scratch })? } else { 0 };
     for (i, (a, out)) in a.chunks_exact(size).zip(out.chunks_exact_mut(size)).enumerate().skip(done) {
         cholesky(isa, n, a, out, scratch).map_err(|pivot| (i, pivot))?;
     }
@@ -38,7 +38,7 @@ pub(crate) fn lus<T: Real>(
     (orders, signs): (&mut [i64], &mut [i64]),
     scratch: &mut [T],
 ) -> Result<(), Fault> {
-    let done = if n <= SMALL { isa.run(Lus { n, a, orders, signs, scratch }) } else { 0 };
+    let done = if n <= SMALL { isa.narrow(Lus { n, a, orders, signs, scratch }) } else { 0 };
     for (i, sign) in signs.iter_mut().enumerate().skip(done) {
         *sign = lu(isa, n, &mut a[i * n * n..][..n * n], &mut orders[i * n..][..n], scratch)?;
     }
@@ -57,7 +57,7 @@ pub(crate) fn solves<T: Real>(
 ) -> Result<(), Fault> {
     let (size, right) = ((n * n).max(1), (n * m).max(1));
     let small = n <= SMALL && m <= SMALL;
-    let done = if small { isa.run(Solves { transposed, n, m, a, b, x, scratch }) } else { 0 };
+    let done = if small { isa.narrow(Solves { transposed, n, m, a, b, x, scratch }) } else { 0 };
     let systems = a.chunks_exact(size).zip(b.chunks_exact(right)).zip(x.chunks_exact_mut(right));
     for ((a, b), x) in systems.skip(done) {
         factors.copy_from_slice(a);

@@ -36,7 +36,7 @@ fn factor<T: Real>(
 ) -> Result<(), usize> {
     if end - start <= BLOCK {
         return isa
-            .run(Corner { n, size: end - start, a: &mut a[start * n + start..] })
+            .narrow(Corner { n, size: end - start, a: &mut a[start * n + start..] })
             .map_err(|k| start + k);
     }
     let middle = start + half(end - start);

@@ -45,7 +45,7 @@ fn factor<T: Real>(
     if columns <= NARROW || rows <= BLOCK {
         let panel = &mut scratch[..rows * columns];
         copy(columns, (a, row), (panel, columns));
-        isa.run(Panel { columns, panel, pivots });
+        isa.narrow(Panel { columns, panel, pivots });
         copy(columns, (panel, columns), (a, row));
         return Ok(());
     }
