@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::triangular::{Triangle, solve_block};
-use super::{BLOCK, distance, half, subtract, subtract_product};
+use super::{BLOCK, copy, distance, half, subtract, subtract_product};
 use crate::error::Fault;
 use crate::kernels::product::Strides;
 use crate::kernels::simd::{Isa, Real, Simd, Vector};
@@ -19,10 +19,10 @@ pub(crate) fn cholesky<T: Real>(
     scratch: &mut [T],
 ) -> Result<(), usize> {
     let row = distance(n);
-    let (copy, scratch) = scratch.split_at_mut(n * row);
-    symmetric(n, a, copy, row);
-    factor(isa, row, 0..n, copy, scratch)?;
-    transpose(n, copy, row, out);
+    let (upper, scratch) = scratch.split_at_mut(n * row);
+    symmetric(n, a, upper, row);
+    factor(isa, row, 0..n, upper, scratch)?;
+    transpose(n, upper, row, out);
     Ok(())
 }
 
@@ -59,9 +59,7 @@ fn solve_rows<T: Real>(
     let size = end - start;
     if size <= BLOCK {
         let (corner, scratch) = scratch.split_at_mut(size * size);
-        for (to, from) in corner.chunks_exact_mut(size).zip(a[start * n + start..].chunks(n)) {
-            to.copy_from_slice(&from[..size]);
-        }
+        copy(size, (&a[start * n + start..], n), (corner, size));
         let triangle = Triangle { lower: false, transposed: true, unit: false };
         let right = (&mut a[start * n + columns.start..], n);
         solve_block(isa, triangle, [size, columns.len()], (corner, size), right, scratch);

@@ -1,7 +1,7 @@
 //! Gauss's elimination with row pivots.
 
 use super::triangular::{Triangle, solve};
-use super::{BLOCK, distance, half, subtract, subtract_product};
+use super::{BLOCK, copy, distance, half, subtract, subtract_product};
 use crate::error::Fault;
 use crate::kernels::product::Strides;
 use crate::kernels::simd::{Isa, Real, Simd, Vector};
@@ -71,13 +71,6 @@ fn factor<T: Real>(
     exchange(rest, &mut a[size * row..], row, size);
     rest.iter_mut().for_each(|pivot| *pivot += size as i64);
     Ok(())
-}
-
-/// Copies as many columns of rows that lie so far apart.
-fn copy<T: Copy>(columns: usize, (from, from_row): (&[T], usize), (to, to_row): (&mut [T], usize)) {
-    for (to, from) in to.chunks_mut(to_row).zip(from.chunks(from_row)) {
-        to[..columns].copy_from_slice(&from[..columns]);
-    }
 }
 
 /// Exchanges the first numbers of rows.

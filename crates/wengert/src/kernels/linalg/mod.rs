@@ -44,6 +44,13 @@ pub(crate) fn scratch<T>(n: usize, m: usize) -> usize {
     single.max(batch::scratch(n, m))
 }
 
+/// Copies as many columns of rows that lie so far apart.
+fn copy<T: Copy>(columns: usize, (from, from_row): (&[T], usize), (to, to_row): (&mut [T], usize)) {
+    for (to, from) in to.chunks_mut(to_row).zip(from.chunks(from_row)) {
+        to[..columns].copy_from_slice(&from[..columns]);
+    }
+}
+
 /// `y − a·x`, in place, each element by one fused multiply-add.
 #[inline(always)]
 fn subtract<V: Vector>(y: &mut [V::Scalar], a: V::Scalar, x: &[V::Scalar]) {
