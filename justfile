@@ -56,12 +56,15 @@ build-cost:
         local target
         target=$(mktemp -d)
         TIMEFORMAT="%U %S"
-        { time cargo build --release --quiet --target-dir "$target" --package "$1"; } 2>&1 | awk '{ print $1 + $2 }'
+        { time cargo build --release --quiet --target-dir "$target" --package "$@"; } 2>&1 | awk '{ print $1 + $2 }'
         rm -rf "$target"
     }
-    ours=$(cost wengert)
+    whole=$(cost wengert)
+    bare=$(cost wengert --no-default-features)
     theirs=$(cost ndarray)
-    awk -v a="$ours" -v b="$theirs" 'BEGIN { printf "wengert %.1f s, ndarray %.1f s: %.2f times\n", a, b, a / b }'
+    awk -v a="$whole" -v b="$bare" -v n="$theirs" 'BEGIN {
+        printf "wengert %.1f s, without default features %.1f s, ndarray %.1f s: %.2f and %.2f times\n", a, b, n, a / n, b / n
+    }'
 
 # Licences, sources and duplicate versions of dependencies (needs cargo-deny)
 deny:

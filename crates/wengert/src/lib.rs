@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
+// Pages speak of methods that a build can leave out.
+#![cfg_attr(not(all(feature = "linalg", feature = "nets")), allow(rustdoc::broken_intra_doc_links))]
 
 mod aligned;
 mod bind;
@@ -50,9 +52,11 @@ pub use ir::{
     Axes, IntoVar, IntoVars, Keep, Outputs, Recorder, State, States, Var, ZeroReason, closure, closure_with,
 };
 pub use kernels::{Isa, Lane};
-pub use ops::{
-    Content, Conv, Entry, Layout, Pool, Registered, Registry, Sample, Sampler, Spec, Triangular, Unpacked,
-};
+#[cfg(feature = "linalg")]
+pub use ops::Triangular;
+pub use ops::{Content, Entry, Layout, Registered, Registry, Sample, Sampler, Spec, Unpacked};
+#[cfg(feature = "nets")]
+pub use ops::{Conv, Pool};
 pub use program::{Called, Program, Recorded};
 pub use shape::{MAX_RANK, Shape, TensorType};
 pub use sizes::{Integer, IntoShape, IntoSizes, IntoSlice};

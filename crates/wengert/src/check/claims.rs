@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "nets")]
 use super::convolved::convolved;
 use super::registry::whole;
 use super::{bodies, broken, differ};
@@ -58,6 +59,7 @@ pub(super) fn carried(op: &Op, x: &[Tensor]) -> Result<()> {
     match (op.kernel().map(|kernel| kernel.form(&types)), x) {
         (Some(Form::View(map)), [x]) => claim(mapped(map, x, y[0].shape()), "index map"),
         (Some(Form::Reduce(reduction)), [x]) => claim(reduced(reduction, x, y[0].shape()), "reduction"),
+        #[cfg(feature = "nets")]
         (Some(Form::Convolve(c)), [a, b]) => {
             claim(convolved(c, [a, b], y[0].shape().elements()), "convolution")
         }

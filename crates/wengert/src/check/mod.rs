@@ -3,6 +3,7 @@
 
 mod bodies;
 mod claims;
+#[cfg(feature = "nets")]
 mod convolved;
 mod corners;
 mod culprit;

@@ -135,6 +135,7 @@ impl Attrs {
     }
 
     /// A size or axis for each of two axes.
+    #[cfg(feature = "nets")]
     pub(crate) fn pair(&self, name: &str) -> Result<[usize; 2], ErrorKind> {
         let pair: Result<[usize; 2], _> = self.sizes(name)?.try_into();
         pair.map_err(|_| ErrorKind::Malformed(format!("{name} is not one number for each of two axes")))

@@ -105,6 +105,11 @@ impl Convolution {
         }
     }
 
+    /// Whether examples are summed over, so that no part of an operand is enough for a part of the result.
+    pub(crate) fn sums_examples(&self) -> bool {
+        self.part == Part::Weights
+    }
+
     /// Independent pieces of the result: examples, or few of the weights, of which each reads all examples.
     pub(crate) fn blocks(&self, second: Shape, result: Shape) -> usize {
         match self.part {

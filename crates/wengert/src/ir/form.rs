@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
+#[cfg(feature = "nets")]
 use super::convolution::Convolution;
 use super::list::List;
 use crate::dtype::DType;
@@ -23,6 +24,7 @@ pub enum Form {
     /// A sum of products over named axes.
     Contract(Contraction),
     /// A convolution, or its transpose by an operand.
+    #[cfg(feature = "nets")]
     Convolve(Convolution),
     /// Parts of an array, picked or added to.
     Indexed(Indexed),
@@ -414,6 +416,7 @@ impl Form {
                     }
             }
             (Self::Contract(names), [lhs, rhs], [y]) => names.infer(*lhs, *rhs)? == *y,
+            #[cfg(feature = "nets")]
             (Self::Convolve(convolution), [a, b], [y]) => convolution.infer(*a, *b)? == *y,
             (Self::Indexed(Indexed::Gather { batch }), [x, index], [y]) => {
                 Indexed::picked(*batch, *x, *index)? == y.shape && x.dtype == y.dtype

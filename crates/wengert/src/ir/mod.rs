@@ -2,6 +2,7 @@
 
 mod attrs;
 mod axes;
+#[cfg(feature = "nets")]
 mod convolution;
 mod emit;
 mod form;
@@ -18,11 +19,13 @@ mod tape;
 mod var;
 mod verify;
 
+#[cfg(feature = "nets")]
 pub use crate::kernels::convolve::Part as ConvolutionPart;
 pub use crate::kernels::{Body, Builder, Constant, Function, Function2, Instruction, Primitive, Scalar};
 pub use attrs::{Attr, Attrs};
 pub use axes::{Axes, Keep};
 pub(crate) use axes::{ascending, named, single};
+#[cfg(feature = "nets")]
 pub use convolution::Convolution;
 pub(crate) use form::one_block;
 pub use form::{Contraction, Form, IndexMap, Indexed, Labels, Monoid, Opaque, Reduction, ScatterMode};

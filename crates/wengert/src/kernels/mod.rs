@@ -6,6 +6,7 @@
 
 mod body;
 pub(crate) mod contract;
+#[cfg(feature = "nets")]
 pub(crate) mod convolve;
 pub(crate) mod copy;
 #[cfg(target_arch = "x86_64")]
@@ -15,9 +16,11 @@ mod fused;
 pub(crate) mod gemm;
 mod interpret;
 mod lane;
+#[cfg(feature = "linalg")]
 pub(crate) mod linalg;
 mod pack;
 mod philox;
+#[cfg(feature = "nets")]
 pub(crate) mod pool;
 mod primitives;
 mod product;
@@ -27,6 +30,7 @@ mod skinny;
 pub(crate) mod special;
 mod tile;
 mod trace;
+#[cfg(any(feature = "linalg", feature = "nets"))]
 mod turn;
 #[cfg(target_arch = "x86_64")]
 mod x86;

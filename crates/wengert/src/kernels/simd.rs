@@ -160,6 +160,7 @@ pub(crate) trait Vector: Lane {
     /// The lanes of both, in turn: those of the first halves, and those of the second.
     fn zip(self, other: Self) -> (Self, Self);
     /// Rows for columns, of a square of as many registers as each has lanes; others stay.
+    #[cfg_attr(not(any(feature = "linalg", feature = "nets")), allow(dead_code))]
     #[inline(always)]
     fn transpose(rows: &mut [Self; WIDEST]) {
         // Each round makes the highest bit of the row's number the lowest of the place.

@@ -1,4 +1,4 @@
-//! Squares of numbers transposed in registers: from one array of each lane to the lanes of each number, and back.
+//! A square of numbers transposed in registers: from one array of each lane to the lanes of each number, and back.
 
 use super::simd::{Vector, WIDEST};
 
@@ -21,40 +21,4 @@ pub(super) unsafe fn turn<V: Vector>(
         // SAFETY: the caller's places.
         unsafe { row.store(to(i)) };
     }
-}
-
-/// Lays arrays of `len` numbers behind each other, one for each lane, out as `[len, lanes]`.
-#[inline(always)]
-pub(super) fn lay<V: Vector>(arrays: &[V::Scalar], len: usize, out: &mut [V::Scalar]) {
-    let (arrays, out) = (&arrays[..len * V::LANES], &mut out[..len * V::LANES]);
-    if len < V::LANES {
-        (0..out.len()).for_each(|i| out[i] = arrays[i % V::LANES * len + i / V::LANES]);
-        return;
-    }
-    let (from, to) = (arrays.as_ptr(), out.as_mut_ptr());
-    for at in squares::<V>(len) {
-        // SAFETY: each array has numbers from `at` on for a register, and `out` as many registers.
-        unsafe { turn::<V>(|i| from.add(i * len + at), |i| to.add((at + i) * V::LANES)) };
-    }
-}
-
-/// The way back.
-#[inline(always)]
-pub(super) fn spread<V: Vector>(lanes: &[V::Scalar], len: usize, out: &mut [V::Scalar]) {
-    let (lanes, out) = (&lanes[..len * V::LANES], &mut out[..len * V::LANES]);
-    if len < V::LANES {
-        (0..lanes.len()).for_each(|i| out[i % V::LANES * len + i / V::LANES] = lanes[i]);
-        return;
-    }
-    let (from, to) = (lanes.as_ptr(), out.as_mut_ptr());
-    for at in squares::<V>(len) {
-        // SAFETY: as in `lay`.
-        unsafe { turn::<V>(|i| from.add((at + i) * V::LANES), |i| to.add(i * len + at)) };
-    }
-}
-
-/// Where squares begin that cover so many numbers, the last one where it ends with them.
-#[inline(always)]
-fn squares<V: Vector>(len: usize) -> impl Iterator<Item = usize> {
-    (0..len).step_by(V::LANES).map(move |at| at.min(len - V::LANES))
 }

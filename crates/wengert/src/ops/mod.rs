@@ -6,11 +6,13 @@ pub(crate) mod arith;
 mod axes;
 mod cast;
 pub(crate) mod contract;
+#[cfg(feature = "nets")]
 mod convolve;
 mod discrete;
 mod einsum;
 mod elementwise;
 pub(crate) mod index;
+#[cfg(feature = "linalg")]
 mod linalg;
 mod logarithm;
 mod loss;
@@ -20,6 +22,7 @@ pub(crate) mod movement;
 mod network;
 mod operators;
 mod parts;
+#[cfg(feature = "nets")]
 mod pool;
 mod power;
 mod product;
@@ -41,11 +44,14 @@ mod take;
 mod trigonometry;
 mod unpack;
 mod whole;
+#[cfg(feature = "nets")]
 mod window;
 
+#[cfg(feature = "linalg")]
 pub use linalg::Triangular;
 pub use registry::{Content, Entry, Registered, Registry, Sample, Sampler, Spec};
 pub use unpack::{Layout, Unpacked};
+#[cfg(feature = "nets")]
 pub use window::{Conv, Pool};
 
 use crate::error::ErrorKind;
@@ -70,18 +76,22 @@ impl Registry {
         r.linear::<cast::Cast>()?;
         r.discrete::<cast::ToInteger>()?;
         r.bilinear::<contract::Contract>()?;
+        #[cfg(feature = "nets")]
         r.bilinear::<convolve::Convolve>()?;
         r.discrete::<discrete::Compare>()?;
         r.discrete::<discrete::StopGradient>()?;
         r.discrete::<discrete::Step>()?;
         r.discrete::<whole::Whole>()?;
         r.linear::<index::Gather>()?;
-        r.custom::<linalg::Cholesky>()?;
-        r.custom::<linalg::Cofactors>()?;
-        r.custom::<linalg::Determinant>()?;
-        r.custom::<linalg::Lu>()?;
-        r.custom::<linalg::Solve>()?;
-        r.custom::<linalg::TriangularSolve>()?;
+        #[cfg(feature = "linalg")]
+        {
+            r.custom::<linalg::Cholesky>()?;
+            r.custom::<linalg::Cofactors>()?;
+            r.custom::<linalg::Determinant>()?;
+            r.custom::<linalg::Lu>()?;
+            r.custom::<linalg::Solve>()?;
+            r.custom::<linalg::TriangularSolve>()?;
+        }
         r.elementwise(logarithm::Cbrt)?;
         r.elementwise(logarithm::Exp2)?;
         r.elementwise(logarithm::Log10)?;
@@ -96,6 +106,7 @@ impl Registry {
         r.elementwise(math::ExpM1)?;
         r.elementwise(math::Ln)?;
         r.elementwise(math::Ln1p)?;
+        #[cfg(feature = "nets")]
         r.discrete::<pool::PoolIndex>()?;
         r.custom::<power::Pow>()?;
         r.elementwise(math::Relu)?;

@@ -355,6 +355,7 @@ impl Sampler {
     }
 
     /// The shape of square matrices, at times in batches; now and then of more rows than a block of elimination has.
+    #[cfg(feature = "linalg")]
     pub(crate) fn matrices(&mut self, least: usize) -> Shape {
         let n = if self.below(24) == 0 { 50 + self.below(4) } else { least + self.below(5) };
         let batch = if n > 8 || self.below(2) == 0 { vec![] } else { vec![self.below(5)] };

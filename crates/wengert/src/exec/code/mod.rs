@@ -1,6 +1,7 @@
 //! Computations as functions of this processor: the kernels of each form.
 
 mod contract;
+#[cfg(feature = "nets")]
 mod convolve;
 mod indexed;
 mod reduce;
@@ -101,6 +102,7 @@ impl Code {
             Form::Map(_) => self.map().map_or(0, Compiled::scratch),
             Form::Reduce(r) => reduce::scratch(*r, operands),
             Form::Contract(names) => contract::scratch(names, operands),
+            #[cfg(feature = "nets")]
             Form::Convolve(convolution) => convolve::scratch(convolution, operands),
             Form::Opaque(opaque) => opaque.scratch,
             _ => 0,
@@ -132,6 +134,7 @@ impl Code {
             Form::View(map) => view::run(map, call),
             Form::Reduce(reduction) => reduce::run(*reduction, call),
             Form::Contract(names) => contract::run(names, call),
+            #[cfg(feature = "nets")]
             Form::Convolve(convolution) => convolve::run(convolution, call),
             Form::Indexed(indexed) => indexed::run(indexed, call),
             Form::Opaque(_) => {

@@ -113,6 +113,7 @@ fn flops(what: &Computation, tape: &Tape, row: usize) -> u64 {
     let shape = |i: usize| row.operands.get(i).and_then(|&v| tape.ty(v)).map(|ty| ty.shape);
     let c = match &what.form {
         Form::Contract(c) => c,
+        #[cfg(feature = "nets")]
         Form::Convolve(c) => return shape(0).zip(shape(1)).map_or(0, |(a, b)| 2 * c.products(a, b) as u64),
         _ => return 0,
     };

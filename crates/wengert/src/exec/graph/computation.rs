@@ -8,8 +8,7 @@ use std::sync::Arc;
 use super::Strides;
 use crate::error::{ErrorKind, Result};
 use crate::ir::{
-    Body, Contraction, ConvolutionPart, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction,
-    ValueHasher, one_block,
+    Body, Contraction, Form, Indexed, List, Monoid, Op, Opaque, Primitive, Reduction, ValueHasher, one_block,
 };
 use crate::kernels::contract::Loops;
 use crate::shape::TensorType;
@@ -26,6 +25,16 @@ impl Computation {
         self.op.name()
     }
 
+    /// Whether each number of the result is a sum of products.
+    pub(crate) fn sums_products(&self) -> bool {
+        match self.form {
+            Form::Contract(_) => true,
+            #[cfg(feature = "nets")]
+            Form::Convolve(_) => true,
+            _ => false,
+        }
+    }
+
     /// Independent pieces of equal size, in row-major order, of all results.
     pub(crate) fn blocks(&self, operands: &[TensorType], results: &[TensorType]) -> usize {
         let elements = results.iter().map(|ty| ty.shape.elements()).max().unwrap_or(0);
@@ -38,6 +47,7 @@ impl Computation {
             (Form::View(map), [x]) if map.reshapes(x.shape, results[0].shape) => elements,
             (Form::View(_) | Form::Contract(_), _) => rows(),
             (Form::Reduce(r), [x]) => x.shape.split_at(r.axis, r.count).0,
+            #[cfg(feature = "nets")]
             (Form::Convolve(convolution), [_, second]) => convolution.blocks(second.shape, results[0].shape),
             (Form::Indexed(indexed), _) => indexed.blocks(operands),
             (Form::Opaque(opaque), _) => opaque.blocks,
@@ -58,7 +68,8 @@ impl Computation {
                 let first = own.get(operands[i].shape.outermost().0);
                 label.is_some() && label == first
             }
-            (Form::Convolve(convolution), ..) => i == 0 && convolution.part != ConvolutionPart::Weights,
+            #[cfg(feature = "nets")]
+            (Form::Convolve(convolution), ..) => i == 0 && !convolution.sums_examples(),
             (Form::Indexed(indexed), ..) => indexed.chunked(i, operands),
             (Form::Opaque(opaque), ..) => one_block(opaque.chunked, i),
             _ => false,
@@ -88,6 +99,7 @@ impl Computation {
                 // A thin product waits for the numbers that it reads.
                 (products / PRODUCTS).max(largest() / READS)
             }
+            #[cfg(feature = "nets")]
             (Form::Convolve(convolution), [first, second]) => {
                 (convolution.products(first.shape, second.shape) / PRODUCTS).max(largest())
             }

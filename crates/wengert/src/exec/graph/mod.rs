@@ -166,14 +166,14 @@ impl Action {
         matches!(self, Self::Compute(computation) if computation.in_place())
     }
 
-    /// Whether it is a product of matrices.
+    /// Whether it is products of matrices, or a convolution.
     pub(super) fn multiplies(&self) -> bool {
         let computation = match self {
             Self::Compute(computation) => computation,
             Self::Partial(split) => &split.computation,
             _ => return false,
         };
-        matches!(computation.form, Form::Contract(_) | Form::Convolve(_))
+        computation.sums_products()
     }
 
     /// What it does, for people.

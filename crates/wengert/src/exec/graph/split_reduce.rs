@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::{Action, Computation, Graph, Node};
 use crate::error::ErrorKind;
 use crate::exec::table::BufferId;
-use crate::ir::{ConvolutionPart, Form, Monoid, Operand, Reduction};
+use crate::ir::{Form, Monoid, Operand, Reduction};
 use crate::shape::{Shape, TensorType};
 
 /// Bytes of the operands, at least: less is read twice as fast as it is shared.
@@ -91,7 +91,7 @@ impl Split {
         let Action::Compute(computation) = &node.action else { return None };
         let monoid = match &computation.form {
             Form::Reduce(Reduction { monoid, .. }) => *monoid,
-            Form::Contract(_) | Form::Convolve(_) => Monoid::Sum,
+            _ if computation.sums_products() => Monoid::Sum,
             _ => return None,
         };
         let ty = |buffer: BufferId| &*graph.buffers[buffer].ty;
@@ -105,8 +105,9 @@ impl Split {
                 let first = c.lhs.get(axis(lhs)).filter(|label| !c.out.contains(label));
                 first.is_some() && first == c.rhs.get(axis(rhs))
             }
+            #[cfg(feature = "nets")]
             (Form::Convolve(convolution), [first, second]) => {
-                convolution.part == ConvolutionPart::Weights && axis(first) == 0 && axis(second) == 0
+                convolution.sums_examples() && axis(first) == 0 && axis(second) == 0
             }
             _ => false,
         };
@@ -124,9 +125,10 @@ impl Split {
         }
         let one: SmallVec<[TensorType; 2]> = operands.iter().map(|ty| rows_of(ty, 1)).collect();
         let widest = one.iter().map(TensorType::bytes).max().unwrap_or(1).max(1);
-        let chunk = match computation.form {
-            Form::Contract(_) | Form::Convolve(_) => rows.div_ceil(segments(rows)),
-            _ => 1 << (CHUNK / widest).max(1).ilog2(),
+        let chunk = if computation.sums_products() {
+            rows.div_ceil(segments(rows))
+        } else {
+            1 << (CHUNK / widest).max(1).ilog2()
         };
         // What holds for the whole holds for some rows, unless the op thinks otherwise.
         computation.op.kernel()?.infer(&one).is_ok_and(|found| *found == [*result]).then(|| Self {

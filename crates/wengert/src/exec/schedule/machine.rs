@@ -15,6 +15,7 @@ pub(crate) struct Machine {
     /// The same where the other matrix leaves the second cache.
     pub(super) many_rows: usize,
     /// Examples of a task that convolves, at least.
+    #[cfg(feature = "nets")]
     pub(super) examples: usize,
     /// Bytes of the second cache.
     pub(super) second_cache: usize,
@@ -36,6 +37,7 @@ impl Machine {
         call: 512,
         rows: 48,
         many_rows: 64,
+        #[cfg(feature = "nets")]
         examples: 16,
         second_cache: 256 << 10,
         tile: 12 << 10,
@@ -51,6 +53,7 @@ impl Machine {
         call: 1,
         rows: 2,
         many_rows: 3,
+        #[cfg(feature = "nets")]
         examples: 2,
         second_cache: 1 << 10,
         tile: 64,
@@ -66,6 +69,7 @@ impl Machine {
         call: 1 << 60,
         rows: 1 << 40,
         many_rows: 1 << 40,
+        #[cfg(feature = "nets")]
         examples: 1 << 40,
         second_cache: 1 << 60,
         tile: 1 << 50,

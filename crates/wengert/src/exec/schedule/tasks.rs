@@ -5,7 +5,8 @@ use super::machine::Machine;
 use super::{Group, Level};
 use crate::exec::graph::{Action, Graph, segments};
 use crate::exec::table::{NodeId, Table};
-use crate::ir::{ConvolutionPart, Form};
+#[cfg(feature = "nets")]
+use crate::ir::Form;
 use crate::sort::sort_by_key;
 
 /// The groups of all levels; neighbouring levels in which there is nothing to share among threads are one.
@@ -40,22 +41,23 @@ fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
     // What is little beside the rest is not spared.
     let heavy = nodes().filter(|n| n.work >= work / 16);
-    let rows = heavy.map(|n| match &n.action {
-        // A batch of products shares no matrix, nor do the columns of one row.
-        Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
-        // Examples are computed many at a time, and share the weights.
-        Action::Compute(c) if let Form::Convolve(convolution) = &c.form => match convolution.part {
-            ConvolutionPart::Weights => 1,
-            _ => machine.examples,
-        },
-        action if action.multiplies() => {
-            let packs = n.packed.and_then(|p| graph.maker(p));
-            let packed =
-                packs.map_or(0, |packs| graph.nodes[packs].reads().map(|(_, s)| graph.bytes(s.buffer)).sum());
-            if packed > machine.second_cache { machine.many_rows } else { machine.rows }
-        }
-        _ => 1,
-    });
+    let rows =
+        heavy.map(|n| match &n.action {
+            // A batch of products shares no matrix, nor do the columns of one row.
+            Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
+            #[cfg(feature = "nets")]
+            // Examples are computed many at a time, and share the weights.
+            Action::Compute(c) if let Form::Convolve(convolution) = &c.form => {
+                if convolution.sums_examples() { 1 } else { machine.examples }
+            }
+            action if action.multiplies() => {
+                let packs = n.packed.and_then(|p| graph.maker(p));
+                let packed = packs
+                    .map_or(0, |packs| graph.nodes[packs].reads().map(|(_, s)| graph.bytes(s.buffer)).sum());
+                if packed > machine.second_cache { machine.many_rows } else { machine.rows }
+            }
+            _ => 1,
+        });
     // A task is a call for every node: not worth it where each has little to do.
     let calls = work / machine.call.saturating_mul(group.nodes.len().max(1));
     let most = (group.chunks / rows.max().unwrap_or(1)).min(calls).clamp(1, machine.most_tasks);
