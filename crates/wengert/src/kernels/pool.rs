@@ -1,6 +1,6 @@
 //! Where the largest elements of sliding windows are.
 
-use super::simd::{Isa, Real, Simd, Vector};
+use super::simd::{Isa, Real, Simd, Vector, WIDEST};
 
 /// The windows over one axis.
 #[derive(Clone, Copy, Debug)]
@@ -70,40 +70,38 @@ struct Largest<'a, T> {
     out: &'a mut [u32],
 }
 
-/// Windows beside each other that are searched together: of long rows, and of short ones.
-const MANY: usize = 8;
-const FEW: usize = 4;
-
 impl<T: Real> Simd<T> for Largest<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<V: Vector<Scalar = T>>(self) {
         let Self { planes, lengths: [height, width], windows: [rows, columns], out } = self;
-        let made = out.chunks_exact_mut((rows.places * columns.places).max(1));
-        let whole = columns.whole(width);
-        let together = whole.len() >= FEW;
-        for (x, out) in planes.chunks_exact((height * width).max(1)).zip(made) {
+        let (plane, made) = (height * width, rows.places * columns.places);
+        let (tall, whole) = (rows.whole(height), columns.whole(width));
+        for (i, out) in out.chunks_exact_mut(made.max(1)).enumerate() {
+            let x = &planes[i * plane..];
             for (row, out) in out.chunks_exact_mut(columns.places).enumerate() {
-                let elements = rows.elements(row, height);
-                let lines = Lines {
-                    first: elements.clone().next().unwrap_or(0) * width,
-                    step: rows.dilation * width,
-                    count: elements.len(),
+                let (first, count) = if tall.contains(&row) {
+                    (row * rows.stride - rows.before, rows.size)
+                } else {
+                    let elements = rows.elements(row, height);
+                    (elements.clone().next().unwrap_or(0), elements.len())
                 };
-                // The last ones begin where they end with the row.
-                if whole.len() >= MANY {
-                    for column in whole.clone().step_by(MANY) {
-                        many::<T, MANY>(x, lines, column.min(whole.end - MANY), columns, out);
+                let lines = Lines { first: first * width, step: rows.dilation * width, count };
+                // Whole registers are read, of few windows also what is behind the last one.
+                let last = whole.start.max(whole.end.saturating_sub(V::LANES)) * columns.stride;
+                let fits = lines.first + last + lines.read::<V>(&columns) <= x.len() + columns.before;
+                let whole = if fits { whole.clone() } else { 0..0 };
+                match columns {
+                    Windows { stride: 1, .. } => several::<V, 1>(x, lines, whole.clone(), columns, out),
+                    Windows { stride: 2, dilation: 1, .. } => {
+                        several::<V, 2>(x, lines, whole.clone(), columns, out)
                     }
-                } else if together {
-                    for column in whole.clone().step_by(FEW) {
-                        many::<T, FEW>(x, lines, column.min(whole.end - FEW), columns, out);
-                    }
+                    _ => several::<V, 0>(x, lines, whole.clone(), columns, out),
                 }
-                for column in (0..out.len()).filter(|column| !together || !whole.contains(column)) {
+                for column in (0..whole.start).chain(whole.end..out.len()) {
                     let elements = columns.elements(column, width);
-                    let window = Windows { size: elements.len(), stride: 1, ..columns };
-                    [out[column]] = search(x, lines, elements.clone().next().unwrap_or(0), window);
+                    let window = Windows { size: elements.len(), ..columns };
+                    out[column] = one(x, lines, elements.clone().next().unwrap_or(0), window);
                 }
             }
         }
@@ -118,53 +116,112 @@ struct Lines {
     count: usize,
 }
 
-/// Searches `N` windows from the one at `column` on, none of which is cut.
-#[inline(always)]
-fn many<T: Real, const N: usize>(x: &[T], lines: Lines, column: usize, columns: Windows, out: &mut [u32]) {
-    let found: [u32; N] = search(x, lines, column * columns.stride - columns.before, columns);
-    out[column..][..N].copy_from_slice(&found);
-}
-
-/// The positions of the first largest elements, or of the first NaN, of `N` windows over some lines, from `start` on.
-#[inline(always)]
-fn search<T: Real, const N: usize>(x: &[T], lines: Lines, start: usize, windows: Windows) -> [u32; N] {
-    // Neighbours at a known distance the compiler loads together.
-    match windows.stride {
-        1 => stepped::<T, N, 1>(x, lines, start, windows),
-        2 => stepped::<T, N, 2>(x, lines, start, windows),
-        _ => stepped::<T, N, 0>(x, lines, start, windows),
+impl Lines {
+    /// The elements from the first of a register of windows to the last that is read with them.
+    fn read<V: Vector>(&self, windows: &Windows) -> usize {
+        let Windows { size, stride, dilation, .. } = *windows;
+        // Two apart, two neighbours are read at a time.
+        let size = if stride == 2 && dilation == 1 { size.next_multiple_of(2) } else { size };
+        self.count.saturating_sub(1) * self.step + (size - 1) * dilation + (V::LANES - 1) * stride + 1
     }
 }
 
-/// The same with windows `STRIDE` apart; at 0 as they say. Without a branch, for which is largest nobody can guess.
+/// The position of the first largest element of a window that begins in column `start`, or of the first NaN.
 #[inline(always)]
 #[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN is neither more nor less
-fn stepped<T: Real, const N: usize, const STRIDE: usize>(
-    x: &[T],
-    lines: Lines,
-    start: usize,
-    Windows { size, stride, dilation, .. }: Windows,
-) -> [u32; N] {
-    let stride = if const { STRIDE > 0 } { STRIDE } else { stride };
+fn one<T: Real>(x: &[T], lines: Lines, start: usize, window: Windows) -> u32 {
     let first = lines.first + start;
-    let mut largest = [T::from_f64(f64::NEG_INFINITY); N];
-    let mut found = [0; N];
+    let mut found = first;
     for line in 0..lines.count {
-        for i in 0..size {
-            let from = line * lines.step + i * dilation;
-            let numbers = &x[first + from..];
-            // With what is behind the last one, where there is something, they fill whole registers.
-            let numbers: [T; N] = match numbers.get(..N * stride) {
-                Some(numbers) => std::array::from_fn(|n| numbers[n * stride]),
-                None => std::array::from_fn(|n| numbers[n * stride]),
-            };
-            for (n, number) in numbers.into_iter().enumerate() {
-                // Larger, or the first NaN.
-                let larger = !(number <= largest[n]) & largest[n].partial_cmp(&largest[n]).is_some();
-                largest[n] = if larger { number } else { largest[n] };
-                found[n] = if larger { from as u32 } else { found[n] };
-            }
+        for i in 0..window.size {
+            let at = first + line * lines.step + i * window.dilation;
+            // Without a branch, for which is largest nobody can guess.
+            let larger = !(x[at] <= x[found]) & x[found].partial_cmp(&x[found]).is_some();
+            found = if larger { at } else { found };
         }
     }
-    std::array::from_fn(|n| (first + n * stride) as u32 + found[n])
+    found as u32
+}
+
+/// The same for the windows `whole`, none of which is cut, a register of them at a time: windows of whole `STRIDE` or, at 0, any.
+#[inline(always)]
+fn several<V: Vector, const STRIDE: usize>(
+    x: &[V::Scalar],
+    lines: Lines,
+    whole: std::ops::Range<usize>,
+    windows: Windows,
+    out: &mut [u32],
+) {
+    let Windows { size, dilation, stride, before, .. } = windows;
+    let stride = if const { STRIDE > 0 } { STRIDE } else { stride };
+    let mut column = whole.start;
+    while column < whole.end {
+        // The last ones begin where they end with the row.
+        let at = column.min(whole.end.saturating_sub(V::LANES).max(whole.start));
+        let first = lines.first + at * stride - before;
+        let from = x[first..][..lines.read::<V>(&windows)].as_ptr();
+        let (mut largest, mut found) = (V::splat(f64::NEG_INFINITY), V::all(from_position(0)));
+        for line in 0..lines.count {
+            let mut i = 0;
+            while i < size {
+                let place = line * lines.step + i * dilation;
+                // SAFETY: two registers of so many numbers, so far apart, from each of a window on: as many as `from` was sliced to.
+                unsafe {
+                    let from = from.add(place);
+                    if const { STRIDE == 2 } {
+                        let (even, odd) = V::unzip(V::load(from), V::load(from.add(V::LANES)));
+                        (largest, found) = better(largest, found, even, place);
+                        i += 1;
+                        if i < size {
+                            (largest, found) = better(largest, found, odd, place + 1);
+                        }
+                    } else if const { STRIDE == 1 } {
+                        (largest, found) = better(largest, found, V::load(from), place);
+                    } else {
+                        let mut apart = [V::Scalar::default(); WIDEST];
+                        for (n, apart) in apart.iter_mut().enumerate().take(V::LANES) {
+                            *apart = *from.add(n * stride);
+                        }
+                        (largest, found) = better(largest, found, V::load(apart.as_ptr()), place);
+                    }
+                }
+                i += 1;
+            }
+        }
+        let mut bits = [V::Scalar::default(); WIDEST];
+        // SAFETY: as long as the widest register.
+        unsafe { found.store(bits.as_mut_ptr()) };
+        let mut positions = [0; WIDEST];
+        for n in 0..V::LANES {
+            positions[n] = first as u32 + n as u32 * stride as u32 + to_position(bits[n]);
+        }
+        let out = &mut out[at..whole.end];
+        if out.len() >= V::LANES {
+            out[..V::LANES].copy_from_slice(&positions[..V::LANES]);
+        } else {
+            out.copy_from_slice(&positions[..out.len()]);
+        }
+        column += V::LANES;
+    }
+}
+
+/// The larger of the largest numbers so far and those at another position, with the position; of equal ones the first, and the first NaN.
+#[inline(always)]
+fn better<V: Vector>(largest: V, found: V, numbers: V, position: usize) -> (V, V) {
+    let larger = !numbers.le(largest) & !largest.is_nan();
+    let position = V::all(from_position(position));
+    (V::select(larger, numbers, largest), V::select(larger, position, found))
+}
+
+/// A position as the bits of a number, which are only moved.
+#[inline(always)]
+fn from_position<T: Real>(position: usize) -> T {
+    bytemuck::pod_read_unaligned(&(position as u64).to_le_bytes()[..size_of::<T>()])
+}
+
+#[inline(always)]
+fn to_position<T: Real>(bits: T) -> u32 {
+    let mut bytes = [0; 4];
+    bytes.copy_from_slice(&bytemuck::bytes_of(&bits)[..4]);
+    u32::from_le_bytes(bytes)
 }

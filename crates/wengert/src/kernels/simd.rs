@@ -159,6 +159,16 @@ pub(crate) trait Vector: Lane {
     unsafe fn store_part(self, to: *mut Self::Scalar, count: usize);
     /// The lanes of both, in turn: those of the first halves, and those of the second.
     fn zip(self, other: Self) -> (Self, Self);
+    /// The other way: every other lane of both, from the first on and from the second on.
+    #[cfg_attr(not(feature = "nets"), allow(dead_code))]
+    #[inline(always)]
+    fn unzip(mut self, mut other: Self) -> (Self, Self) {
+        // Each round turns the bits of a lane's place round by one.
+        for _ in 0..const { Self::LANES.ilog2() } {
+            (self, other) = self.zip(other);
+        }
+        (self, other)
+    }
     /// Rows for columns, of a square of as many registers as each has lanes; others stay.
     #[cfg_attr(not(any(feature = "linalg", feature = "nets")), allow(dead_code))]
     #[inline(always)]

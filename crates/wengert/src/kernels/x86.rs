@@ -22,7 +22,7 @@ macro_rules! register {
         first |$n:ident| $first:expr; $load_part:expr; $store_part:expr;
         groups $groups:literal; lines |$from:ident, $step:ident| $lines:expr;
         parts |$part:ident, $part_step:ident, $count:ident| $parts:expr; sums |$both:ident| $sums:expr
-        $(; transpose $transpose:item)?
+        $(; own $($own:item)+)?
     ) => {
         #[derive(Clone, Copy)]
         #[allow(missing_docs)]
@@ -233,7 +233,7 @@ macro_rules! register {
                 let (first, second) = unsafe { $zip };
                 (Self(first), Self(second))
             }
-            $($transpose)?
+            $($($own)+)?
             #[inline(always)]
             fn first(self) -> $T {
                 // SAFETY: see above.
@@ -402,7 +402,17 @@ register! {
     |m, from| _mm256_maskload_ps(from, m); _mm256_maskstore_ps;
     groups 1; lines |from, _step| _mm256_loadu_ps(from);
     parts |from, _step, count| F32x8::load_part(from, count).0; sums |x| [sum_f32x8(x), 0.0];
-    transpose #[inline(always)]
+    own #[inline(always)]
+    fn unzip(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            // Of each half of both, before the halves are put in order.
+            let (even, odd) = (_mm256_shuffle_ps::<0x88>(self.0, other.0), _mm256_shuffle_ps::<0xdd>(self.0, other.0));
+            let order = |x| _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(_mm256_castps_pd(x)));
+            (Self(order(even)), Self(order(odd)))
+        }
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self; WIDEST]) {
         let r = *rows;
         // SAFETY: see above.
@@ -444,7 +454,16 @@ register! {
     |m, from| _mm256_maskload_pd(from, m); _mm256_maskstore_pd;
     groups 1; lines |from, _step| _mm256_loadu_pd(from);
     parts |from, _step, count| F64x4::load_part(from, count).0; sums |x| [sum_f64x4(x), 0.0];
-    transpose #[inline(always)]
+    own #[inline(always)]
+    fn unzip(self, other: Self) -> (Self, Self) {
+        // SAFETY: see above.
+        unsafe {
+            // Of each half of both, before the halves are put in order.
+            let (even, odd) = (_mm256_unpacklo_pd(self.0, other.0), _mm256_unpackhi_pd(self.0, other.0));
+            (Self(_mm256_permute4x64_pd::<0xd8>(even)), Self(_mm256_permute4x64_pd::<0xd8>(odd)))
+        }
+    }
+    #[inline(always)]
     fn transpose(rows: &mut [Self; WIDEST]) {
         // SAFETY: see above.
         unsafe {

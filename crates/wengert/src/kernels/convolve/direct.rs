@@ -109,13 +109,9 @@ impl<T: Real> Simd<T> for Direct<'_, T> {
             for first in (0..lanes.rows).step_by(together) {
                 let count = together.min(lanes.rows - first);
                 for (row, to) in (first..first + count).zip(block.chunks_exact_mut(length.max(1))) {
-                    block_of.row::<V>(row, packed, to);
+                    zeros = zeros + block_of.row::<V>(row, packed, to);
                 }
                 let cells = &block[..count * length];
-                for register in cells.chunks_exact(V::LANES) {
-                    // SAFETY: as long as a register. Zero times what is not finite is no number, which stays.
-                    zeros = unsafe { V::load(register.as_ptr()) }.mul_add(V::all(T::default()), zeros);
-                }
                 spread::<V>(cells, &lanes, of, (first, count), out);
             }
             left -= lanes.examples;
@@ -166,9 +162,10 @@ struct Block<'a, T> {
 }
 
 impl<T: Real> Block<'_, T> {
-    /// A row of the result, `[columns, channels, lanes]`.
+    /// A row of the result, `[columns, channels, lanes]`. Returns zeros, or NaN where not all is finite.
     #[inline(always)]
-    fn row<V: Vector<Scalar = T>>(&self, row: usize, packed: &[T], out: &mut [T]) {
+    fn row<V: Vector<Scalar = T>>(&self, row: usize, packed: &[T], out: &mut [T]) -> V {
+        let mut zeros = V::all(T::default());
         let Self { p, back, lanes, channels: [from, to], columns, .. } = *self;
         let [y, x] = p.axes;
         let rows = y.taps(back, row, lanes.from, lanes.to);
@@ -193,13 +190,14 @@ impl<T: Real> Block<'_, T> {
                         };
                         let at = (column * to * p.groups + group * to + first) * width::<T>();
                         let out = &mut out[at..at + size * width::<T>()];
-                        tile.compute::<V>(size, weights, self.source, out);
+                        zeros = zeros + tile.compute::<V>(size, weights, self.source, out);
                     }
                     weights = &weights[size * from * y.kernel * x.kernel..];
                     first += size;
                 }
             }
         }
+        zeros
     }
 }
 
@@ -229,7 +227,7 @@ impl Tile {
         weights: &[V::Scalar],
         source: &[V::Scalar],
         out: &mut [V::Scalar],
-    ) {
+    ) -> V {
         let per = const { width::<V::Scalar>() / V::LANES };
         match (per, size) {
             (1, 8) => self.sums::<V, 1, 8>(weights, source, out),
@@ -245,7 +243,7 @@ impl Tile {
         }
     }
 
-    /// The sums of `N` channels, `M` registers of lanes each.
+    /// The sums of `N` channels, `M` registers of lanes each. Returns zeros, or NaN where one is not finite.
     #[inline(always)]
     #[allow(clippy::needless_range_loop)] // as in the tile of a product: behind iterators sums are left in memory
     fn sums<V: Vector, const M: usize, const N: usize>(
@@ -253,9 +251,9 @@ impl Tile {
         weights: &[V::Scalar],
         source: &[V::Scalar],
         out: &mut [V::Scalar],
-    ) {
+    ) -> V {
         if const { M * V::LANES != width::<V::Scalar>() } {
-            return;
+            return V::all(V::Scalar::default());
         }
         let mut sums = [[V::all(V::Scalar::default()); M]; N];
         let Self { rows, columns, channels, all, .. } = *self;
@@ -264,27 +262,32 @@ impl Tile {
         let whole = columns.kernel_step == 1 && columns.step == 1 && channels == all;
         let (runs, length) =
             if whole { (columns.count.min(1), columns.count * channels) } else { (columns.count, channels) };
-        for i in 0..rows.count {
-            let kernel = rows.kernel + i * rows.kernel_step;
-            let row = (rows.place + (i * rows.step) as isize - self.above) as usize;
-            for j in 0..runs {
-                let tap = kernel * self.kernel + columns.kernel + j * columns.kernel_step;
-                let column = columns.place as usize + j * columns.step;
-                let weights = &weights[tap * channels * N..][..length * N];
-                let source = &source[((row * self.width + column) * all + self.group * channels) * block..]
-                    [..length * block];
-                let (w, x) = (weights.as_ptr(), source.as_ptr());
-                for k in 0..length {
-                    // SAFETY: `weights` has N numbers and `source` a block of lanes for each of the run.
+        if rows.count * runs > 0 {
+            // From one run to the next, along the kernel and to its next row.
+            let (w_step, x_step) = (columns.kernel_step * channels * N, columns.step * all * block);
+            let (w_row, x_row) =
+                (rows.kernel_step * self.kernel * channels * N, rows.step * self.width * all * block);
+            let above = (rows.place - self.above) as usize * self.width + columns.place as usize;
+            let weights = &weights[(rows.kernel * self.kernel + columns.kernel) * channels * N..]
+                [..(rows.count - 1) * w_row + (runs - 1) * w_step + length * N];
+            let source = &source[(above * all + self.group * channels) * block..]
+                [..(rows.count - 1) * x_row + (runs - 1) * x_step + length * block];
+            for i in 0..rows.count {
+                for j in 0..runs {
+                    // SAFETY: the slices above have N numbers and a block of lanes for each of all runs.
                     unsafe {
-                        let mut lanes = [V::all(V::Scalar::default()); M];
-                        for m in 0..M {
-                            lanes[m] = V::load(x.add(k * block + m * V::LANES));
-                        }
-                        for n in 0..N {
-                            let weight = V::all(*w.add(k * N + n));
+                        let w = weights.as_ptr().add(i * w_row + j * w_step);
+                        let x = source.as_ptr().add(i * x_row + j * x_step);
+                        for k in 0..length {
+                            let mut lanes = [V::all(V::Scalar::default()); M];
                             for m in 0..M {
-                                sums[n][m] = lanes[m].mul_add(weight, sums[n][m]);
+                                lanes[m] = V::load(x.add(k * block + m * V::LANES));
+                            }
+                            for n in 0..N {
+                                let weight = V::all(*w.add(k * N + n));
+                                for m in 0..M {
+                                    sums[n][m] = lanes[m].mul_add(weight, sums[n][m]);
+                                }
                             }
                         }
                     }
@@ -292,11 +295,18 @@ impl Tile {
             }
         }
         let out = &mut out[..N * block];
+        let zero = V::all(V::Scalar::default());
+        let mut zeros = [zero; M];
         for n in 0..N {
             for m in 0..M {
                 // SAFETY: `out` has a block of lanes for each of N channels.
                 unsafe { sums[n][m].store(out.as_mut_ptr().add(n * block + m * V::LANES)) };
+                zeros[m] = sums[n][m].mul_add(zero, zeros[m]);
             }
         }
+        for m in 1..M {
+            zeros[0] = zeros[0] + zeros[m];
+        }
+        zeros[0]
     }
 }

@@ -83,6 +83,10 @@ impl Axis {
         } else {
             (1, r as isize * stride - self.padding)
         };
+        // Far from the borders there is nothing to divide.
+        if unit == 1 && first >= from && first + dilation * (size - 1) < to {
+            return Taps { kernel: 0, kernel_step: 1, place: first, step: self.dilation, count: self.kernel };
+        }
         let Some(k) = (0..unit.min(size)).find(|k| (first + k * dilation).rem_euclid(unit) == 0) else {
             return Taps::default();
         };
