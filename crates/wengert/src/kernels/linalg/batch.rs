@@ -277,14 +277,47 @@ fn triangle<V: Vector>(
 ) {
     for step in 0..n {
         let i = if forward { step } else { n - 1 - step };
-        for column in 0..m {
-            let mut number = get::<V>(y, i * m + column);
-            for earlier in 0..step {
-                let j = if forward { earlier } else { n - 1 - earlier };
-                number = (-get::<V>(lu, at(i, j))).mul_add(get::<V>(y, j * m + column), number);
+        let mut column = 0;
+        while column < m {
+            // Some columns together, which wait for none of each other.
+            if m - column >= TOGETHER {
+                columns::<V, TOGETHER>([n, m], &at, (step, i, column), (forward, unit), lu, y);
+                column += TOGETHER;
+            } else {
+                columns::<V, 1>([n, m], &at, (step, i, column), (forward, unit), lu, y);
+                column += 1;
             }
-            set::<V>(y, i * m + column, if unit { number } else { number / get::<V>(lu, at(i, i)) });
         }
+    }
+}
+
+/// Right sides that are solved for together.
+const TOGETHER: usize = 4;
+
+/// Row `i`, which is found in step `step`, of `N` columns.
+#[inline(always)]
+fn columns<V: Vector, const N: usize>(
+    [n, m]: [usize; 2],
+    at: &impl Fn(usize, usize) -> usize,
+    (step, i, column): (usize, usize, usize),
+    (forward, unit): (bool, bool),
+    lu: &[V::Scalar],
+    y: &mut [V::Scalar],
+) {
+    let mut numbers = [V::splat(0.0); N];
+    for (c, number) in numbers.iter_mut().enumerate() {
+        *number = get::<V>(y, i * m + column + c);
+    }
+    for earlier in 0..step {
+        let j = if forward { earlier } else { n - 1 - earlier };
+        let factor = -get::<V>(lu, at(i, j));
+        for (c, number) in numbers.iter_mut().enumerate() {
+            *number = factor.mul_add(get::<V>(y, j * m + column + c), *number);
+        }
+    }
+    let divisor = if unit { V::splat(1.0) } else { get::<V>(lu, at(i, i)) };
+    for (c, number) in numbers.into_iter().enumerate() {
+        set::<V>(y, i * m + column + c, if unit { number } else { number / divisor });
     }
 }
 
