@@ -398,7 +398,7 @@ impl Program {
                 format!("the program reads the state {}: bind a store, `call_with(&states, …)`", state.name);
             return Err(ErrorKind::State(what).into());
         }
-        self.call_with(&States::new(), inputs)
+        self.call_with(States::none(), inputs)
     }
 
     /// The same for a program that reads states.

@@ -93,7 +93,7 @@ impl Tensor {
 
     /// The elements as an `ndarray` view. An error where `T` is not the element type.
     pub fn view<T: Element>(&self) -> Result<ArrayViewD<'_, T>> {
-        view(self.shape, self.data())
+        view(&self.shape, self.data())
     }
 
     /// A copy as an `ndarray` array of this number of axes. An error where the element type is another, or the number of axes.
@@ -107,7 +107,7 @@ impl Tensor {
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn to_array<T: Element, D: Dimension>(&self) -> Result<Array<T, D>> {
-        array(self.shape, self.data())
+        array(&self.shape, self.data())
     }
 
     /// Writes ones along the diagonal of so many rows and columns that begin at a position.
@@ -130,7 +130,7 @@ impl Tensor {
 
     /// The only element, as f64. An error where there is more or less than one.
     pub fn item(&self) -> Result<f64> {
-        item(self.shape, self.data())
+        item(&self.shape, self.data())
     }
 }
 
@@ -173,13 +173,13 @@ pub(crate) fn typed<T: Element>(data: Slice<'_>) -> Result<&[T]> {
 }
 
 /// The elements as an `ndarray` view.
-pub(crate) fn view<T: Element>(shape: Shape, data: Slice<'_>) -> Result<ArrayViewD<'_, T>> {
-    ArrayViewD::from_shape(IxDyn(&shape), typed(data)?)
+pub(crate) fn view<'a, T: Element>(shape: &Shape, data: Slice<'a>) -> Result<ArrayViewD<'a, T>> {
+    ArrayViewD::from_shape(IxDyn(shape), typed(data)?)
         .map_err(|e| ErrorKind::Shape(ShapeError::Other(e.to_string())).into())
 }
 
 /// A copy as an `ndarray` array of this number of axes.
-pub(crate) fn array<T: Element, D: Dimension>(shape: Shape, data: Slice<'_>) -> Result<Array<T, D>> {
+pub(crate) fn array<T: Element, D: Dimension>(shape: &Shape, data: Slice<'_>) -> Result<Array<T, D>> {
     let (expected, found) = (D::NDIM, shape.rank());
     if let Some(expected) = expected.filter(|&expected| expected != found) {
         return Err(ErrorKind::from(ShapeError::Rank { expected, found }).into());
@@ -191,7 +191,7 @@ pub(crate) fn array<T: Element, D: Dimension>(shape: Shape, data: Slice<'_>) -> 
 }
 
 /// The only element, of this type.
-pub(crate) fn only<T: Element>(shape: Shape, data: Slice<'_>) -> Result<T> {
+pub(crate) fn only<T: Element>(shape: &Shape, data: Slice<'_>) -> Result<T> {
     match typed::<T>(data)? {
         [only] => Ok(*only),
         _ => {
@@ -201,7 +201,7 @@ pub(crate) fn only<T: Element>(shape: Shape, data: Slice<'_>) -> Result<T> {
 }
 
 /// The only element as f64.
-pub(crate) fn item(shape: Shape, data: Slice<'_>) -> Result<f64> {
+pub(crate) fn item(shape: &Shape, data: Slice<'_>) -> Result<f64> {
     match (shape.elements(), data.f64_at(0)) {
         (1, Some(value)) => Ok(value),
         _ => {

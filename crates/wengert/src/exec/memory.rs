@@ -196,20 +196,20 @@ unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, le
 /// All places of one run.
 pub(super) struct Memory<'a> {
     pub(super) frame: &'a Frame,
-    /// The arena, the inputs, the states, the constants.
+    /// The arena, the constants, the inputs, the states.
     pub(super) regions: &'a [Region],
-    /// The region of the first state, and of the first constant.
+    /// The region of the first input, and of the first state.
+    pub(super) inputs: usize,
     pub(super) states: usize,
-    pub(super) constants: usize,
 }
 
 impl Memory<'_> {
     pub(super) fn find(&self, place: Place) -> (Region, usize) {
         let (region, offset) = match place {
             Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
-            Place::Home(Home::Input(i)) => (1 + i, 0),
+            Place::Home(Home::Constant(c) | Home::Fill(c)) => (1 + c, 0),
+            Place::Home(Home::Input(i)) => (self.inputs + i, 0),
             Place::Home(Home::State(k)) => (self.states + k, 0),
-            Place::Home(Home::Constant(c) | Home::Fill(c)) => (self.constants + c, 0),
         };
         (self.regions[region], offset)
     }

@@ -366,7 +366,7 @@ impl Function {
             Some(workspace) => workspace,
             None => workspace.insert(program.workspace()?),
         };
-        read(program.evaluate(workspace, &States::new(), self.0.point(point, more)?)?)
+        read(program.evaluate(workspace, States::none(), self.0.point(point, more)?)?)
     }
 }
 

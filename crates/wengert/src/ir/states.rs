@@ -1,7 +1,7 @@
 //! Named arrays that live apart from programs.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::intern::identity;
 use crate::elements::SliceMut;
@@ -75,6 +75,12 @@ impl States {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The empty store, for programs without states.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: LazyLock<States> = LazyLock::new(States::default);
+        &NONE
     }
 
     /// Adds an array under a name. An error where the name is taken or the array has more than

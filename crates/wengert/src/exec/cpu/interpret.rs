@@ -86,7 +86,11 @@ impl Interpreter<'_> {
 
     /// Computes one task of a group, loop by loop. The error comes with the row that failed.
     fn task(&self, group: &Group, task: usize, thread: usize) -> Result<(), (u32, ErrorKind)> {
-        let bound = |task: usize| task * group.chunks / group.tasks;
+        // Most groups of small programs are one task, which is not worth a division.
+        let bound = |task: usize| match group.tasks {
+            1 => task * group.chunks,
+            tasks => task * group.chunks / tasks,
+        };
         let (start, end) = (bound(task), bound(task + 1));
         for tiles in &self.plan.loops[group.loops.clone()] {
             let calls = match &tiles.body {
@@ -224,15 +228,20 @@ impl Interpreter<'_> {
 
     /// Computes a map of a tile. Its result may lie where one of its operands does. `None` where not all of them fit.
     fn map(&self, map: &Compiled, call: &KernelCall, tile: &Tile) -> Option<()> {
-        let elements = |part: &Part| self.locate(*part, tile).2;
-        let len = call.results.first().map_or(0, elements);
-        let pointer = |part: &Part| {
+        let mut len = None;
+        let mut pointer = |part: &Part| {
             let (region, offset, found) = self.locate(*part, tile);
-            region.pointer(offset, len, self.ty(part).dtype.bytes()).filter(|_| found == len)
+            let fits = found == *len.get_or_insert(found);
+            region.pointer(offset, found, self.ty(part).dtype.bytes()).filter(|_| fits)
         };
-        let x = call.operands.iter().map(|part| Some(pointer(part)?.cast_const()));
-        let x: SmallVec<[*const u8; INLINE]> = x.collect::<Option<_>>()?;
-        let y: SmallVec<[*mut u8; INLINE]> = call.results.iter().map(pointer).collect::<Option<_>>()?;
+        let (mut x, mut y): (SmallVec<[*const u8; INLINE]>, SmallVec<[*mut u8; INLINE]>) = Default::default();
+        for part in &call.results {
+            y.push(pointer(part)?);
+        }
+        for part in &call.operands {
+            x.push(pointer(part)?.cast_const());
+        }
+        let len = len.unwrap_or(0);
         // SAFETY: the parts are of the body's types and length (V4 of `verify`). Nobody else uses those of results, nor writes
         // the others (V3, V6); and where a result lies where an operand does the body allows it (V5). The thread's scratch is
         // free, and as large as the body asks for (V4).

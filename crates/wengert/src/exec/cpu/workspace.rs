@@ -41,10 +41,12 @@ impl Workspace {
             return Err(kind.into());
         }
         let frame = plan.frame();
-        let constants = frame.arrays()?.len();
-        let arena = Arena::new(plan.workspace_bytes(threads))?;
+        let constants = frame.arrays()?;
+        let mut arena = Arena::new(plan.workspace_bytes(threads))?;
         let packed = vec![None; frame.inputs.len()];
-        let regions = Vec::with_capacity(1 + frame.inputs.len() + frame.states.len() + constants);
+        let mut regions = Vec::with_capacity(1 + constants.len() + frame.inputs.len() + frame.states.len());
+        regions.push(arena.region());
+        regions.extend(constants.iter().map(|c| Region::shared(c.data())));
         Ok(Self { plan: plan.clone(), arena, packed, regions, pool: Pool::new(threads)? })
     }
 }
@@ -112,9 +114,9 @@ impl<'w> Results<'w> {
         })
     }
 
-    fn output(&self, key: impl OutputKey) -> Result<(Shape, Slice<'w>)> {
+    fn output(&self, key: impl OutputKey) -> Result<(&'w Shape, Slice<'w>)> {
         let LiveOut { offset, ty, .. } = self.live_out(key)?;
-        Ok((ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
+        Ok((&ty.shape, self.arena.slice(*offset, ty.dtype, ty.shape.elements())))
     }
 
     /// How many outputs there are.
@@ -182,13 +184,13 @@ pub(crate) fn run<'w>(
     let frame = plan.frame();
     check_states(frame, store.states())?;
     let Workspace { arena, packed, regions, pool, .. } = workspace;
-    regions.clear();
-    regions.push(arena.region());
+    // The arena and the constants stay where they are.
+    let inputs_from = 1 + frame.constants.len();
+    regions.truncate(inputs_from);
     bind(&frame.inputs, &names.inputs, packed, inputs, regions)?;
     let states = regions.len();
     bind_states(frame, &mut store, regions)?;
-    regions.extend(frame.arrays()?.iter().map(|c| Region::shared(c.data())));
-    let memory = Memory { frame, regions, states, constants: states + frame.states.len() };
+    let memory = Memory { frame, regions, inputs: inputs_from, states };
     let outcome = match &**plan {
         Plan::Rows(_, rows) => rows.run(&memory, tape),
         Plan::Tiled(_, plan) => Interpreter { plan, memory, clock }.run(pool),
