@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::graph::Constant;
+use super::graph::{Constant, Home};
 use super::table::BufferId;
 use crate::error::Result;
 use crate::ir::UsedState;
@@ -55,6 +55,30 @@ impl Frame {
             local: 0,
             scratch: 0,
         }
+    }
+
+    /// Of the regions of a run, that of what has no place in the arena. The arena is the first; constants, inputs and states follow.
+    pub(super) fn region(&self, home: Home) -> usize {
+        match home {
+            Home::Constant(c) | Home::Fill(c) => 1 + c,
+            Home::Input(i) => 1 + self.constants.len() + i,
+            Home::State(k) => 1 + self.constants.len() + self.inputs.len() + k,
+        }
+    }
+
+    /// What has such a region, which is not the arena.
+    pub(super) fn home(&self, region: usize) -> Home {
+        let (constants, inputs) = (1 + self.constants.len(), self.inputs.len());
+        match region.checked_sub(constants) {
+            None => Home::Constant(region.saturating_sub(1)),
+            Some(i) if i < inputs => Home::Input(i),
+            Some(k) => Home::State(k - inputs),
+        }
+    }
+
+    /// How many regions a run has.
+    pub(super) fn regions(&self) -> usize {
+        1 + self.constants.len() + self.inputs.len() + self.states.len()
     }
 
     /// Makes the arrays of the constants, if they are not there yet.

@@ -4,7 +4,6 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 
 use super::frame::Frame;
-use super::graph::Home;
 use super::place::{ALIGN, Place, WORD};
 use crate::dtype::DType;
 use crate::elements::{Native, Slice, SliceMut, with_dtype};
@@ -84,12 +83,6 @@ impl Region {
         Self { base: bytes.as_mut_ptr(), bytes: bytes.len() }
     }
 
-    /// The first bytes, to be handed out by the word without further checks: none, if they are not there.
-    pub(super) fn words_of(&self, reach: usize) -> Option<Words> {
-        let there = reach <= self.bytes && self.base.addr().is_multiple_of(ALIGN);
-        there.then_some(Words { base: self.base })
-    }
-
     /// The first of `len` numbers of so many bytes each, if they lie inside and are aligned.
     pub(super) fn pointer(&self, offset: usize, len: usize, bytes: usize) -> Option<*mut u8> {
         let end = len.checked_mul(bytes).and_then(|b| b.checked_add(offset));
@@ -142,28 +135,27 @@ impl Region {
     }
 }
 
-/// The beginning of a region, in words of eight bytes.
+/// The regions of a run, in words of eight bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Words {
-    base: *mut u8,
+pub(super) struct Words<'a> {
+    regions: &'a [Region],
 }
 
-impl Words {
+impl Words<'_> {
     /// # Safety
-    /// The word lies inside of what was reached for.
+    /// There is such a region, and the word lies inside of it; of the arena, inside of what was reached for.
     #[inline(always)]
-    pub(super) unsafe fn word<T>(self, word: u32) -> *const T {
+    pub(super) unsafe fn word(self, Spot { region, word }: Spot) -> *mut u8 {
         // SAFETY: passed on from the caller.
-        unsafe { self.base.add(word as usize * WORD).cast() }
+        unsafe { self.regions.get_unchecked(region as usize).base.add(word as usize * WORD) }
     }
+}
 
-    /// # Safety
-    /// The word lies inside of what was reached for.
-    #[inline(always)]
-    pub(super) unsafe fn word_mut<T>(self, word: u32) -> *mut T {
-        // SAFETY: passed on from the caller.
-        unsafe { self.base.add(word as usize * WORD).cast() }
-    }
+/// A word of a region.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) region: u16,
+    pub(super) word: u32,
 }
 
 /// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned. What is handed out is at
@@ -196,20 +188,22 @@ unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, le
 /// All places of one run.
 pub(super) struct Memory<'a> {
     pub(super) frame: &'a Frame,
-    /// The arena, the constants, the inputs, the states.
+    /// As the frame [counts](Frame::region) them.
     pub(super) regions: &'a [Region],
-    /// The region of the first input, and of the first state.
-    pub(super) inputs: usize,
-    pub(super) states: usize,
 }
 
-impl Memory<'_> {
+impl<'a> Memory<'a> {
+    /// All regions, to be handed out by the word without further checks, of the arena the first bytes; `None` if they are not there.
+    pub(super) fn words(&self, reach: usize) -> Option<Words<'a>> {
+        let Region { base, bytes } = *self.regions.first()?;
+        let there = reach <= bytes && base.addr().is_multiple_of(ALIGN);
+        (there && self.regions.len() == self.frame.regions()).then_some(Words { regions: self.regions })
+    }
+
     pub(super) fn find(&self, place: Place) -> (Region, usize) {
         let (region, offset) = match place {
             Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
-            Place::Home(Home::Constant(c) | Home::Fill(c)) => (1 + c, 0),
-            Place::Home(Home::Input(i)) => (self.inputs + i, 0),
-            Place::Home(Home::State(k)) => (self.states + k, 0),
+            Place::Home(home) => (self.frame.region(home), 0),
         };
         (self.regions[region], offset)
     }

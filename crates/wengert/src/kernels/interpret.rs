@@ -26,7 +26,7 @@ pub(crate) struct Compiled {
     kept: u16,
 }
 
-/// A body of one primitive, each of whose operands is one of the body's or a constant.
+/// A function of small arrays: a body of one primitive, say, each of whose operands is one of the body's or a constant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Single {
     pub(crate) function: Pointer,
@@ -47,10 +47,16 @@ unsafe impl Send for Single {}
 unsafe impl Sync for Single {}
 
 impl Single {
+    /// A function of elements of so many bytes, which finds some of its operands where they are given.
+    pub(super) fn with(function: Pointer, bytes: [u8; 3], result: u8, at: [Option<*const u8>; 3]) -> Self {
+        let at = at.map(|at| at.unwrap_or(std::ptr::null()));
+        Self { function, bytes, result, constant: true, at, most: usize::MAX }
+    }
+
     /// Applies it to operands of which those that are constants count for nothing.
     ///
     /// # Safety
-    /// As for [`Compiled::apply`], with no [more](Self::most) elements than it can be applied to; the body still lives.
+    /// As for [`Compiled::apply`], with no [more](Self::most) elements than it can be applied to; the body, or what else it was made of, still lives.
     #[inline(always)]
     pub(crate) unsafe fn apply(&self, x: [*const u8; 3], out: *mut u8, len: usize) {
         let [x0, x1, x2] = match self.constant {

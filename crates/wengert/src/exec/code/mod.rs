@@ -18,9 +18,9 @@ use smallvec::SmallVec;
 use crate::elements::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::graph::{Computation, Computations, Strides};
-use crate::ir::{self, Form, Op, Operand, ResultMut, ResultTypes, ValueHasher};
+use crate::ir::{self, Form, Monoid, Op, Operand, Reduction, ResultMut, ResultTypes, ValueHasher};
 use crate::kernels::contract::Packed;
-use crate::kernels::{CHUNK, Compiled, Isa};
+use crate::kernels::{CHUNK, Compiled, Isa, Small};
 use crate::shape::TensorType;
 
 /// The strides of each operand that is read where it lies.
@@ -94,6 +94,18 @@ impl Code {
     /// The functions of its body, if it is computed element by element.
     pub(crate) fn map(&self) -> Option<&Compiled> {
         self.map.as_deref()
+    }
+
+    /// What it is on an operand of the first type, small as its result, if it has a function for that.
+    pub(crate) fn small(&self, types: [&Arc<TensorType>; 2], isa: Isa) -> Option<Small> {
+        match &self.what.form {
+            Form::View(map) => Small::view(types, isa, map.offset, &map.strides),
+            Form::Reduce(Reduction { monoid: Monoid::Sum, axis, count }) => {
+                let (_, reduced, inner) = types[0].shape.split_at(*axis, *count);
+                Small::sum(types, isa, (reduced, inner))
+            }
+            _ => None,
+        }
     }
 
     /// Bytes of scratch that one call needs.

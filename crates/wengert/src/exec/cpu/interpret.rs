@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
-use crate::exec::memory::{Memory, Region};
+use crate::exec::memory::{Memory, Region, Spot};
 use crate::exec::place::Place;
 use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
@@ -56,6 +56,16 @@ pub(super) struct Interpreter<'a> {
 impl Interpreter<'_> {
     /// Runs all levels. The error comes with the row that failed.
     pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
+        self.levels(pool)?;
+        for &buffer in &self.plan.canonical {
+            let Placed { place, ty, .. } = &self.plan.buffers[buffer];
+            // SAFETY: everybody is done, and what lives on lies in the arena (V6).
+            unsafe { self.memory.place_mut(*place, ty) }.canonicalise();
+        }
+        Ok(())
+    }
+
+    fn levels(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
         for level in &self.plan.levels {
             let groups = &self.plan.groups[level.groups.clone()];
             if let ([group], 1) = (groups, level.tasks) {
@@ -150,14 +160,15 @@ impl Interpreter<'_> {
 
     fn apply(&self, ops: &[MicroOp]) -> Result<(), ErrorKind> {
         let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
-        let memory = self.memory.regions[0].words_of(self.plan.reach).ok_or_else(leaves)?;
+        let memory = self.memory.words(self.plan.reach).ok_or_else(leaves)?;
         for op in ops {
             let Function { single, .. } = &self.plan.functions[op.function as usize];
-            // SAFETY: no micro-op leaves the reach of them all, and the group is the first thread's alone (V3, V4 of
-            // `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan keeps
-            // the code that the functions belong to.
+            // SAFETY: no micro-op leaves the reach of them all, or an array that is bound, and the group is the first thread's alone (V3,
+            // V4, V8 of `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan
+            // keeps what the functions belong to.
             unsafe {
-                single.apply(op.x.map(|x| memory.word(x)), memory.word_mut(op.out), op.len as usize);
+                let x = [0, 1, 2].map(|o| memory.word(op.spot(o)).cast_const());
+                single.apply(x, memory.word(Spot { region: 0, word: op.out }), op.len as usize);
             }
         }
         Ok(())

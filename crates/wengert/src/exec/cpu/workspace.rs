@@ -10,6 +10,7 @@ use super::pool::Pool;
 use crate::elements::{Element, Slice};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::frame::{Frame, LiveOut};
+use crate::exec::graph::Home;
 use crate::exec::memory::{Arena, Memory, Region};
 use crate::exec::plan::Plan;
 use crate::ir::{Names, States, Tape};
@@ -44,7 +45,7 @@ impl Workspace {
         let constants = frame.arrays()?;
         let mut arena = Arena::new(plan.workspace_bytes(threads))?;
         let packed = vec![None; frame.inputs.len()];
-        let mut regions = Vec::with_capacity(1 + constants.len() + frame.inputs.len() + frame.states.len());
+        let mut regions = Vec::with_capacity(frame.regions());
         regions.push(arena.region());
         regions.extend(constants.iter().map(|c| Region::shared(c.data())));
         Ok(Self { plan: plan.clone(), arena, packed, regions, pool: Pool::new(threads)? })
@@ -185,12 +186,10 @@ pub(crate) fn run<'w>(
     check_states(frame, store.states())?;
     let Workspace { arena, packed, regions, pool, .. } = workspace;
     // The arena and the constants stay where they are.
-    let inputs_from = 1 + frame.constants.len();
-    regions.truncate(inputs_from);
+    regions.truncate(frame.region(Home::Input(0)));
     bind(&frame.inputs, &names.inputs, packed, inputs, regions)?;
-    let states = regions.len();
     bind_states(frame, &mut store, regions)?;
-    let memory = Memory { frame, regions, inputs: inputs_from, states };
+    let memory = Memory { frame, regions };
     let outcome = match &**plan {
         Plan::Rows(_, rows) => rows.run(&memory, tape),
         Plan::Tiled(_, plan) => Interpreter { plan, memory, clock }.run(pool),

@@ -95,7 +95,9 @@ pub(crate) struct Tiled {
     pub(in crate::exec) calls: Vec<KernelCall>,
     pub(in crate::exec) micro: Vec<MicroOp>,
     pub(in crate::exec) functions: Vec<Function>,
-    /// The byte before which all that micro-ops touch lies.
+    /// What micro-ops make whose NaNs are made canonical at the end.
+    pub(in crate::exec) canonical: Vec<BufferId>,
+    /// The byte of the arena before which all that micro-ops touch of it lies.
     pub(in crate::exec) reach: usize,
     pub(in crate::exec) buffers: Table<BufferId, Placed>,
 }

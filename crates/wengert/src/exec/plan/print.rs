@@ -7,6 +7,7 @@ use super::{Body, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
 use crate::error::Result;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{self, Action, Graph, Home};
+use crate::exec::memory::Spot;
 use crate::exec::place::{Place, WORD};
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::ir::Tape;
@@ -25,11 +26,11 @@ pub enum Lowering {
 
 /// The graph of a tape, or its schedule, as text.
 pub(crate) fn lowered(tape: &Tape, rounding: bool, machine: &Machine, lowering: Lowering) -> Result<String> {
-    let mut graph = Graph::new(tape, rounding)?;
+    let graph = Graph::new(tape, rounding)?;
     if lowering == Lowering::Graph {
         return Ok(graph::Listing { graph: &graph, tape }.to_string());
     }
-    let schedule = Schedule::new(&mut graph, machine)?;
+    let schedule = Schedule::new(&graph, machine);
     let graph = graph::Listing { graph: &graph, tape };
     Ok(schedule::Listing { graph, schedule: &schedule }.to_string())
 }
@@ -102,22 +103,27 @@ impl Printer<'_> {
             Place::Arena(offset) => write!(f, "@{offset}"),
             Place::Tile(offset) => write!(f, "tile+{offset}"),
             Place::Task(offset) => write!(f, "task+{offset}"),
-            Place::Home(Home::Input(i)) => write!(f, "input {i}"),
-            Place::Home(Home::State(k)) => {
-                write!(f, "state {}", self.frame.states.get(k).map_or("?", |s| &s.name))
-            }
-            Place::Home(Home::Constant(c) | Home::Fill(c)) => write!(f, "constant {c}"),
+            Place::Home(home) => self.home(f, home),
         }?;
         f.write_str(if part.chunk.is_some() { " in chunks" } else { "" })
     }
 
+    fn home(&self, f: &mut fmt::Formatter<'_>, home: Home) -> fmt::Result {
+        match home {
+            Home::Input(i) => write!(f, "input {i}"),
+            Home::State(k) => write!(f, "state {}", self.frame.states.get(k).map_or("?", |s| &s.name)),
+            Home::Constant(c) | Home::Fill(c) => write!(f, "constant {c}"),
+        }
+    }
+
     fn micro_op(&self, f: &mut fmt::Formatter<'_>, op: &MicroOp) -> fmt::Result {
         let (_, function) = op.bytes(self.plan);
-        let place = |f: &mut fmt::Formatter<'_>, word: u32| {
+        let place = |f: &mut fmt::Formatter<'_>, Spot { region, word }: Spot| {
             let at = word as usize * WORD;
-            match at.checked_sub(self.frame.arena) {
-                None => write!(f, "@{at}"),
-                Some(offset) => write!(f, "task+{offset}"),
+            match (region, at.checked_sub(self.frame.arena)) {
+                (0, None) => write!(f, "@{at}"),
+                (0, Some(offset)) => write!(f, "task+{offset}"),
+                _ => self.home(f, self.frame.home(region as usize)),
             }
         };
         write!(f, "      %{} {}(", op.row, function.name())?;
@@ -128,7 +134,7 @@ impl Printer<'_> {
         f.write_str(") -> ")?;
         let ty = self.tape.rows()[op.row as usize].results.first();
         ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
-        place(f, op.out)?;
+        place(f, Spot { region: 0, word: op.out })?;
         writeln!(f)
     }
 

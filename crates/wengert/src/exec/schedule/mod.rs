@@ -3,7 +3,6 @@
 //! Decided by shapes and a [`Machine`]; never the value of a sum. All that a node reads was written before, nothing is
 //! overwritten before its last reading, and no state is written before all that may fail is done.
 
-mod fetch;
 mod levels;
 mod machine;
 mod print;
@@ -15,7 +14,6 @@ use std::ops::Range;
 
 use super::graph::Graph;
 use super::table::NodeId;
-use crate::error::ErrorKind;
 
 pub(crate) use machine::Machine;
 pub(super) use print::Listing;
@@ -49,16 +47,25 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(graph: &mut Graph, machine: &Machine) -> Result<Self, ErrorKind> {
+    pub(super) fn new(graph: &Graph, machine: &Machine) -> Self {
         let mut spots = levels::levels(graph, machine);
         sink::sink(graph, &mut spots);
         let mut levels = tasks::groups(graph, &spots, machine);
         for group in levels.iter_mut().flatten() {
-            if group.chunks == 1 {
-                fetch::fetch(graph, group, machine.small)?;
-            }
             tiles::tiles(graph, group, machine);
         }
-        Ok(Self { levels })
+        levels.iter_mut().for_each(whole);
+        Self { levels }
+    }
+}
+
+/// Makes a group that one thread computes in one tile, alone in its level, one chunk: array by array.
+fn whole(level: &mut Level) {
+    if let [group] = level.as_mut_slice()
+        && group.tasks == 1
+        && group.loops.iter().all(|tiles| tiles.tile >= group.chunks && !tiles.splits)
+    {
+        group.chunks = 1;
+        group.loops = vec![TileLoop { nodes: 0..group.nodes.len(), tile: 1, splits: false }];
     }
 }

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::{At, Check, In, Named, Verifier, broken};
 use crate::exec::graph::{Action, Computation, WriteMode};
+use crate::exec::memory::Spot;
 use crate::exec::place::{Place, WORD};
 use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
 use crate::ir::Form;
@@ -18,19 +19,25 @@ impl Verifier<'_> {
         let Some(function) = self.plan.functions.get(op.function as usize) else {
             return fail("a micro-op without a function");
         };
+        let len = op.len as usize;
         let arity = op.operands(function).count();
         let (Some(result), operands) = (named[0], &named[1..=arity]) else {
             return fail("a micro-op without a result");
         };
-        let words = [(op.out, function.single.result)].into_iter().chain(op.operands(function));
-        for (buffer, (word, bytes)) in named.iter().zip(words) {
+        let made = (Spot { region: 0, word: op.out }, len * usize::from(function.single.result));
+        for (buffer, (spot, bytes)) in named.iter().zip([made].into_iter().chain(op.operands(function))) {
             let Some(buffer) = *buffer else { return fail("a micro-op of other operands") };
-            self.word(at, op, self.buffer(buffer, at)?, (word, bytes))?;
+            self.spot(at, self.buffer(buffer, at)?, spot, bytes)?;
         }
         let dtype = |b: &Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| b.ty.dtype);
         let (x, y) = (operands.iter().filter_map(dtype), named[..1].iter().filter_map(dtype));
-        let (Function { single, code }, len) = (function, op.len as usize);
-        if !code.map().is_some_and(|map| map.fits(x, y, len)) || len > single.most {
+        let Function { single, code, small } = function;
+        let ty = |b: Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| *b.ty);
+        let fits = match small {
+            Some(small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
+            None => code.map().is_some_and(|map| map.fits(x, y, len)),
+        };
+        if !fits || len > single.most {
             return fail("a micro-op of other types, or of more elements than its constants");
         }
         let whole = |buffer| Part { buffer, chunk: None };
@@ -43,18 +50,17 @@ impl Verifier<'_> {
         self.write(at, within, whole(result), true, false)
     }
 
-    /// That what a micro-op reads or writes by the word is a buffer of its length.
-    fn word(&self, at: At, op: &MicroOp, buffer: &Placed, (word, each): (u32, u8)) -> Check {
+    /// That what a micro-op reads or writes by the word is a buffer of so many bytes.
+    fn spot(&self, at: At, buffer: &Placed, Spot { region, word }: Spot, bytes: usize) -> Check {
         let (frame, reach) = (self.frame, self.plan.reach);
-        let byte = match buffer.place {
-            Place::Arena(offset) => offset,
-            Place::Task(offset) | Place::Tile(offset) => frame.arena + offset,
-            Place::Home(_) => return Err(broken("V4", at.row, "a micro-op that leaves its arena")),
+        let (home, byte) = match buffer.place {
+            Place::Arena(offset) => (0, offset),
+            Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
+            Place::Home(home) => (frame.region(home), 0),
         };
-        let bytes = op.len as usize * usize::from(each);
-        let fits = buffer.len == op.len as usize && buffer.ty.dtype.bytes() == usize::from(each);
-        let inside = byte + bytes <= reach && reach <= frame.arena + frame.local;
-        if byte == word as usize * WORD && fits && inside {
+        let fits = buffer.len * buffer.ty.dtype.bytes() == bytes;
+        let inside = home > 0 || (byte + bytes <= reach && reach <= frame.arena + frame.local);
+        if (home, byte) == (region as usize, word as usize * WORD) && fits && inside {
             Ok(())
         } else {
             Err(broken("V4", at.row, "a micro-op that leaves its buffers"))
