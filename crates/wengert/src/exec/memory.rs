@@ -138,24 +138,69 @@ impl Region {
 /// The regions of a run, in words of eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
+    arena: *mut u8,
     regions: &'a [Region],
 }
 
 impl Words<'_> {
     /// # Safety
-    /// There is such a region, and the word lies inside of it; of the arena, inside of what was reached for.
+    /// It is a word of the arena, inside of what was reached for.
     #[inline(always)]
-    pub(super) unsafe fn word(self, Spot { region, word }: Spot) -> *mut u8 {
+    pub(super) unsafe fn word(self, spot: Spot) -> *mut u8 {
         // SAFETY: passed on from the caller.
-        unsafe { self.regions.get_unchecked(region as usize).base.add(word as usize * WORD) }
+        unsafe { self.arena.add(spot.0 as usize * WORD) }
+    }
+
+    /// # Safety
+    /// There are such regions, and words of the arena are inside of what was reached for.
+    #[inline(always)]
+    pub(super) unsafe fn all(self, spots: [Spot; 3]) -> [*const u8; 3] {
+        let [a, b, c] = spots;
+        // SAFETY: passed on from the caller.
+        unsafe {
+            // Mostly all are in the arena.
+            if (a.0 | b.0 | c.0) & Spot::BEGIN == 0 {
+                [self.word(a).cast_const(), self.word(b).cast_const(), self.word(c).cast_const()]
+            } else {
+                [self.any(a), self.any(b), self.any(c)]
+            }
+        }
+    }
+
+    /// # Safety
+    /// As for [`all`](Self::all).
+    #[inline(always)]
+    unsafe fn any(self, spot: Spot) -> *const u8 {
+        let (region, byte) = spot.place();
+        // SAFETY: passed on from the caller.
+        unsafe { self.regions.get_unchecked(region).base.add(byte).cast_const() }
     }
 }
 
-/// A word of a region.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
-    pub(super) region: u16,
-    pub(super) word: u32,
+/// A word of the arena, or the beginning of another region, in few bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Spot(u32);
+
+impl Spot {
+    /// The bit of the beginning of a region.
+    const BEGIN: u32 = 1 << 31;
+
+    /// `None` where that is no word, or one too far.
+    pub(super) fn new(region: usize, byte: usize) -> Option<Self> {
+        let number = |n: usize| u32::try_from(n).ok().filter(|n| n & Self::BEGIN == 0);
+        match (region, byte) {
+            (0, _) if byte.is_multiple_of(WORD) => Some(Self(number(byte / WORD)?)),
+            (_, 0) => Some(Self(number(region)? | Self::BEGIN)),
+            _ => None,
+        }
+    }
+
+    /// The region, and the byte.
+    #[inline(always)]
+    pub(super) fn place(self) -> (usize, usize) {
+        let number = (self.0 & !Self::BEGIN) as usize;
+        if self.0 & Self::BEGIN == 0 { (0, number * WORD) } else { (number, 0) }
+    }
 }
 
 /// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned. What is handed out is at
@@ -197,7 +242,8 @@ impl<'a> Memory<'a> {
     pub(super) fn words(&self, reach: usize) -> Option<Words<'a>> {
         let Region { base, bytes } = *self.regions.first()?;
         let there = reach <= bytes && base.addr().is_multiple_of(ALIGN);
-        (there && self.regions.len() == self.frame.regions()).then_some(Words { regions: self.regions })
+        (there && self.regions.len() == self.frame.regions())
+            .then_some(Words { arena: base, regions: self.regions })
     }
 
     pub(super) fn find(&self, place: Place) -> (Region, usize) {

@@ -1,5 +1,7 @@
 //! Bodies over arrays: primitive by primitive, a few hundred elements at a time, which stay in the first cache.
 
+use std::num::NonZeroU16;
+
 use smallvec::SmallVec;
 
 use super::body::{Body, Constant, Primitive, Scalar};
@@ -37,8 +39,8 @@ pub(crate) struct Single {
     /// Whether there are constants, and where they lie: in the body that is [`Compiled`].
     constant: bool,
     at: [*const u8; 3],
-    /// How many elements it can be applied to at once.
-    pub(crate) most: usize,
+    /// How many elements it can be applied to at once, if not to any number.
+    most: Option<NonZeroU16>,
 }
 
 // SAFETY: the constants lie in memory that nobody writes, and are only read while the body lives.
@@ -50,13 +52,18 @@ impl Single {
     /// A function of elements of so many bytes, which finds some of its operands where they are given.
     pub(super) fn with(function: Pointer, bytes: [u8; 3], result: u8, at: [Option<*const u8>; 3]) -> Self {
         let at = at.map(|at| at.unwrap_or(std::ptr::null()));
-        Self { function, bytes, result, constant: true, at, most: usize::MAX }
+        Self { function, bytes, result, constant: true, at, most: None }
+    }
+
+    /// Whether it can be applied to so many elements at once.
+    pub(crate) fn takes(&self, elements: usize) -> bool {
+        self.most.is_none_or(|most| elements <= usize::from(most.get()))
     }
 
     /// Applies it to operands of which those that are constants count for nothing.
     ///
     /// # Safety
-    /// As for [`Compiled::apply`], with no [more](Self::most) elements than it can be applied to; the body, or what else it was made of, still lives.
+    /// As for [`Compiled::apply`], with [no more](Self::takes) elements than it can be applied to; the body, or what else it was made of, still lives.
     #[inline(always)]
     pub(crate) unsafe fn apply(&self, x: [*const u8; 3], out: *mut u8, len: usize) {
         let [x0, x1, x2] = match self.constant {
@@ -216,7 +223,7 @@ impl Compiled {
             result: *result,
             constant: false,
             at: [std::ptr::null(); 3],
-            most: usize::MAX,
+            most: None,
         };
         let mut next = 0;
         for (o, place) in operands.iter().enumerate().take(usize::from(*arity)) {
@@ -226,7 +233,7 @@ impl Compiled {
                     single.bytes[o] = bytes;
                 }
                 Place::Constant(i) => {
-                    (single.constant, single.most) = (true, self.copies.into());
+                    (single.constant, single.most) = (true, NonZeroU16::new(self.copies));
                     single.at[o] = self.constant(i);
                 }
                 _ => return None,

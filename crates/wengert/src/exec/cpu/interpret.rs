@@ -13,7 +13,7 @@ use crate::error::{ErrorKind, Fault};
 use crate::exec::code::{Call, Packing};
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
-use crate::exec::memory::{Memory, Region, Spot};
+use crate::exec::memory::{Memory, Region};
 use crate::exec::place::Place;
 use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
@@ -167,8 +167,7 @@ impl Interpreter<'_> {
             // V4, V8 of `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan
             // keeps what the functions belong to.
             unsafe {
-                let x = [0, 1, 2].map(|o| memory.word(op.spot(o)).cast_const());
-                single.apply(x, memory.word(Spot { region: 0, word: op.out }), op.len as usize);
+                single.apply(memory.all(op.x), memory.word(op.out), op.len as usize);
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ pub(super) fn draft(
     machine: &Machine,
 ) -> Result<(Frame, Tiled, Vec<Named>)> {
     let mut graph = Graph::new(tape, rounding)?;
-    let schedule = Schedule::new(&graph, machine);
+    let schedule = Schedule::new(&mut graph, machine)?;
     let placement = Placement::new(&graph, &schedule)?;
     let mut frame = Frame::new(isa, tape.inputs(), tape.states());
     frame.donated = std::mem::take(&mut graph.donated);

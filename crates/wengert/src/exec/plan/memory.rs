@@ -9,7 +9,7 @@ use super::{Placed, Plan, Run, Tiled};
 use crate::error::Site;
 use crate::exec::frame::Frame;
 use crate::exec::graph::WriteMode;
-use crate::exec::place::{Place, WORD};
+use crate::exec::place::Place;
 use crate::ir::Tape;
 use crate::shape::TensorType;
 use crate::sort::sort_by_key;
@@ -110,7 +110,7 @@ impl Tiled {
                 Run::Micro(_, op) => {
                     let (_, function) = op.bytes(self);
                     let bytes = op.len as usize * usize::from(function.single.result);
-                    held.push((op.row, function.name().into(), bytes, op.out as usize * WORD >= arena));
+                    held.push((op.row, function.name().into(), bytes, op.out.place().1 >= arena));
                 }
                 Run::Call(_, call) => {
                     // What is added to lies where it did.

@@ -9,7 +9,7 @@ use crate::exec::code::Code;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, WriteMode};
 use crate::exec::memory::Spot;
-use crate::exec::place::{Place, WORD};
+use crate::exec::place::Place;
 use crate::kernels::{Isa, Single, Small};
 use crate::shape::TensorType;
 
@@ -22,11 +22,10 @@ pub(in crate::exec) struct MicroOp {
     pub(in crate::exec) function: u32,
     /// Elements of the result.
     pub(in crate::exec) len: u32,
-    /// Where the result lies in the arena, in words.
-    pub(in crate::exec) out: u32,
-    /// Where the operands lie, but for constants of the function: in which regions, and in words.
-    pub(in crate::exec) regions: [u16; 3],
-    pub(in crate::exec) x: [u32; 3],
+    /// Where the result lies in the arena.
+    pub(in crate::exec) out: Spot,
+    /// Where the operands lie, but for constants of the function.
+    pub(in crate::exec) x: [Spot; 3],
 }
 
 impl MicroOp {
@@ -37,12 +36,6 @@ impl MicroOp {
         (read + self.len as usize * usize::from(function.single.result), function)
     }
 
-    /// Where an operand lies.
-    #[inline(always)]
-    pub(in crate::exec) fn spot(&self, o: usize) -> Spot {
-        Spot { region: self.regions[o], word: self.x[o] }
-    }
-
     /// Where its operands lie, and their bytes.
     pub(in crate::exec) fn operands(
         &self,
@@ -50,9 +43,8 @@ impl MicroOp {
     ) -> impl Iterator<Item = (Spot, usize)> + use<> {
         let (len, all) = (self.len as usize, function.small.as_ref().map(|small| small.x.bytes()));
         let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
-        let spots = [0, 1, 2].map(|o| self.spot(o));
-        let operands = spots.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
-        operands.map(move |(spot, each)| (spot, bytes(each)))
+        let operands = self.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
+        operands.map(move |(x, each)| (x, bytes(each)))
     }
 }
 
@@ -102,9 +94,9 @@ impl Functions {
     pub(super) fn micro_op(&mut self, call: &KernelCall, frame: &Frame, plan: &mut Tiled) -> Option<MicroOp> {
         let op = self.find(call, frame, plan)?;
         let function = &plan.functions[op.function as usize];
-        let end = |(word, bytes): (u32, usize)| word as usize * WORD + bytes;
-        let read = op.operands(function).filter(|(x, _)| x.region == 0).map(|(x, bytes)| (x.word, bytes));
-        let touched = read.chain([(op.out, op.len as usize * usize::from(function.single.result))]);
+        let made = (op.out, op.len as usize * usize::from(function.single.result));
+        let touched = op.operands(function).chain([made]).filter(|(spot, _)| spot.place().0 == 0);
+        let end = |(spot, bytes): (Spot, usize)| spot.place().1 + bytes;
         plan.reach = touched.map(end).fold(plan.reach, usize::max);
         if call.canonical {
             plan.canonical.push(call.results[0].buffer);
@@ -125,10 +117,10 @@ impl Functions {
                 Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
                 Place::Home(home) => (frame.region(home), 0),
             };
-            Some(Spot { region: u16::try_from(region).ok()?, word: u32::try_from(byte / WORD).ok()? })
+            Spot::new(region, byte)
         };
         // Of what lies elsewhere only reading is free.
-        let out_spot = spot(out).filter(|spot| spot.region == 0)?;
+        let out_spot = spot(out).filter(|spot| spot.place().0 == 0)?;
         let y = &buffers[out.buffer].ty;
         let len = y.shape.elements();
         let x = call.operands.first().map_or(y, |part| &buffers[part.buffer].ty);
@@ -139,16 +131,15 @@ impl Functions {
         }
         let function = self.of(code, [x, y], frame.isa, functions)?;
         let single = &functions[function as usize].single;
-        if len > single.most {
+        if !single.takes(len) {
             return None;
         }
         // The function's operands that are no constants are the call's, in order.
         let mut operands = call.operands.iter();
-        let (mut regions, mut x) = ([0; 3], [0; 3]);
-        for o in (0..3).filter(|&o| single.bytes[o] > 0) {
-            Spot { region: regions[o], word: x[o] } = spot(operands.next()?)?;
+        let mut x = [Spot::default(); 3];
+        for (x, _) in x.iter_mut().zip(single.bytes).filter(|(_, bytes)| *bytes > 0) {
+            *x = spot(operands.next()?)?;
         }
-        let len = u32::try_from(len).ok()?;
-        Some(MicroOp { row: call.row, function, len, out: out_spot.word, regions, x })
+        Some(MicroOp { row: call.row, function, len: u32::try_from(len).ok()?, out: out_spot, x })
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{self, Action, Graph, Home};
 use crate::exec::memory::Spot;
-use crate::exec::place::{Place, WORD};
+use crate::exec::place::Place;
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::ir::Tape;
 
@@ -26,11 +26,11 @@ pub enum Lowering {
 
 /// The graph of a tape, or its schedule, as text.
 pub(crate) fn lowered(tape: &Tape, rounding: bool, machine: &Machine, lowering: Lowering) -> Result<String> {
-    let graph = Graph::new(tape, rounding)?;
+    let mut graph = Graph::new(tape, rounding)?;
     if lowering == Lowering::Graph {
         return Ok(graph::Listing { graph: &graph, tape }.to_string());
     }
-    let schedule = Schedule::new(&graph, machine);
+    let schedule = Schedule::new(&mut graph, machine)?;
     let graph = graph::Listing { graph: &graph, tape };
     Ok(schedule::Listing { graph, schedule: &schedule }.to_string())
 }
@@ -118,12 +118,12 @@ impl Printer<'_> {
 
     fn micro_op(&self, f: &mut fmt::Formatter<'_>, op: &MicroOp) -> fmt::Result {
         let (_, function) = op.bytes(self.plan);
-        let place = |f: &mut fmt::Formatter<'_>, Spot { region, word }: Spot| {
-            let at = word as usize * WORD;
+        let place = |f: &mut fmt::Formatter<'_>, spot: Spot| {
+            let (region, at) = spot.place();
             match (region, at.checked_sub(self.frame.arena)) {
                 (0, None) => write!(f, "@{at}"),
                 (0, Some(offset)) => write!(f, "task+{offset}"),
-                _ => self.home(f, self.frame.home(region as usize)),
+                (region, _) => self.home(f, self.frame.home(region)),
             }
         };
         write!(f, "      %{} {}(", op.row, function.name())?;
@@ -134,7 +134,7 @@ impl Printer<'_> {
         f.write_str(") -> ")?;
         let ty = self.tape.rows()[op.row as usize].results.first();
         ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
-        place(f, Spot { region: 0, word: op.out })?;
+        place(f, op.out)?;
         writeln!(f)
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Machine {
     pub(super) alike: usize,
     /// Outer axes with fewer chunks than this are too few.
     pub(super) few: usize,
+    /// Bytes of an array that is worth a copy where small calls read it again and again.
+    pub(super) small: usize,
 }
 
 impl Machine {
@@ -41,6 +43,7 @@ impl Machine {
         tile: 12 << 10,
         alike: 6,
         few: 16,
+        small: 4 << 10,
     };
 
     /// One on which a hundred numbers are many: its plans have tasks and tiles wherever there can be some.
@@ -56,6 +59,7 @@ impl Machine {
         tile: 64,
         alike: 2,
         few: 3,
+        small: 32,
     };
 
     /// One on which nothing is worth being cut.
@@ -71,6 +75,7 @@ impl Machine {
         tile: 1 << 50,
         alike: 1 << 20,
         few: 1,
+        small: 0,
     };
 }
 
@@ -89,7 +94,7 @@ mod tests {
             let x = t.input(DType::F64, [12, 16]);
             let y = (x.exp().matmul(t.input(DType::F64, [16, 16])) * 2.0).tanh();
             let (tape, ..) = t.so_far(t.outputs([y.sum(0), y.sum(1)]).unwrap()).unwrap();
-            let schedule = Schedule::new(&Graph::new(&tape, true).unwrap(), machine);
+            let schedule = Schedule::new(&mut Graph::new(&tape, true).unwrap(), machine).unwrap();
             let groups = || schedule.levels.iter().flatten();
             let tiles = |group: &crate::exec::schedule::Group| {
                 let least = group.loops.iter().map(|tiles| tiles.tile).min().unwrap();

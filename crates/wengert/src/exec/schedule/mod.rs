@@ -3,6 +3,7 @@
 //! Decided by shapes and a [`Machine`]; never the value of a sum. All that a node reads was written before, nothing is
 //! overwritten before its last reading, and no state is written before all that may fail is done.
 
+mod fetch;
 mod levels;
 mod machine;
 mod print;
@@ -14,6 +15,7 @@ use std::ops::Range;
 
 use super::graph::Graph;
 use super::table::NodeId;
+use crate::error::ErrorKind;
 
 pub(crate) use machine::Machine;
 pub(super) use print::Listing;
@@ -47,15 +49,18 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    pub(super) fn new(graph: &Graph, machine: &Machine) -> Self {
+    pub(super) fn new(graph: &mut Graph, machine: &Machine) -> Result<Self, ErrorKind> {
         let mut spots = levels::levels(graph, machine);
         sink::sink(graph, &mut spots);
         let mut levels = tasks::groups(graph, &spots, machine);
         for group in levels.iter_mut().flatten() {
+            if group.chunks == 1 {
+                fetch::fetch(graph, group, machine.small)?;
+            }
             tiles::tiles(graph, group, machine);
         }
         levels.iter_mut().for_each(whole);
-        Self { levels }
+        Ok(Self { levels })
     }
 }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{At, Check, In, Named, Verifier, broken};
 use crate::exec::graph::{Action, Computation, WriteMode};
 use crate::exec::memory::Spot;
-use crate::exec::place::{Place, WORD};
+use crate::exec::place::Place;
 use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
 use crate::ir::Form;
 use crate::kernels::Compiled;
@@ -24,7 +24,7 @@ impl Verifier<'_> {
         let (Some(result), operands) = (named[0], &named[1..=arity]) else {
             return fail("a micro-op without a result");
         };
-        let made = (Spot { region: 0, word: op.out }, len * usize::from(function.single.result));
+        let made = (op.out, len * usize::from(function.single.result));
         for (buffer, (spot, bytes)) in named.iter().zip([made].into_iter().chain(op.operands(function))) {
             let Some(buffer) = *buffer else { return fail("a micro-op of other operands") };
             self.spot(at, self.buffer(buffer, at)?, spot, bytes)?;
@@ -37,7 +37,7 @@ impl Verifier<'_> {
             Some(small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
             None => code.map().is_some_and(|map| map.fits(x, y, len)),
         };
-        if !fits || len > single.most {
+        if !fits || !single.takes(len) {
             return fail("a micro-op of other types, or of more elements than its constants");
         }
         let whole = |buffer| Part { buffer, chunk: None };
@@ -51,7 +51,7 @@ impl Verifier<'_> {
     }
 
     /// That what a micro-op reads or writes by the word is a buffer of so many bytes.
-    fn spot(&self, at: At, buffer: &Placed, Spot { region, word }: Spot, bytes: usize) -> Check {
+    fn spot(&self, at: At, buffer: &Placed, spot: Spot, bytes: usize) -> Check {
         let (frame, reach) = (self.frame, self.plan.reach);
         let (home, byte) = match buffer.place {
             Place::Arena(offset) => (0, offset),
@@ -60,7 +60,7 @@ impl Verifier<'_> {
         };
         let fits = buffer.len * buffer.ty.dtype.bytes() == bytes;
         let inside = home > 0 || (byte + bytes <= reach && reach <= frame.arena + frame.local);
-        if (home, byte) == (region as usize, word as usize * WORD) && fits && inside {
+        if (home, byte) == spot.place() && fits && inside {
             Ok(())
         } else {
             Err(broken("V4", at.row, "a micro-op that leaves its buffers"))
