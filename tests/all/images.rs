@@ -95,14 +95,20 @@ fn the_first_largest_is_found_among_equals_infinities_and_nan() {
             |i: usize| if i < 40 { f64::NEG_INFINITY } else { numbers[(i * i + i / 7) % numbers.len()] };
         let plane: Vec<f64> = (0..2 * height * width).map(drawn).collect();
         let x = t.constant(Tensor::new([2, height, width], plane.clone()).unwrap());
-        for (size, stride) in [(2, 1), (2, 2), (3, 2), (2, 3), (4, 7), (9, 1)] {
-            let [rows, columns] = [height, width].map(|n| (n - size) / stride + 1);
+        let windows = [(2, 1, 0, 1), (2, 2, 0, 1), (3, 2, 0, 1), (2, 3, 0, 1), (4, 7, 0, 1), (9, 1, 0, 1)];
+        let padded = [(3, 1, 1, 1), (3, 2, 1, 1), (2, 2, 1, 1), (3, 2, 1, 2), (3, 1, 0, 3), (2, 3, 1, 2)];
+        for (size, stride, padding, dilation) in windows.into_iter().chain(padded) {
+            let [rows, columns] =
+                [height, width].map(|n| (n + 2 * padding - dilation * (size - 1) - 1) / stride + 1);
             let mut due = vec![0.0; plane.len()];
             for window in 0..2 * rows * columns {
                 let (image, row, column) =
                     (window / rows / columns, window / columns % rows, window % columns);
-                let inside = (0..size * size)
-                    .map(|i| (image * height + row * stride + i / size) * width + column * stride + i % size);
+                let inside = (0..size * size).filter_map(|i| {
+                    let y = (row * stride + i / size * dilation).checked_sub(padding)?;
+                    let x = (column * stride + i % size * dilation).checked_sub(padding)?;
+                    (y < height && x < width).then_some((image * height + y) * width + x)
+                });
                 let first = inside.reduce(|a, b| {
                     let later = plane[b] > plane[a] || (plane[b].is_nan() && !plane[a].is_nan());
                     if later { b } else { a }
@@ -110,9 +116,10 @@ fn the_first_largest_is_found_among_equals_infinities_and_nan() {
                 due[first.unwrap()] += 1.0;
             }
             for x in [x, x.cast(F32)] {
-                let y = x.max_pool2d(Pool::new(size).stride(stride));
+                let pool = Pool::new(size).stride(stride).padding(padding).dilation(dilation);
+                let y = x.max_pool2d(pool);
                 let g = t.vjp(&[(y, t.full(x.dtype(), y.shape(), 1.0))], &[x]);
-                assert_eq!(value(g[0]), due, "{size} {stride}");
+                assert_eq!(value(g[0]), due, "{size} {stride} {padding} {dilation}");
             }
         }
     }

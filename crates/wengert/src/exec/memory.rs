@@ -146,20 +146,20 @@ impl Words<'_> {
     /// # Safety
     /// It is a word of the arena, inside of what was reached for.
     #[inline(always)]
-    pub(super) unsafe fn word(self, spot: Spot) -> *mut u8 {
+    pub(super) unsafe fn word(self, address: Address) -> *mut u8 {
         // SAFETY: passed on from the caller.
-        unsafe { self.arena.add(spot.0 as usize * WORD) }
+        unsafe { self.arena.add(address.0 as usize * WORD) }
     }
 
     /// # Safety
     /// There are such regions, and words of the arena are inside of what was reached for.
     #[inline(always)]
-    pub(super) unsafe fn all(self, spots: [Spot; 3]) -> [*const u8; 3] {
-        let [a, b, c] = spots;
+    pub(super) unsafe fn all(self, addresses: [Address; 3]) -> [*const u8; 3] {
+        let [a, b, c] = addresses;
         // SAFETY: passed on from the caller.
         unsafe {
             // Mostly all are in the arena.
-            if (a.0 | b.0 | c.0) & Spot::BEGIN == 0 {
+            if (a.0 | b.0 | c.0) & Address::BEGIN == 0 {
                 [self.word(a).cast_const(), self.word(b).cast_const(), self.word(c).cast_const()]
             } else {
                 [self.any(a), self.any(b), self.any(c)]
@@ -170,8 +170,8 @@ impl Words<'_> {
     /// # Safety
     /// As for [`all`](Self::all).
     #[inline(always)]
-    unsafe fn any(self, spot: Spot) -> *const u8 {
-        let (region, byte) = spot.place();
+    unsafe fn any(self, address: Address) -> *const u8 {
+        let (region, byte) = address.place();
         // SAFETY: passed on from the caller.
         unsafe { self.regions.get_unchecked(region).base.add(byte).cast_const() }
     }
@@ -179,9 +179,9 @@ impl Words<'_> {
 
 /// A word of the arena, or the beginning of another region, in few bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Spot(u32);
+pub(super) struct Address(u32);
 
-impl Spot {
+impl Address {
     /// The bit of the beginning of a region.
     const BEGIN: u32 = 1 << 31;
 

@@ -11,7 +11,7 @@
 //! - *fusion group*: nodes of a level that are cut into the same chunks, and computed chunk by chunk;
 //! - *task*: neighbouring chunks of a group that one thread computes; *tile*: those of a task that stay in the first cache;
 //! - *tile loop*: calls that are made for one tile after another; *kernel call*: one node for one tile;
-//! - *micro-op*: a kernel call of one primitive on small arrays, in few bytes;
+//! - *micro-op*: a kernel call of one primitive, a view or a sum of small arrays, in few bytes;
 //! - *split reduction*: one in *partial* results, which are *combined*;
 //! - *packed* operand: a matrix in the *panels* that a product reads;
 //! - *donated* state: one whose next value is written where the old one lies; *live-out*: what outlives a run;

@@ -36,14 +36,14 @@ pub(crate) struct Single {
     pub(crate) bytes: [u8; 3],
     /// Bytes of an element of the result.
     pub(crate) result: u8,
-    /// Whether there are constants, and where they lie: in the body that is [`Compiled`].
+    /// Whether there are constants, and where they lie: in what this was made of.
     constant: bool,
     at: [*const u8; 3],
     /// How many elements it can be applied to at once, if not to any number.
     most: Option<NonZeroU16>,
 }
 
-// SAFETY: the constants lie in memory that nobody writes, and are only read while the body lives.
+// SAFETY: the constants lie in memory that nobody writes, and are only read while what it was made of lives.
 unsafe impl Send for Single {}
 // SAFETY: as above.
 unsafe impl Sync for Single {}

@@ -92,11 +92,9 @@ impl<T: Real> Simd<T> for Largest<'_, T> {
                 let fits = lines.first + last + lines.read::<V>(&columns) <= x.len() + columns.before;
                 let whole = if fits { whole.clone() } else { 0..0 };
                 match columns {
-                    Windows { stride: 1, .. } => several::<V, 1>(x, lines, whole.clone(), columns, out),
-                    Windows { stride: 2, dilation: 1, .. } => {
-                        several::<V, 2>(x, lines, whole.clone(), columns, out)
-                    }
-                    _ => several::<V, 0>(x, lines, whole.clone(), columns, out),
+                    Windows { stride: 1, .. } => several::<V, 1>(x, lines, &whole, columns, out),
+                    Windows { stride: 2, dilation: 1, .. } => several::<V, 2>(x, lines, &whole, columns, out),
+                    _ => several::<V, 0>(x, lines, &whole, columns, out),
                 }
                 for column in (0..whole.start).chain(whole.end..out.len()) {
                     let elements = columns.elements(column, width);
@@ -143,12 +141,12 @@ fn one<T: Real>(x: &[T], lines: Lines, start: usize, window: Windows) -> u32 {
     found as u32
 }
 
-/// The same for the windows `whole`, none of which is cut, a register of them at a time: windows of whole `STRIDE` or, at 0, any.
+/// The same for the windows `whole`, none of which is cut, a register of them at a time: windows `STRIDE` apart or, at 0, as they say.
 #[inline(always)]
 fn several<V: Vector, const STRIDE: usize>(
     x: &[V::Scalar],
     lines: Lines,
-    whole: std::ops::Range<usize>,
+    whole: &std::ops::Range<usize>,
     windows: Windows,
     out: &mut [u32],
 ) {
@@ -165,7 +163,8 @@ fn several<V: Vector, const STRIDE: usize>(
             let mut i = 0;
             while i < size {
                 let place = line * lines.step + i * dilation;
-                // SAFETY: two registers of so many numbers, so far apart, from each of a window on: as many as `from` was sliced to.
+                // SAFETY: a register of windows reads no further than `Lines::read`, which `from` was sliced to; where two registers are read it
+                // has rounded the size up.
                 unsafe {
                     let from = from.add(place);
                     if const { STRIDE == 2 } {

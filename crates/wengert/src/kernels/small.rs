@@ -44,10 +44,10 @@ impl Small {
         offset: isize,
         strides: &[isize],
     ) -> Option<Self> {
-        let strides = strides.get(..y.shape.rank())?;
+        let strides = strides.get(..y.shape.rank()).filter(|_| small(x, y))?;
         let what = line(y.shape, strides)
             .map_or_else(|| What::Walk(offset, strides.into()), |step| What::Line(offset, step));
-        small(x, y).then(|| Self { x: x.clone(), y: y.clone(), isa, what })
+        Some(Self { x: x.clone(), y: y.clone(), isa, what })
     }
 
     /// Sums over some axes of these sizes, with others inside.
@@ -95,6 +95,10 @@ fn line(shape: Shape, strides: &[isize]) -> Option<isize> {
 unsafe fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     let (small, x, out) = unsafe { (&*small.cast::<Small>(), x.cast::<T>(), out.cast::<T>()) };
+    if len == 0 {
+        // Of nothing it may begin anywhere.
+        return;
+    }
     match &small.what {
         // SAFETY: a view lies within its operand, and the result has room for it.
         What::Line(from, 1) => unsafe { std::ptr::copy_nonoverlapping(x.offset(*from), out, len) },

@@ -66,6 +66,11 @@ impl Interpreter<'_> {
     }
 
     fn levels(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
+        // A small program is nothing but micro-ops, in the order of the plan.
+        if self.plan.calls.is_empty() {
+            let row = self.plan.micro.first().map_or(0, |op| op.row);
+            return self.micro(0..self.plan.micro.len()).map_err(|kind| (row, kind));
+        }
         for level in &self.plan.levels {
             let groups = &self.plan.groups[level.groups.clone()];
             if let ([group], 1) = (groups, level.tasks) {
@@ -164,7 +169,7 @@ impl Interpreter<'_> {
         for op in ops {
             let Function { single, .. } = &self.plan.functions[op.function as usize];
             // SAFETY: no micro-op leaves the reach of them all, or an array that is bound, and the group is the first thread's alone (V3,
-            // V4, V8 of `verify`); what it reads is there (V2), and its result shares no byte with that (V1, V5). The plan
+            // V4, V8 of `verify`); what it reads is there (V2), and its result lies in the arena (V4) and shares no byte with that (V1, V5). The plan
             // keeps what the functions belong to.
             unsafe {
                 single.apply(memory.all(op.x), memory.word(op.out), op.len as usize);

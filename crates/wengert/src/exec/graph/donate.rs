@@ -13,7 +13,7 @@ use crate::exec::table::{BufferId, NodeId, Table};
 use crate::sort::{sort, sort_by_key};
 
 /// A next value of at most this many bytes that other nodes also read is copied into its state: maps of small arrays are
-/// fastest when all of them lie in the arena.
+/// fastest when their results lie in the arena.
 const SMALL: usize = 4 << 10;
 
 /// What a node writes to a state.

@@ -69,7 +69,7 @@ pub(in crate::exec) struct TileLoop {
 /// What a tile loop runs.
 pub(in crate::exec) enum Body {
     Calls(Range<usize>),
-    /// Where all of it are maps of small arrays by one primitive.
+    /// Where all of it are functions of small arrays.
     Micro(Range<usize>),
 }
 

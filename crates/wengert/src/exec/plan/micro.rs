@@ -8,9 +8,9 @@ use super::{KernelCall, Part, Tiled};
 use crate::exec::code::Code;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, WriteMode};
-use crate::exec::memory::Spot;
+use crate::exec::memory::Address;
 use crate::exec::place::Place;
-use crate::kernels::{Isa, Single, Small};
+use crate::kernels::{CHUNK, Isa, Single, Small};
 use crate::shape::TensorType;
 
 /// A function of small arrays. Its result lies in the arena, or in the memory of the first thread.
@@ -23,9 +23,9 @@ pub(in crate::exec) struct MicroOp {
     /// Elements of the result.
     pub(in crate::exec) len: u32,
     /// Where the result lies in the arena.
-    pub(in crate::exec) out: Spot,
+    pub(in crate::exec) out: Address,
     /// Where the operands lie, but for constants of the function.
-    pub(in crate::exec) x: [Spot; 3],
+    pub(in crate::exec) x: [Address; 3],
 }
 
 impl MicroOp {
@@ -40,7 +40,7 @@ impl MicroOp {
     pub(in crate::exec) fn operands(
         &self,
         function: &Function,
-    ) -> impl Iterator<Item = (Spot, usize)> + use<> {
+    ) -> impl Iterator<Item = (Address, usize)> + use<> {
         let (len, all) = (self.len as usize, function.small.as_ref().map(|small| small.x.bytes()));
         let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
         let operands = self.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
@@ -95,8 +95,8 @@ impl Functions {
         let op = self.find(call, frame, plan)?;
         let function = &plan.functions[op.function as usize];
         let made = (op.out, op.len as usize * usize::from(function.single.result));
-        let touched = op.operands(function).chain([made]).filter(|(spot, _)| spot.place().0 == 0);
-        let end = |(spot, bytes): (Spot, usize)| spot.place().1 + bytes;
+        let touched = op.operands(function).chain([made]).filter(|(address, _)| address.place().0 == 0);
+        let end = |(address, bytes): (Address, usize)| address.place().1 + bytes;
         plan.reach = touched.map(end).fold(plan.reach, usize::max);
         if call.canonical {
             plan.canonical.push(call.results[0].buffer);
@@ -111,22 +111,26 @@ impl Functions {
             return None;
         };
         let Tiled { buffers, functions, .. } = plan;
-        let spot = |part: &Part| {
+        let address = |part: &Part| {
             let (region, byte) = match buffers[part.buffer].place {
                 Place::Arena(offset) => (0, offset),
                 Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
                 Place::Home(home) => (frame.region(home), 0),
             };
-            Spot::new(region, byte)
+            Address::new(region, byte)
         };
         // Of what lies elsewhere only reading is free.
-        let out_spot = spot(out).filter(|spot| spot.place().0 == 0)?;
+        let made = address(out).filter(|address| address.place().0 == 0)?;
         let y = &buffers[out.buffer].ty;
         let len = y.shape.elements();
         let x = call.operands.first().map_or(y, |part| &buffers[part.buffer].ty);
         // Operands that are read where they lie may have other elements than these.
         let whole = |part: &Part| buffers[part.buffer].len == buffers[part.buffer].ty.shape.elements();
         if !call.operands.iter().all(whole) {
+            return None;
+        }
+        // What is large is made canonical while it is in the cache.
+        if call.canonical && len > CHUNK {
             return None;
         }
         let function = self.of(code, [x, y], frame.isa, functions)?;
@@ -136,10 +140,10 @@ impl Functions {
         }
         // The function's operands that are no constants are the call's, in order.
         let mut operands = call.operands.iter();
-        let mut x = [Spot::default(); 3];
+        let mut x = [Address::default(); 3];
         for (x, _) in x.iter_mut().zip(single.bytes).filter(|(_, bytes)| *bytes > 0) {
-            *x = spot(operands.next()?)?;
+            *x = address(operands.next()?)?;
         }
-        Some(MicroOp { row: call.row, function, len: u32::try_from(len).ok()?, out: out_spot, x })
+        Some(MicroOp { row: call.row, function, len: u32::try_from(len).ok()?, out: made, x })
     }
 }

@@ -7,7 +7,7 @@ use super::{Body, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
 use crate::error::Result;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{self, Action, Graph, Home};
-use crate::exec::memory::Spot;
+use crate::exec::memory::Address;
 use crate::exec::place::Place;
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::ir::Tape;
@@ -118,8 +118,8 @@ impl Printer<'_> {
 
     fn micro_op(&self, f: &mut fmt::Formatter<'_>, op: &MicroOp) -> fmt::Result {
         let (_, function) = op.bytes(self.plan);
-        let place = |f: &mut fmt::Formatter<'_>, spot: Spot| {
-            let (region, at) = spot.place();
+        let place = |f: &mut fmt::Formatter<'_>, address: Address| {
+            let (region, at) = address.place();
             match (region, at.checked_sub(self.frame.arena)) {
                 (0, None) => write!(f, "@{at}"),
                 (0, Some(offset)) => write!(f, "task+{offset}"),

@@ -1,5 +1,5 @@
-//! Copies of small arrays from elsewhere that maps of a group read again and again: what all lies in the arena is found
-//! with less arithmetic.
+//! Copies into the arena of small arrays that maps of a group read again and again: where an operand lies is found
+//! sooner there.
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{At, Check, In, Named, Verifier, broken};
 use crate::exec::graph::{Action, Computation, WriteMode};
-use crate::exec::memory::Spot;
+use crate::exec::memory::Address;
 use crate::exec::place::Place;
 use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
 use crate::ir::Form;
@@ -25,9 +25,12 @@ impl Verifier<'_> {
             return fail("a micro-op without a result");
         };
         let made = (op.out, len * usize::from(function.single.result));
-        for (buffer, (spot, bytes)) in named.iter().zip([made].into_iter().chain(op.operands(function))) {
+        if made.0.place().0 != 0 {
+            return fail("a micro-op that writes outside of the arena");
+        }
+        for (buffer, (address, bytes)) in named.iter().zip([made].into_iter().chain(op.operands(function))) {
             let Some(buffer) = *buffer else { return fail("a micro-op of other operands") };
-            self.spot(at, self.buffer(buffer, at)?, spot, bytes)?;
+            self.address(at, self.buffer(buffer, at)?, address, bytes)?;
         }
         let dtype = |b: &Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| b.ty.dtype);
         let (x, y) = (operands.iter().filter_map(dtype), named[..1].iter().filter_map(dtype));
@@ -51,7 +54,7 @@ impl Verifier<'_> {
     }
 
     /// That what a micro-op reads or writes by the word is a buffer of so many bytes.
-    fn spot(&self, at: At, buffer: &Placed, spot: Spot, bytes: usize) -> Check {
+    fn address(&self, at: At, buffer: &Placed, address: Address, bytes: usize) -> Check {
         let (frame, reach) = (self.frame, self.plan.reach);
         let (home, byte) = match buffer.place {
             Place::Arena(offset) => (0, offset),
@@ -60,7 +63,7 @@ impl Verifier<'_> {
         };
         let fits = buffer.len * buffer.ty.dtype.bytes() == bytes;
         let inside = home > 0 || (byte + bytes <= reach && reach <= frame.arena + frame.local);
-        if (home, byte) == spot.place() && fits && inside {
+        if (home, byte) == address.place() && fits && inside {
             Ok(())
         } else {
             Err(broken("V4", at.row, "a micro-op that leaves its buffers"))

@@ -134,6 +134,8 @@ struct Verifier<'a> {
     times: Vec<(u32, u32)>,
     /// Split reductions whose partial results are not combined yet.
     partials: HashMap<BufferId, usize>,
+    /// The micro-ops so far.
+    micro: usize,
 }
 
 type Check = Result<(), Broken>;
@@ -157,6 +159,7 @@ pub(super) fn verify(frame: &Frame, plan: &Tiled, micro: &[Named]) -> Check {
         changed: false,
         times: vec![(0, 0); plan.loops.len()],
         partials: HashMap::new(),
+        micro: 0,
     };
     for &k in &frame.donated {
         v.states.get_mut(k).ok_or_else(|| broken("V4", 0, "no such state"))?.announced = true;
@@ -168,6 +171,9 @@ pub(super) fn verify(frame: &Frame, plan: &Tiled, micro: &[Named]) -> Check {
         v.buffers[base.ok_or_else(|| broken("V4", 0, "a buffer that is not there"))?].made = true;
     }
     let at = v.levels(micro)?;
+    if [v.micro, v.micro] != [plan.micro.len(), micro.len()] {
+        return Err(broken("V3", at.row, "micro-ops of no loop"));
+    }
     v.live_outs(at)?;
     v.sweep()
 }
@@ -213,6 +219,10 @@ impl Verifier<'_> {
                 }
             }
             Body::Micro(range) => {
+                // A plan of micro-ops alone runs them all without a look at its loops.
+                if range.start != std::mem::replace(&mut self.micro, range.end) {
+                    return Err(broken("V3", at.row, "micro-ops in another order than their loops"));
+                }
                 let micro = micro.get(range.clone()).ok_or_else(|| missing(*at))?;
                 let ops = plan.micro.get(range.clone()).ok_or_else(|| missing(*at))?;
                 for (op, named) in ops.iter().zip(micro) {
@@ -261,6 +271,13 @@ impl Verifier<'_> {
                 return Err(missing());
             }
             history.live_out = true;
+        }
+        let lives = |&b: &BufferId| {
+            let found = self.plan.buffers.get(b).filter(|b| matches!(b.place, Place::Arena(_)));
+            found.is_some_and(|b| self.buffers[b.base].live_out)
+        };
+        if !self.plan.canonical.iter().all(lives) {
+            return Err(broken("V6", at.row, "canonical NaNs of what is no output"));
         }
         if self.partials.is_empty() {
             Ok(())

@@ -12,6 +12,7 @@ use super::*;
 use crate::dtype::DType::{F64, U32};
 use crate::exec::frame::LiveOut;
 use crate::exec::graph::{Action, Home, WriteMode};
+use crate::exec::memory::Address;
 use crate::exec::schedule::Machine;
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
@@ -106,7 +107,7 @@ fn in_arena(buffer: &Placed, _: &Part) -> bool {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Draft) -> Option<()>);
 
-const PLANTS: [Plant; 31] = [
+const PLANTS: [Plant; 35] = [
     ("V1", "an output where another is", |d| {
         let [a, b] = [*d.frame.outputs.first()?, *d.frame.outputs.get(1)?];
         d.frame.outputs[1].offset = a.offset;
@@ -156,6 +157,31 @@ const PLANTS: [Plant; 31] = [
         let group = d.plan.groups.iter().position(|g| g.loops.contains(&ops))?;
         let level = d.plan.levels.iter_mut().find(|l| l.groups.contains(&group))?;
         (d.plan.groups[group].tasks, d.plan.groups[group].chunks, level.tasks) = (2, 2, 2);
+        Some(())
+    }),
+    ("V3", "micro-ops in another order than their loops", |d| {
+        let ops = d.plan.loops.iter_mut().find_map(|t| match &mut t.body {
+            Body::Micro(ops) if ops.len() > 1 => Some(ops),
+            _ => None,
+        })?;
+        ops.end -= 1;
+        Some(())
+    }),
+    ("V6", "an input whose NaNs are made canonical", |d| {
+        let input = |b: &Placed| matches!(b.place, Place::Home(Home::Input(_)));
+        let (buffer, _) = d.plan.buffers.iter().find(|(_, b)| input(b))?;
+        d.plan.canonical.push(buffer);
+        Some(())
+    }),
+    ("V4", "a micro-op that writes outside of the arena", |d| {
+        let op = d.plan.micro.first_mut()?;
+        op.out = Address::new(d.frame.region(Home::Input(0)), 0)?;
+        Some(())
+    }),
+    ("V4", "a micro-op that reads another array that is bound", |d| {
+        let mut addresses = d.plan.micro.iter_mut().flat_map(|op| &mut op.x);
+        let x = addresses.find(|x| x.place().0 > 0)?;
+        *x = Address::new(x.place().0 + 1, 0)?;
         Some(())
     }),
     ("V4", "a buffer that ends behind the arena", |d| {
