@@ -237,7 +237,7 @@ impl Program {
     /// use wengert::{DType::F64, Program, States};
     /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [3]).exp()))?;
     /// let text = program.plan().to_string();
-    /// assert!(text.contains("%1 exp(f64[3] input 0"), "{text}");
+    /// assert!(text.contains("%1 exp(input 0) -> f64[3]"), "{text}");
     /// # Ok::<(), wengert::Error>(())
     /// ```
     pub fn plan(&self) -> PlanListing {
