@@ -116,10 +116,24 @@ def duration(us):
     return f"{us / unit:.3g} {name}" if us < 1000 * unit else f"{us / unit:.0f} {name}"
 
 
+def bests(lines):
+    """The least time of each program, and the peer with the least."""
+    best = {program: min(map(least, found)) for program, found in lines.items()}
+    return best, min((p for p in lines if p != "wengert"), key=best.get)
+
+
+def mean(results):
+    """The geometric mean of the ratios of all convolutions, as a sentence, if there are any."""
+    found = [bests(lines) for name, lines in results.items() if name.startswith("conv ")]
+    ratios = [best["wengert"] / best[peer] for best, peer in found]
+    if not ratios:
+        return ""
+    return f" Of the convolutions (output and gradients) the geometric mean is {statistics.geometric_mean(ratios):.2f}."
+
+
 def row(name, lines):
     """A row of the table: ours against the peer with the least time."""
-    best = {program: min(map(least, found)) for program, found in lines.items()}
-    ours, peer = "wengert", min((p for p in lines if p != "wengert"), key=best.get)
+    (best, peer), ours = bests(lines), "wengert"
     middle = {p: statistics.median(map(typical, lines[p])) for p in (ours, peer)}
     memory = {p: max(line["peak_rss_mb"] for line in lines[p]) for p in (ours, peer)}
     cells = [*name.rsplit(" ", 1), duration(best[ours]), peer, duration(best[peer]),
@@ -137,7 +151,7 @@ def table(results, rounds, packages):
         f"| {' | '.join(head)} |", "|---" * len(head) + "|",
         *(row(*contest) for contest in results.items()), "",
         f"Rounds: {rounds}, with {versions}; a ratio below one is in our favour. `train` stands "
-        "for whole programs, loading included, ours in f32.",
+        f"for whole programs, loading included, ours in f32.{mean(results)}",
     ])
 
 

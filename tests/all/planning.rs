@@ -155,6 +155,33 @@ fn what_follows_a_late_scalar_is_still_cut() {
     assert!(!group.contains("tasks 1"), "{plan}");
 }
 
+/// Views, maps, sums and outputs of small arrays; numbers of the run row by row, whose NaNs have one sign.
+#[test]
+fn a_small_program_is_micro_ops_alone() {
+    let record = |t: &Recorder| {
+        let (x, w) = (t.input(DType::F64, [3, 2]), t.constant([2.0, -1.0, 0.5]));
+        let turned = x.t() * w;
+        t.outputs([turned.sum(1), turned.sqrt(), x.flip(0).at(0) * x.at(2), x.slice_step(0, 0, 2, 2).sum(0)])
+    };
+    let found = [Program::record, Program::record_once].map(|how| {
+        let program = how(&States::new(), record).unwrap();
+        let plan = program.plan().to_string();
+        let mut workspace = program.workspace().unwrap();
+        let x = ndarray::array![[-1.0, 2.0], [3.0, -4.0], [5.0, 6.0]];
+        // A second run finds what the first one left.
+        program.evaluate(&mut workspace, &States::new(), &x).unwrap();
+        let found = program.evaluate(&mut workspace, &States::new(), &x).unwrap();
+        let bits =
+            (0..4).flat_map(|i| found.slice::<f64>(i).unwrap()).map(|y| y.to_bits()).collect::<Vec<u64>>();
+        (plan, bits)
+    });
+    let [(plan, planned), (_, rows)] = found;
+    assert!(plan.contains("micro-ops") && !plan.contains("tiles of"), "{plan}");
+    assert_eq!(planned, rows);
+    assert_eq!(planned[..2], [-2.5f64, 11.0].map(f64::to_bits));
+    assert_eq!(planned[2], f64::NAN.to_bits(), "√−2");
+}
+
 /// Two states of one shape.
 pub(crate) fn weights() -> (States, [wengert::State; 2]) {
     let mut states = States::new();

@@ -49,10 +49,10 @@ unsafe impl Send for Single {}
 unsafe impl Sync for Single {}
 
 impl Single {
-    /// A function of elements of so many bytes, which finds some of its operands where they are given.
-    pub(super) fn with(function: Pointer, bytes: [u8; 3], result: u8, at: [Option<*const u8>; 3]) -> Self {
-        let at = at.map(|at| at.unwrap_or(std::ptr::null()));
-        Self { function, bytes, result, constant: true, at, most: None }
+    /// A function of one operand, whose elements have as many bytes as those of the result, and of data that it finds where the second would be.
+    pub(super) fn with_data(function: Pointer, bytes: u8, data: *const u8) -> Self {
+        let at = [std::ptr::null(), data, std::ptr::null()];
+        Self { function, bytes: [bytes, 0, 0], result: bytes, constant: true, at, most: None }
     }
 
     /// Whether it can be applied to so many elements at once.

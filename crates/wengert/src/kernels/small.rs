@@ -70,8 +70,7 @@ impl Small {
             (_, 8) => view::<u64>,
             _ => return None,
         };
-        let data = std::ptr::from_ref(self).cast();
-        Some(Single::with(function, [bytes as u8, 0, 0], bytes as u8, [None, Some(data), None]))
+        Some(Single::with_data(function, bytes as u8, std::ptr::from_ref(self).cast()))
     }
 }
 

@@ -171,7 +171,7 @@ pub(super) fn verify(frame: &Frame, plan: &Tiled, micro: &[Named]) -> Check {
         v.buffers[base.ok_or_else(|| broken("V4", 0, "a buffer that is not there"))?].made = true;
     }
     let at = v.levels(micro)?;
-    if [v.micro, v.micro] != [plan.micro.len(), micro.len()] {
+    if v.micro != plan.micro.len() || v.micro != micro.len() {
         return Err(broken("V3", at.row, "micro-ops of no loop"));
     }
     v.live_outs(at)?;
