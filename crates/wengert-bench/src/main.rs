@@ -5,7 +5,9 @@
 
 mod calls;
 mod gmm;
+mod hosts;
 mod images;
+mod irregular;
 mod load;
 mod matrices;
 mod record;
@@ -33,6 +35,12 @@ enum Workload {
     Linalg,
     /// Value and gradient of a chain of 40,000 rows of eight numbers
     SmallOps,
+    /// Functions that samplers, solvers and optimisers call, beside the same by hand
+    Hosts,
+    /// Calls of a function that does next to nothing
+    Call,
+    /// Value and gradient of 10,000 rows of sixteen ops in random order
+    Irregular,
     /// Hessian times vector of a softmax regression on 1,000 images
     Hvp,
     /// Value against value and gradient of the large network's loss
@@ -103,6 +111,9 @@ fn main() -> ExitCode {
         Workload::Conv => images::conv(&arguments),
         Workload::Linalg => matrices::linalg(&arguments),
         Workload::SmallOps => calls::small_ops(&arguments),
+        Workload::Hosts => hosts::hosts(&arguments),
+        Workload::Call => hosts::call(&arguments),
+        Workload::Irregular => irregular::irregular(&arguments),
         Workload::Hvp => calls::hvp(&arguments),
         Workload::GradcostMlp => training::gradcost(&arguments),
         Workload::GradcostGmm => gmm::gradcost(&arguments),

@@ -6,7 +6,7 @@ use crate::dtype::DType;
 use crate::elements::sealed::Sealed;
 use crate::elements::{Element, Number, Slice, SliceMut};
 use crate::error::ErrorKind;
-use crate::shape::Shape;
+use crate::shape::{Shape, TensorType};
 use crate::tensor::Tensor;
 
 /// What can be bound to an input of a program, without copying where it is row-major and of an [`Element`] type:
@@ -25,6 +25,8 @@ pub trait Bind: Sealed {
     fn contiguous(&self) -> Option<Slice<'_>>;
     /// Copies the elements in row-major order; `false` if type or length differ.
     fn pack(&self, into: SliceMut<'_>) -> bool;
+    /// The bytes of the elements, if all of the above agree with this type: what a run reads where it lies, in one question.
+    fn bytes(&self, ty: &TensorType) -> Option<&[u8]>;
 }
 
 /// Copies numbers to where a run reads them.
@@ -37,7 +39,7 @@ fn pack<T: Number>(numbers: impl Iterator<Item = T>, mut into: SliceMut<'_>) -> 
 }
 
 macro_rules! bind {
-    ([$($generics:tt)*] $Self:ty: $T:ident, |$x:ident| $shape:expr, $slice:expr, $numbers:expr) => {
+    ([$($generics:tt)*] $Self:ty: $T:ident, |$x:ident| $sizes:expr, $slice:expr, $numbers:expr) => {
         impl<$($generics)*> Sealed for $Self {}
         impl<$($generics)*> Bind for $Self {
             fn dtype(&self) -> DType {
@@ -45,7 +47,8 @@ macro_rules! bind {
             }
             fn shape(&self) -> Option<Result<Shape, ErrorKind>> {
                 let $x = self;
-                $shape
+                let sizes: Option<&[usize]> = $sizes;
+                sizes.map(Shape::new)
             }
             fn contiguous(&self) -> Option<Slice<'_>> {
                 let $x = self;
@@ -55,16 +58,24 @@ macro_rules! bind {
                 let $x = self;
                 pack($numbers.copied(), into)
             }
+            #[inline]
+            fn bytes(&self, ty: &TensorType) -> Option<&[u8]> {
+                let $x = self;
+                let slice = $T::slice($slice?)?;
+                let sizes: Option<&[usize]> = $sizes;
+                let fits = slice.dtype() == ty.dtype && slice.len() == ty.shape.elements();
+                (fits && sizes.is_none_or(|sizes| *sizes == *ty.shape)).then(|| slice.as_bytes())
+            }
         }
     };
 }
 bind!([T: Number, S: Data<Elem = T>, D: Dimension] ArrayBase<S, D>: T,
-    |x| Some(Shape::new(ArrayBase::shape(x))), x.as_slice(), x.iter());
+    |x| Some(ArrayBase::shape(x)), x.as_slice(), x.iter());
 bind!([T: Number] &[T]: T, |x| { let _ = x; None }, Some(&**x), x.iter());
 bind!([T: Number] Vec<T>: T, |x| { let _ = x; None }, Some(&**x), x.iter());
 bind!([T: Number, const N: usize] [T; N]: T, |x| { let _ = x; None }, Some(&x[..]), x.iter());
 bind!([T: Number, const N: usize, const M: usize] [[T; M]; N]: T,
-    |x| { let _ = x; Some(Shape::new(&[N, M])) }, Some(x.as_flattened()), x.as_flattened().iter());
+    |x| { let _ = x; Some(&[N, M]) }, Some(x.as_flattened()), x.as_flattened().iter());
 
 bind!([T: Number] [T]: T, |x| { let _ = x; None }, Some(x), x.iter());
 
@@ -82,6 +93,11 @@ impl Bind for Slice<'_> {
     fn pack(&self, mut into: SliceMut<'_>) -> bool {
         into.copy_from(*self)
     }
+    fn bytes(&self, ty: &TensorType) -> Option<&[u8]> {
+        // Whether bytes are truth values is another question.
+        let fits = self.dtype() == ty.dtype && self.len() == ty.shape.elements() && ty.dtype != DType::Bool;
+        fits.then(|| self.as_bytes())
+    }
 }
 
 impl Sealed for Tensor {}
@@ -98,6 +114,9 @@ impl Bind for Tensor {
     fn pack(&self, mut into: SliceMut<'_>) -> bool {
         into.copy_from(self.data())
     }
+    fn bytes(&self, ty: &TensorType) -> Option<&[u8]> {
+        (ty.dtype != DType::Bool && self.ty() == *ty).then(|| self.data().as_bytes())
+    }
 }
 
 impl<T: Number> Bind for T {
@@ -112,5 +131,9 @@ impl<T: Number> Bind for T {
     }
     fn pack(&self, into: SliceMut<'_>) -> bool {
         pack(std::iter::once(*self), into)
+    }
+    fn bytes(&self, ty: &TensorType) -> Option<&[u8]> {
+        let slice = T::slice(std::slice::from_ref(self))?;
+        (slice.dtype() == ty.dtype && ty.shape.rank() == 0).then(|| slice.as_bytes())
     }
 }

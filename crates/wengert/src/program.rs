@@ -9,7 +9,7 @@ use crate::elements::Element;
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::{
     Inputs, Lowering, Machine, MemoryReport, OutputKey, Plan, PlanListing, Profile, Results, Slots, Store,
-    Workspace, first_fault, lowered, profile, read, run,
+    Workspace, first_fault, lowered, profile, read, run, run_small,
 };
 use crate::ir::{IntoVars, Names, Outputs, Recorder, States, Tape, Value};
 use crate::kernels::Isa;
@@ -332,6 +332,7 @@ impl Program {
 
     /// Of several rows that fail in a run the first of the tape is told, whatever the order in which the plan came to
     /// them: a run that failed has changed no state, so the rows can be computed one by one to find out.
+    #[cold]
     fn first_fault(&self, found: Error, states: &States, inputs: &dyn Inputs) -> Error {
         match found.kind() {
             ErrorKind::Fault(_) | ErrorKind::Guard { .. } => {
@@ -373,12 +374,25 @@ impl Program {
         states: &States,
         inputs: impl Inputs,
     ) -> Result<Results<'w>> {
+        self.evaluate_dyn(workspace, states, &inputs)
+    }
+
+    /// The same.
+    pub(crate) fn evaluate_dyn<'w>(
+        &'w self,
+        workspace: &'w mut Workspace,
+        states: &States,
+        inputs: &dyn Inputs,
+    ) -> Result<Results<'w>> {
+        if run_small(&self.plan, workspace, inputs) {
+            return Ok(read(&self.plan, &self.names, workspace));
+        }
         if self.plan.updates() {
             return Err(ErrorKind::State("the program updates states; bind them mutably".into()).into());
         }
         let outcome =
-            run(&self.plan, &self.planned, &self.names, workspace, Store::Shared(states), &inputs, None);
-        outcome.map_err(|found| self.first_fault(found, states, &inputs))
+            run(&self.plan, &self.planned, &self.names, workspace, Store::Shared(states), inputs, None);
+        outcome.map_err(|found| self.first_fault(found, states, inputs))
     }
 
     /// Runs a program that neither reads nor updates states, from any number of threads at once: each call has a workspace of its own,
@@ -403,10 +417,15 @@ impl Program {
 
     /// The same for a program that reads states.
     pub fn call_with(&self, states: &States, inputs: impl Inputs) -> Result<Called<'_>> {
+        self.call_dyn(states, &inputs)
+    }
+
+    /// The same.
+    pub(crate) fn call_dyn(&self, states: &States, inputs: &dyn Inputs) -> Result<Called<'_>> {
         let workspace = self.spare.take().map_or_else(|| self.workspace().map(Box::new), Ok)?;
         let mut called = Called { program: self, workspace: Some(workspace) };
         if let Some(workspace) = &mut called.workspace {
-            self.evaluate(workspace, states, inputs)?;
+            self.evaluate_dyn(workspace, states, inputs)?;
         }
         Ok(called)
     }

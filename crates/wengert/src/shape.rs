@@ -52,6 +52,7 @@ impl Shape {
     }
 
     /// The number of elements: the product of the sizes, 1 for a scalar.
+    #[inline]
     pub fn elements(&self) -> usize {
         self.iter().product()
     }

@@ -18,6 +18,9 @@ pub(crate) struct LiveOut {
     pub(super) ty: TensorType,
 }
 
+/// The region of what functions of small arrays have of their own; the arena is the one before.
+pub(super) const POOL: usize = 1;
+
 /// What all plans have: what is bound, what outlives a run, and the memory.
 pub(crate) struct Frame {
     pub(super) isa: Isa,
@@ -57,28 +60,33 @@ impl Frame {
         }
     }
 
-    /// Of the regions of a run, that of what has no place in the arena. The arena is the first; constants, inputs and states follow.
+    /// Of the regions of a run, that of what has no place in the arena. The arena is the first; the pool of what functions of small arrays
+    /// have of their own, constants, inputs and states follow.
     pub(super) fn region(&self, home: Home) -> usize {
+        let constants = POOL + 1;
         match home {
-            Home::Constant(c) | Home::Fill(c) => 1 + c,
-            Home::Input(i) => 1 + self.constants.len() + i,
-            Home::State(k) => 1 + self.constants.len() + self.inputs.len() + k,
+            Home::Constant(c) | Home::Fill(c) => constants + c,
+            Home::Input(i) => constants + self.constants.len() + i,
+            Home::State(k) => constants + self.constants.len() + self.inputs.len() + k,
         }
     }
 
-    /// What has such a region, which is not the arena.
-    pub(super) fn home(&self, region: usize) -> Home {
-        let (constants, inputs) = (1 + self.constants.len(), self.inputs.len());
-        match region.checked_sub(constants) {
-            None => Home::Constant(region.saturating_sub(1)),
-            Some(i) if i < inputs => Home::Input(i),
-            Some(k) => Home::State(k - inputs),
-        }
+    /// What has such a region; `None` of the arena and the pool.
+    pub(super) fn home(&self, region: usize) -> Option<Home> {
+        let region = region.checked_sub(POOL + 1)?;
+        let inputs = self.constants.len();
+        let states = inputs + self.inputs.len();
+        Some(match region {
+            c if c < inputs => Home::Constant(c),
+            i if i < states => Home::Input(i - inputs),
+            k => Home::State(k - states),
+        })
     }
 
     /// How many regions a run has.
+    #[inline]
     pub(super) fn regions(&self) -> usize {
-        1 + self.constants.len() + self.inputs.len() + self.states.len()
+        POOL + 1 + self.constants.len() + self.inputs.len() + self.states.len()
     }
 
     /// Makes the arrays of the constants, if they are not there yet.

@@ -37,10 +37,18 @@ impl Arena {
     }
 
     /// One part, for reading.
+    #[inline]
     pub(super) fn slice(&self, offset: usize, dtype: DType, len: usize) -> Slice<'_> {
         // SAFETY: the memory is borrowed shared for as long as the slice lives, so nobody writes it;
         // `typed` checks bounds and alignment.
         unsafe { typed(self.base.as_ptr(), self.layout.size(), offset, dtype, len) }
+    }
+
+    /// One part of elements of a type, for reading; empty if it does not lie inside.
+    #[inline]
+    pub(super) fn part<T: Native>(&self, offset: usize, len: usize) -> &[T] {
+        // SAFETY: the memory is borrowed shared for as long as the slice lives, so nobody writes it.
+        unsafe { part(self.base.as_ptr(), self.layout.size(), offset, len) }
     }
 
     /// One part, for writing.
@@ -71,9 +79,17 @@ unsafe impl Send for Region {}
 unsafe impl Sync for Region {}
 
 impl Region {
+    /// Where nothing is.
+    pub(super) const NOWHERE: Self = Self { base: std::ptr::null_mut(), bytes: 0 };
+
     /// An array, only for reading.
     pub(super) fn shared(array: Slice<'_>) -> Self {
-        let bytes = array.as_bytes();
+        Self::of_bytes(array.as_bytes())
+    }
+
+    /// Bytes, only for reading.
+    #[inline]
+    pub(super) fn of_bytes(bytes: &[u8]) -> Self {
         Self { base: bytes.as_ptr().cast_mut(), bytes: bytes.len() }
     }
 
@@ -94,6 +110,7 @@ impl Region {
     ///
     /// # Safety
     /// As for [`slice_mut`](Self::slice_mut).
+    #[inline]
     unsafe fn part_mut<'a, T: Native>(&self, offset: usize, len: usize) -> &'a mut [T] {
         if !fits::<T>(self.bytes, offset, len) {
             return &mut [];
@@ -116,6 +133,7 @@ impl Region {
     /// # Safety
     /// The memory is writable and lives for 'a, and no other part that overlaps this one lives at the
     /// same time.
+    #[inline]
     pub(super) unsafe fn slice_mut<'a>(&self, offset: usize, dtype: DType, len: usize) -> SliceMut<'a> {
         // SAFETY: the promise is passed on unchanged.
         with_dtype!(dtype, T => T::typed_mut(unsafe { self.part_mut(offset, len) }, dtype))
@@ -138,73 +156,53 @@ impl Region {
 /// The regions of a run, in words of eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Words<'a> {
-    arena: *mut u8,
+    addresses: Addresses,
     regions: &'a [Region],
 }
 
 impl Words<'_> {
     /// # Safety
-    /// It is a word of the arena, inside of what was reached for.
+    /// There is such a region; its word is inside of it, of the arena inside of what was reached for.
     #[inline(always)]
     pub(super) unsafe fn word(self, address: Address) -> *mut u8 {
+        let (region, byte) = self.addresses.place(address);
         // SAFETY: passed on from the caller.
-        unsafe { self.arena.add(address.0 as usize * WORD) }
-    }
-
-    /// # Safety
-    /// There are such regions, and words of the arena are inside of what was reached for.
-    #[inline(always)]
-    pub(super) unsafe fn all(self, addresses: [Address; 3]) -> [*const u8; 3] {
-        let [a, b, c] = addresses;
-        // SAFETY: passed on from the caller.
-        unsafe {
-            // Mostly all are in the arena.
-            if (a.0 | b.0 | c.0) & Address::BEGIN == 0 {
-                [self.word(a).cast_const(), self.word(b).cast_const(), self.word(c).cast_const()]
-            } else {
-                [self.any(a), self.any(b), self.any(c)]
-            }
-        }
-    }
-
-    /// # Safety
-    /// As for [`all`](Self::all).
-    #[inline(always)]
-    unsafe fn any(self, address: Address) -> *const u8 {
-        let (region, byte) = address.place();
-        // SAFETY: passed on from the caller.
-        unsafe { self.regions.get_unchecked(region).base.add(byte).cast_const() }
+        unsafe { self.regions.get_unchecked(region).base.add(byte) }
     }
 }
 
-/// A word of the arena, or the beginning of another region, in few bytes.
+/// A word of a region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Address(u32);
 
-impl Address {
-    /// The bit of the beginning of a region.
-    const BEGIN: u32 = 1 << 31;
+/// How a region and a word of it are one number: so many bits are the word's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Addresses(u32);
 
-    /// `None` where that is no word, or one too far.
-    pub(super) fn new(region: usize, byte: usize) -> Option<Self> {
-        let number = |n: usize| u32::try_from(n).ok().filter(|n| n & Self::BEGIN == 0);
-        match (region, byte) {
-            (0, _) if byte.is_multiple_of(WORD) => Some(Self(number(byte / WORD)?)),
-            (_, 0) => Some(Self(number(region)? | Self::BEGIN)),
-            _ => None,
-        }
+impl Addresses {
+    /// Those of so many regions.
+    pub(super) fn new(regions: usize) -> Self {
+        Self((regions.max(2) - 1).leading_zeros() - (usize::BITS - u32::BITS))
+    }
+
+    /// The address of a byte of a region; `None` where that is no word, or one too far.
+    pub(super) fn at(self, region: usize, byte: usize) -> Option<Address> {
+        let word = Some(byte / WORD).filter(|word| byte.is_multiple_of(WORD) && word >> self.0 == 0)?;
+        let region = Some(region).filter(|region| region.checked_shr(u32::BITS - self.0) == Some(0))?;
+        Some(Address((region << self.0 | word) as u32))
     }
 
     /// The region, and the byte.
     #[inline(always)]
-    pub(super) fn place(self) -> (usize, usize) {
-        let number = (self.0 & !Self::BEGIN) as usize;
-        if self.0 & Self::BEGIN == 0 { (0, number * WORD) } else { (number, 0) }
+    pub(super) fn place(self, Address(address): Address) -> (usize, usize) {
+        let word = address & ((1 << self.0) - 1);
+        ((address >> self.0) as usize, word as usize * WORD)
     }
 }
 
 /// Whether `len` elements of `T` at `offset` lie inside `bytes` and are aligned. What is handed out is at
 /// least as aligned as its first element was: an arena's line, or an array of the same type.
+#[inline]
 fn fits<T>(bytes: usize, offset: usize, len: usize) -> bool {
     let end = len.checked_mul(size_of::<T>()).and_then(|b| b.checked_add(offset));
     offset.is_multiple_of(align_of::<T>()) && end.is_some_and(|end| end <= bytes)
@@ -215,19 +213,22 @@ fn fits<T>(bytes: usize, offset: usize, len: usize) -> bool {
 /// # Safety
 /// `base` points to `bytes` initialised bytes that nobody writes to during 'a where they overlap
 /// the part.
+#[inline]
 unsafe fn typed<'a>(base: *mut u8, bytes: usize, offset: usize, dtype: DType, len: usize) -> Slice<'a> {
-    /// # Safety
-    /// As for `typed`.
-    unsafe fn part<'a, T>(base: *mut u8, bytes: usize, offset: usize, len: usize) -> &'a [T] {
-        if !fits::<T>(bytes, offset, len) {
-            return &[];
-        }
-        // SAFETY: in bounds and aligned by `fits`; initialised and unwritten by the caller's promise;
-        // T is a number, for which every bit pattern is valid.
-        unsafe { std::slice::from_raw_parts(base.add(offset).cast(), len) }
-    }
     // SAFETY: the promise is passed on unchanged.
     with_dtype!(dtype, T => T::typed(unsafe { part(base, bytes, offset, len) }, dtype))
+}
+
+/// # Safety
+/// As for `typed`.
+#[inline]
+unsafe fn part<'a, T: Native>(base: *mut u8, bytes: usize, offset: usize, len: usize) -> &'a [T] {
+    if !fits::<T>(bytes, offset, len) {
+        return &[];
+    }
+    // SAFETY: in bounds and aligned by `fits`; initialised and unwritten by the caller's promise;
+    // T is a number, for which every bit pattern is valid.
+    unsafe { std::slice::from_raw_parts(base.add(offset).cast(), len) }
 }
 
 /// All places of one run.
@@ -239,13 +240,15 @@ pub(super) struct Memory<'a> {
 
 impl<'a> Memory<'a> {
     /// All regions, to be handed out by the word without further checks, of the arena the first bytes; `None` if they are not there.
-    pub(super) fn words(&self, reach: usize) -> Option<Words<'a>> {
+    #[inline]
+    pub(super) fn words(&self, addresses: Addresses, reach: usize) -> Option<Words<'a>> {
         let Region { base, bytes } = *self.regions.first()?;
         let there = reach <= bytes && base.addr().is_multiple_of(ALIGN);
         (there && self.regions.len() == self.frame.regions())
-            .then_some(Words { arena: base, regions: self.regions })
+            .then_some(Words { addresses, regions: self.regions })
     }
 
+    #[inline]
     pub(super) fn find(&self, place: Place) -> (Region, usize) {
         let (region, offset) = match place {
             Place::Arena(offset) | Place::Task(offset) | Place::Tile(offset) => (0, offset),
@@ -268,6 +271,7 @@ impl<'a> Memory<'a> {
     ///
     /// # Safety
     /// It lies in the arena, and no other user of it lives at the same time.
+    #[inline]
     pub(super) unsafe fn place_mut<'b>(&self, place: Place, ty: &TensorType) -> SliceMut<'b> {
         let (region, offset) = self.find(place);
         // SAFETY: passed on to the caller; the regions outlive the run.
@@ -296,6 +300,23 @@ mod tests {
             assert_eq!(parts.words(136, 64).len(), 8);
         }
         assert_eq!(arena.slice(0, DType::F64, 4).f64_at(3), Some(1.5));
+    }
+
+    #[test]
+    fn addresses_have_as_many_bits_for_regions_as_there_are() {
+        for regions in [1, 2, 3, 4, 5, 300, 1 << 20] {
+            let addresses = Addresses::new(regions);
+            let last = addresses.at(regions - 1, 8).unwrap();
+            assert_eq!(addresses.place(last), (regions - 1, 8));
+            let words = 1 << addresses.0;
+            assert_eq!(addresses.place(addresses.at(0, 8 * (words - 1)).unwrap()), (0, 8 * (words - 1)));
+            assert_eq!(addresses.at(0, 8 * words), None, "too far");
+            assert_eq!(addresses.at(0, 4), None, "no word");
+            assert!(
+                addresses.at(2 * regions.next_power_of_two(), 0).is_none_or(|_| regions == 1),
+                "no region"
+            );
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ mod table;
 
 pub(crate) use code::{Call, Code, Codes, Laid, Packing};
 pub use cpu::{CallProfile, Input, Inputs, OutputKey, Profile, Results, Workspace};
-pub(crate) use cpu::{Slots, Store, first_fault, profile, read, run};
+pub(crate) use cpu::{Slots, Store, first_fault, profile, read, run, run_small};
 pub(crate) use graph::Strides;
 pub use plan::{Lowering, MemoryReport, PlanListing, RowMemory};
 pub(crate) use plan::{Plan, lowered};

@@ -348,7 +348,12 @@ impl Function {
         read: impl FnOnce(Results<'_>) -> Result<R>,
     ) -> Result<R> {
         let program = self.0.program(what)?;
-        let called = program.call(self.0.point(point, more)?)?;
+        self.0.check(point)?;
+        let called = if more.is_empty() {
+            program.call_dyn(States::none(), point)?
+        } else {
+            program.call_dyn(States::none(), &Point { point, more })?
+        };
         read(called.results()?)
     }
 
@@ -366,7 +371,12 @@ impl Function {
             Some(workspace) => workspace,
             None => workspace.insert(program.workspace()?),
         };
-        read(program.evaluate(workspace, States::none(), self.0.point(point, more)?)?)
+        self.0.check(point)?;
+        read(if more.is_empty() {
+            program.evaluate_dyn(workspace, States::none(), point)?
+        } else {
+            program.evaluate_dyn(workspace, States::none(), &Point { point, more })?
+        })
     }
 }
 
@@ -396,14 +406,14 @@ impl Parts {
         self.derivatives[at].get_or_init(|| what.record(self)).as_ref().map_err(Clone::clone)
     }
 
-    /// A point, and what else a derivative is computed from.
-    fn point<'a>(&self, point: &'a dyn Inputs, more: &'a [Slice<'a>]) -> Result<Point<'a>> {
+    /// An error of a point of another number of arguments.
+    fn check(&self, point: &dyn Inputs) -> Result<()> {
         let (expected, found) = (self.arguments.len(), point.count());
-        if expected != found {
-            let what = format!("the function has {expected} arguments, {found} were given");
-            return Err(ErrorKind::Input(what).into());
+        if expected == found {
+            return Ok(());
         }
-        Ok(Point { point, more })
+        let what = format!("the function has {expected} arguments, {found} were given");
+        Err(ErrorKind::Input(what).into())
     }
 
     /// A vector over all arguments, cut into the parts of each.
@@ -440,6 +450,12 @@ impl Inputs for Point<'_> {
         match i.checked_sub(self.point.count()) {
             None => self.point.get(i),
             Some(i) => self.more.get(i).map(|slice| slice as &dyn Bind),
+        }
+    }
+    fn bytes(&self, i: usize, ty: &TensorType) -> Option<&[u8]> {
+        match i.checked_sub(self.point.count()) {
+            None => self.point.bytes(i, ty),
+            Some(i) => self.more.get(i)?.bytes(ty),
         }
     }
 }

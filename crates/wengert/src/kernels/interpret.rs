@@ -1,7 +1,5 @@
 //! Bodies over arrays: primitive by primitive, a few hundred elements at a time, which stay in the first cache.
 
-use std::num::NonZeroU16;
-
 use smallvec::SmallVec;
 
 use super::body::{Body, Constant, Primitive, Scalar};
@@ -24,6 +22,8 @@ pub(crate) struct Compiled {
     /// Copies of each constant, one behind the other in as many words for each, and how many copies there are.
     constants: Box<[u64]>,
     copies: u16,
+    /// The functions that primitives call.
+    functions: SmallVec<[usize; 1]>,
     /// Chunks that are kept between two primitives.
     kept: u16,
 }
@@ -32,46 +32,30 @@ pub(crate) struct Compiled {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Single {
     pub(crate) function: Pointer,
-    /// Bytes of an element of each operand of the primitive; 0 of constants, and of operands that it has not.
+    /// Bytes of an element of each operand; 0 of what is its own, and of operands that it has not.
     pub(crate) bytes: [u8; 3],
+    /// What it reads in the place of an operand.
+    pub(crate) fixed: [Fixed; 3],
     /// Bytes of an element of the result.
     pub(crate) result: u8,
-    /// Whether there are constants, and where they lie: in what this was made of.
-    constant: bool,
-    at: [*const u8; 3],
-    /// How many elements it can be applied to at once, if not to any number.
-    most: Option<NonZeroU16>,
 }
 
-// SAFETY: the constants lie in memory that nobody writes, and are only read while what it was made of lives.
-unsafe impl Send for Single {}
-// SAFETY: as above.
-unsafe impl Sync for Single {}
+/// What a function reads that is its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fixed {
+    Nothing,
+    /// This constant of its body, as often as there are elements.
+    Constant(u16),
+    /// A word: where something lies.
+    Word(u64),
+}
 
 impl Single {
-    /// A function of one operand, whose elements have as many bytes as those of the result, and of data that it finds where the second would be.
+    /// A function of one operand, whose elements have as many bytes as those of the result, and of data: a word that says where it lies is
+    /// what it finds where the second operand would be.
     pub(super) fn with_data(function: Pointer, bytes: u8, data: *const u8) -> Self {
-        let at = [std::ptr::null(), data, std::ptr::null()];
-        Self { function, bytes: [bytes, 0, 0], result: bytes, constant: true, at, most: None }
-    }
-
-    /// Whether it can be applied to so many elements at once.
-    pub(crate) fn takes(&self, elements: usize) -> bool {
-        self.most.is_none_or(|most| elements <= usize::from(most.get()))
-    }
-
-    /// Applies it to operands of which those that are constants count for nothing.
-    ///
-    /// # Safety
-    /// As for [`Compiled::apply`], with [no more](Self::takes) elements than it can be applied to; the body, or what else it was made of, still lives.
-    #[inline(always)]
-    pub(crate) unsafe fn apply(&self, x: [*const u8; 3], out: *mut u8, len: usize) {
-        let [x0, x1, x2] = match self.constant {
-            false => x,
-            true => std::array::from_fn(|o| if self.at[o].is_null() { x[o] } else { self.at[o] }),
-        };
-        // SAFETY: passed on from the caller.
-        unsafe { (self.function)(x0, x1, x2, out, len) };
+        let fixed = [Fixed::Nothing, Fixed::Word(data.expose_provenance() as u64), Fixed::Nothing];
+        Self { function, bytes: [bytes, 0, 0], fixed, result: bytes }
     }
 }
 
@@ -90,7 +74,7 @@ enum Place {
     Result(u16, u8),
     Kept(u16),
     Constant(u16),
-    /// The function of the primitive at this position.
+    /// A word with the function that the primitive calls.
     Function(u16),
 }
 
@@ -164,10 +148,19 @@ impl Places {
 }
 
 /// Fills memory with copies of a constant.
-fn repeat(&Constant { dtype, value }: &Constant, copies: &mut [u64]) {
+pub(crate) fn repeat(&Constant { dtype, value }: &Constant, copies: &mut [u64]) {
     let bytes: &mut [u8] = bytemuck::cast_slice_mut(copies);
     let value = dtype.stored(value);
     with_dtype!(dtype, T => bytemuck::cast_slice_mut::<u8, T>(bytes).fill(T::from_f64(value)));
+}
+
+/// The plain function that a primitive calls, if it does.
+fn called(primitive: Primitive) -> Option<usize> {
+    match primitive {
+        Primitive::Each(f) => Some(f.0 as usize),
+        Primitive::Each2(f) => Some(f.0 as usize),
+        _ => None,
+    }
 }
 
 /// Words of so many copies of a constant of any type: whole registers.
@@ -180,7 +173,7 @@ impl Compiled {
     pub(crate) fn new(body: &Body, elements: usize, isa: Isa) -> Result<Self, ErrorKind> {
         let most = elements.clamp(1, CHUNK);
         let (mut places, copies) = Places::of_results(body)?;
-        let mut calls = SmallVec::<[Call; 1]>::new();
+        let (mut calls, mut functions) = (SmallVec::<[Call; 1]>::new(), SmallVec::new());
         let function = |primitive: Primitive, from: DType| {
             pointer(primitive, from, isa)
                 .ok_or_else(|| DTypeError::Operation { name: primitive.to_string(), operands: vec![from] })
@@ -191,8 +184,9 @@ impl Compiled {
             for (o, &x) in i.operands.iter().enumerate() {
                 operands[o] = places.of(body, x)?;
             }
-            if let Primitive::Each(_) | Primitive::Each2(_) = i.primitive {
-                operands[arity] = Place::Function(at as u16);
+            if let Some(called) = called(i.primitive) {
+                operands[arity] = Place::Function(functions.len() as u16);
+                functions.push(called);
             }
             let result = places.make(at, &i.operands[..arity]);
             let function = function(i.primitive, body.dtype(i.operands[arity - 1])?)?;
@@ -208,7 +202,7 @@ impl Compiled {
         let each = body.constants().iter().zip(constants.chunks_exact_mut(words(most)));
         each.for_each(|(constant, copies)| repeat(constant, copies));
         let (constants, kept) = (constants.into(), places.kept);
-        Ok(Self { body: body.clone(), calls, constants, copies: most as u16, kept })
+        Ok(Self { body: body.clone(), calls, constants, copies: most as u16, functions, kept })
     }
 
     /// The only call, if it reads nothing but operands, each once and in order, and constants.
@@ -217,14 +211,8 @@ impl Compiled {
         else {
             return None;
         };
-        let mut single = Single {
-            function: *function,
-            bytes: [0; 3],
-            result: *result,
-            constant: false,
-            at: [std::ptr::null(); 3],
-            most: None,
-        };
+        let mut single =
+            Single { function: *function, bytes: [0; 3], fixed: [Fixed::Nothing; 3], result: *result };
         let mut next = 0;
         for (o, place) in operands.iter().enumerate().take(usize::from(*arity)) {
             match *place {
@@ -232,15 +220,12 @@ impl Compiled {
                     next += 1;
                     single.bytes[o] = bytes;
                 }
-                Place::Constant(i) => {
-                    (single.constant, single.most) = (true, NonZeroU16::new(self.copies));
-                    single.at[o] = self.constant(i);
-                }
+                Place::Constant(i) => single.fixed[o] = Fixed::Constant(i),
                 _ => return None,
             }
         }
         if let Some(&Place::Function(i)) = operands.get(usize::from(*arity)) {
-            (single.constant, single.at[usize::from(*arity)]) = (true, self.function(i));
+            single.fixed[usize::from(*arity)] = Fixed::Word(self.functions[usize::from(i)] as u64);
         }
         (next as usize == self.body.operands().len()).then_some(single)
     }
@@ -249,15 +234,6 @@ impl Compiled {
     fn constant(&self, i: u16) -> *const u8 {
         let at = usize::from(i) * words(self.copies.into());
         self.constants.get(at..).map_or(std::ptr::null(), |c| c.as_ptr().cast())
-    }
-
-    /// The function that a primitive calls.
-    fn function(&self, i: u16) -> *const u8 {
-        match self.body.instructions().get(usize::from(i)).map(|i| i.primitive) {
-            Some(Primitive::Each(f)) => f.0 as *const u8,
-            Some(Primitive::Each2(f)) => f.0 as *const u8,
-            _ => std::ptr::null(),
-        }
     }
 
     /// Whether it can be applied to this many elements of operands and results of these types.
@@ -320,7 +296,7 @@ impl Compiled {
                     }
                     Place::Kept(i) => scratch.wrapping_add(i as usize * KEPT).cast_const(),
                     Place::Constant(i) => self.constant(i),
-                    Place::Function(i) => self.function(i),
+                    Place::Function(i) => std::ptr::from_ref(&self.functions[usize::from(i)]).cast(),
                 });
                 let out = match *result {
                     Place::Result(i, bytes) => y[i as usize].wrapping_add(start * bytes as usize),

@@ -38,10 +38,11 @@ mod x86;
 
 pub use body::{Body, Builder, Constant, Function, Function2, Instruction, Primitive, Scalar};
 pub(crate) use fused::Fused;
-pub(crate) use interpret::{CHUNK, Compiled, Single};
+pub(crate) use interpret::{CHUNK, Compiled, Fixed, Single, repeat};
 pub use lane::Lane;
 pub(crate) use lane::Whole;
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};
+pub(crate) use primitives::Pointer;
 pub(crate) use primitives::map1;
 pub(crate) use reduce::rescale;
 pub use simd::Isa;

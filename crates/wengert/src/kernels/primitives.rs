@@ -221,10 +221,10 @@ pub(super) fn signed<L: Lane>(x: L, sign: L) -> L {
 }
 
 /// # Safety
-/// As for [`Pointer`]; the second operand is the function itself.
+/// As for [`Pointer`]; the second operand is one function.
 unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller promises the function.
-    let f: fn(f64) -> f64 = unsafe { std::mem::transmute(f) };
+    let f = unsafe { *f.cast::<fn(f64) -> f64>() };
     let (x, out): (*const T, *mut T) = (x.cast(), out.cast());
     for i in 0..len {
         // SAFETY: `i` is below `len`.
@@ -233,10 +233,10 @@ unsafe fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8
 }
 
 /// # Safety
-/// As for [`Pointer`]; the third operand is the function itself.
+/// As for [`Pointer`]; the third operand is one function.
 unsafe fn called_2<T: Real>(a: *const u8, b: *const u8, f: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller promises the function.
-    let f: fn(f64, f64) -> f64 = unsafe { std::mem::transmute(f) };
+    let f = unsafe { *f.cast::<fn(f64, f64) -> f64>() };
     let (a, b, out): (*const T, *const T, *mut T) = (a.cast(), b.cast(), out.cast());
     for i in 0..len {
         // SAFETY: `i` is below `len`.

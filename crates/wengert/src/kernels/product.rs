@@ -1,5 +1,6 @@
 //! Matrix products as problems: which matrices, where they lie, and what becomes of what is there.
 
+use super::pack::piece;
 use super::simd::{Vector, chains};
 
 /// With at most this many rows `B` is read where it lies.
@@ -59,8 +60,11 @@ impl Product {
         if !self.skinny || k < SHORT {
             return 0;
         }
+        // Where the others fill up the widest registers, they have room in the memory of packed columns.
+        let room = (n - rest).next_multiple_of(2 * chains) + rest <= n.next_multiple_of(piece::<V::Scalar>());
         match (a.rows, a.columns) {
             // Where they fill up a pair of registers, more or less, they come at no cost.
+            (_, 1) if !room => 0,
             (_, 1) if rest <= chains / 4 || (rest <= chains / 2 && n.div_ceil(chains) % 2 == 1) => rest,
             (_, 1) => 0,
             (1, _) if n <= MOST => n,

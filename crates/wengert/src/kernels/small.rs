@@ -89,11 +89,11 @@ fn line(shape: Shape, strides: &[isize]) -> Option<isize> {
 }
 
 /// # Safety
-/// `x` are the elements of the operand of `small`, a [`Small`] of a view of elements of this size; `out` has room for its result, of `len`
+/// `x` are the elements of the operand of what `small` points to, a [`Small`] of a view of elements of this size; `out` has room for its result, of `len`
 /// elements.
 unsafe fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
-    let (small, x, out) = unsafe { (&*small.cast::<Small>(), x.cast::<T>(), out.cast::<T>()) };
+    let (small, x, out) = unsafe { (&**small.cast::<*const Small>(), x.cast::<T>(), out.cast::<T>()) };
     if len == 0 {
         // Of nothing it may begin anywhere.
         return;
@@ -124,7 +124,7 @@ unsafe fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut 
 /// As for [`view`], of a [`Small`] of a sum.
 unsafe fn sum<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
-    let small = unsafe { &*small.cast::<Small>() };
+    let small = unsafe { &**small.cast::<*const Small>() };
     let What::Sum(reduced, inner) = small.what else { return };
     // SAFETY: the caller's promise: all elements of both.
     let (input, out) = unsafe {
@@ -146,9 +146,10 @@ mod tests {
 
     fn apply(small: Small, x: &[f64]) -> Vec<f64> {
         let mut out = vec![f64::NAN; small.y.shape.elements()];
-        let (at, len) = (x.as_ptr().cast(), out.len());
+        let (at, len, single, data) =
+            (x.as_ptr().cast(), out.len(), small.single().unwrap(), &raw const small);
         // SAFETY: both are as long as the types say.
-        unsafe { small.single().unwrap().apply([at, at, at], out.as_mut_ptr().cast(), len) };
+        unsafe { (single.function)(at, (&raw const data).cast(), at, out.as_mut_ptr().cast(), len) };
         out
     }
 

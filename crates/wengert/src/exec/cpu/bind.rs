@@ -40,6 +40,11 @@ pub trait Inputs {
         let _ = i;
         None
     }
+    /// The bytes of the one at this position, if it has no name and lies as an array of this type does: the questions above as one.
+    #[doc(hidden)]
+    fn bytes(&self, i: usize, ty: &TensorType) -> Option<&[u8]> {
+        if self.name(i).is_some() { None } else { self.get(i)?.bytes(ty) }
+    }
 }
 
 impl Inputs for () {
@@ -191,13 +196,26 @@ fn bound<'a>(names: &[Option<Arc<str>>], inputs: &'a dyn Inputs, i: usize) -> Op
     }
 }
 
-/// Lists where the elements of each input are: in place where they are row-major, packed otherwise.
+/// Puts down where the elements of each input are, if all are in their order, without names, and lie as they should.
+#[inline]
+pub(super) fn bind_in_place(types: &[TensorType], inputs: &dyn Inputs, regions: &mut [Region]) -> bool {
+    inputs.count() == types.len()
+        && regions.iter_mut().zip(types).enumerate().all(|(i, (region, ty))| match inputs.bytes(i, ty) {
+            Some(bytes) => {
+                *region = Region::of_bytes(bytes);
+                true
+            }
+            None => false,
+        })
+}
+
+/// Puts down where the elements of each input are: in place where they are row-major, packed otherwise.
 pub(super) fn bind(
     types: &[TensorType],
     names: &[Option<Arc<str>>],
     packed: &mut [Option<Tensor>],
     inputs: &dyn Inputs,
-    regions: &mut Vec<Region>,
+    regions: &mut [Region],
 ) -> Result<()> {
     if inputs.count() != types.len() {
         let what = format!("the program has {} inputs, {} were bound", types.len(), inputs.count());
@@ -240,7 +258,7 @@ pub(super) fn bind(
         if matches!(slice, Slice::Bool(bytes) if bytes.iter().any(|&b| b > 1)) {
             return Err(misfit("a truth value other than 0 and 1".into()));
         }
-        regions.push(Region::shared(slice));
+        regions[i] = Region::shared(slice);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
 use crate::exec::memory::{Memory, Region};
 use crate::exec::place::Place;
-use crate::exec::plan::{Body, Function, Group, KernelCall, MicroOp, Part, Placed, Tiled};
+use crate::exec::plan::{Body, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
 use crate::kernels::{Compiled, reduce};
 use crate::shape::TensorType;
@@ -54,23 +54,34 @@ pub(super) struct Interpreter<'a> {
 }
 
 impl Interpreter<'_> {
-    /// Runs all levels. The error comes with the row that failed.
+    /// Runs everything. The error comes with the row that failed.
     pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
         self.levels(pool)?;
-        for &buffer in &self.plan.canonical {
-            let Placed { place, ty, .. } = &self.plan.buffers[buffer];
-            // SAFETY: everybody is done, and what lives on lies in the arena (V6).
-            unsafe { self.memory.place_mut(*place, ty) }.canonicalise();
-        }
+        self.canonicalise();
         Ok(())
     }
 
-    fn levels(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
-        // A small program is nothing but micro-ops, in the order of the plan.
-        if self.plan.calls.is_empty() {
-            let row = self.plan.micro.first().map_or(0, |op| op.row);
-            return self.micro(0..self.plan.micro.len()).map_err(|kind| (row, kind));
+    /// Runs a plan of micro-ops alone, in its order.
+    #[inline]
+    pub(super) fn small(&self) -> Result<(), ErrorKind> {
+        self.apply(&self.plan.micro)?;
+        self.canonicalise();
+        Ok(())
+    }
+
+    /// Makes NaNs canonical that micro-ops made.
+    #[inline]
+    fn canonicalise(&self) {
+        for &buffer in &self.plan.canonical {
+            let Placed { place: Place::Arena(offset), ty, len, .. } = &self.plan.buffers[buffer] else {
+                continue;
+            };
+            // SAFETY: everybody is done, and what lives on lies in the arena (V6).
+            unsafe { self.memory.regions[0].slice_mut(*offset, ty.dtype, *len) }.canonicalise();
         }
+    }
+
+    fn levels(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
         for level in &self.plan.levels {
             let groups = &self.plan.groups[level.groups.clone()];
             if let ([group], 1) = (groups, level.tasks) {
@@ -110,7 +121,7 @@ impl Interpreter<'_> {
         for tiles in &self.plan.loops[group.loops.clone()] {
             let calls = match &tiles.body {
                 Body::Micro(ops) => {
-                    self.micro(ops.clone()).map_err(|kind| (self.plan.micro[ops.start].row, kind))?;
+                    self.micro(ops.clone()).map_err(|kind| (self.plan.described(ops.start).0, kind))?;
                     continue;
                 }
                 Body::Calls(calls) => calls,
@@ -163,16 +174,17 @@ impl Interpreter<'_> {
         Ok(())
     }
 
+    #[inline]
     fn apply(&self, ops: &[MicroOp]) -> Result<(), ErrorKind> {
-        let leaves = || ErrorKind::Malformed("a plan that leaves its arena".into());
-        let memory = self.memory.words(self.plan.reach).ok_or_else(leaves)?;
+        let memory = self.memory.words(self.plan.addresses, self.plan.reach).ok_or_else(leaves)?;
         for op in ops {
-            let Function { single, .. } = &self.plan.functions[op.function as usize];
-            // SAFETY: no micro-op leaves the reach of them all, or an array that is bound, and the group is the first thread's alone (V3,
-            // V4, V8 of `verify`); what it reads is there (V2), and its result lies in the arena (V4) and shares no byte with that (V1, V5). The plan
-            // keeps what the functions belong to.
+            let [a, b, c] = op.x;
+            // SAFETY: no micro-op leaves the reach of them all, the pool, or an array that is bound, and the group is the first thread's
+            // alone (V3, V4, V8 of `verify`); what it reads is there (V2), and its result lies in the arena (V4) and shares no byte with
+            // that (V1, V5). The plan keeps what words of the pool point to.
             unsafe {
-                single.apply(memory.all(op.x), memory.word(op.out), op.len as usize);
+                let [a, b, c] = [memory.word(a), memory.word(b), memory.word(c)].map(<*mut u8>::cast_const);
+                (op.function)(a, b, c, memory.word(op.out), op.len as usize);
             }
         }
         Ok(())
@@ -269,7 +281,6 @@ impl Interpreter<'_> {
 
     fn call(&self, call: &KernelCall, tile: &Tile) -> Result<(), ErrorKind> {
         if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
-            let leaves = || ErrorKind::Malformed("a plan that leaves its arrays".into());
             return self.map(map, call, tile).ok_or_else(leaves);
         }
         // Operands that are not read, or lie where the result does, come without elements.
@@ -406,4 +417,9 @@ impl Interpreter<'_> {
         };
         combined.ok_or(ErrorKind::Fault(Fault::Type))
     }
+}
+
+#[cold]
+fn leaves() -> ErrorKind {
+    ErrorKind::Malformed("a plan that leaves its memory".into())
 }

@@ -12,4 +12,4 @@ pub(crate) use profile::profile;
 pub use profile::{CallProfile, Profile};
 pub(crate) use slots::Slots;
 pub use workspace::{OutputKey, Results, Workspace};
-pub(crate) use workspace::{Store, first_fault, read, run};
+pub(crate) use workspace::{Store, first_fault, read, run, run_small};

@@ -89,9 +89,10 @@ pub(crate) fn profile(
                 let bytes = call.operands.iter().chain(&call.results).map(bytes).sum();
                 (&clock[at], call.row, call.action.name().into_owned(), bytes, flops)
             }
-            Run::Micro(at, op) => {
-                let (bytes, function) = op.bytes(tiled);
-                (&clock[tiled.calls.len() + at], op.row, function.name().into(), bytes, 0)
+            Run::Micro(at) => {
+                let (row, function) = tiled.described(at);
+                let bytes = tiled.operands(at).chain([tiled.result(at)]).map(|(_, bytes)| bytes).sum();
+                (&clock[tiled.calls.len() + at], row, function.name().into(), bytes, 0)
             }
         };
         CallProfile {

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::{Function, MicroOp, Placed};
+use super::{Described, Function, MicroOp, Placed};
 use crate::exec::code::Code;
 use crate::exec::graph::{Action, Strides, WriteMode};
+use crate::exec::memory::Addresses;
 use crate::exec::table::{BufferId, Table};
 
 /// What a call reads or writes of a buffer.
@@ -94,7 +95,12 @@ pub(crate) struct Tiled {
     pub(in crate::exec) loops: Vec<TileLoop>,
     pub(in crate::exec) calls: Vec<KernelCall>,
     pub(in crate::exec) micro: Vec<MicroOp>,
+    /// What each of these is.
+    pub(in crate::exec) described: Vec<Described>,
     pub(in crate::exec) functions: Vec<Function>,
+    /// What these have of their own.
+    pub(in crate::exec) pool: Vec<u64>,
+    pub(in crate::exec) addresses: Addresses,
     /// What micro-ops make whose NaNs are made canonical at the end.
     pub(in crate::exec) canonical: Vec<BufferId>,
     /// The byte of the arena before which all that micro-ops touch of it lies.
@@ -105,7 +111,7 @@ pub(crate) struct Tiled {
 /// A kernel call or a micro-op of a plan, and its position among those.
 pub(in crate::exec) enum Run<'a> {
     Call(usize, &'a KernelCall),
-    Micro(usize, &'a MicroOp),
+    Micro(usize),
 }
 
 impl Tiled {
@@ -119,9 +125,8 @@ impl Tiled {
         }
     }
 
-    /// The same for a micro-op.
-    pub(super) fn micro_op(&mut self, begin: usize, op: MicroOp) {
-        self.micro.push(op);
+    /// The same for the last micro-op.
+    pub(super) fn micro_op(&mut self, begin: usize) {
         let end = self.micro.len();
         match self.loops[begin..].last_mut() {
             Some(TileLoop { body: Body::Micro(ops), .. }) => ops.end = end,
@@ -138,8 +143,7 @@ impl Tiled {
                 Body::Micro(ops) => (ops.clone(), false),
             };
             range.map(move |at| {
-                let run =
-                    if calls { Run::Call(at, &self.calls[at]) } else { Run::Micro(at, &self.micro[at]) };
+                let run = if calls { Run::Call(at, &self.calls[at]) } else { Run::Micro(at) };
                 (group, tiles, run)
             })
         })

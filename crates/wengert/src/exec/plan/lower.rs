@@ -12,6 +12,7 @@ use crate::error::{ErrorKind, Result};
 use crate::exec::code::Codes;
 use crate::exec::frame::{Frame, LiveOut};
 use crate::exec::graph::{Action, Constant, Graph, Home, rows_of};
+use crate::exec::memory::Addresses;
 use crate::exec::place::{ALIGN, Place, Placement};
 use crate::exec::schedule::{self, Machine, Schedule};
 use crate::exec::table::{BufferId, NodeId, Table};
@@ -71,7 +72,8 @@ pub(super) fn draft(
         of: graph.buffers[buffer].of,
         base: graph.base(buffer),
     };
-    let plan = Tiled { buffers: graph.buffers.ids().map(placed).collect(), ..Tiled::default() };
+    let (buffers, addresses) = (graph.buffers.ids().map(placed).collect(), Addresses::new(frame.regions()));
+    let plan = Tiled { buffers, addresses, ..Tiled::default() };
     let last = last_writes(&graph, &schedule);
     let mut lowering = Lowering { tape, graph, frame, plan, codes: Codes::default(), last };
     let micro = lowering.levels(&schedule)?;
@@ -117,20 +119,22 @@ impl Lowering<'_> {
             for group in level {
                 // Micro-ops run where the first thread runs alone, array by array.
                 let alone = group.chunks == 1 && tasks == 1;
+                if alone {
+                    micro.reserve_exact(group.nodes.len());
+                    self.plan.micro.reserve_exact(group.nodes.len());
+                    self.plan.described.reserve_exact(group.nodes.len());
+                }
                 let loops = self.plan.loops.len();
                 for tiles in &group.loops {
                     let (begin, shape) =
                         (self.plan.loops.len(), (tiles.tile, tiles.splits && group.chunks > 1));
                     for &n in &group.nodes[tiles.nodes.clone()] {
                         let call = self.call(n, group, tiles.tile)?;
-                        let op =
-                            alone.then(|| functions.micro_op(&call, &self.frame, &mut self.plan)).flatten();
-                        match op {
-                            Some(op) => {
-                                self.plan.micro_op(begin, op);
-                                micro.push(named(&call));
-                            }
-                            None => self.plan.call(begin, shape, call),
+                        if alone && functions.micro_op(&call, &self.frame, &mut self.plan).is_some() {
+                            self.plan.micro_op(begin);
+                            micro.push(named(&call));
+                        } else {
+                            self.plan.call(begin, shape, call);
                         }
                     }
                 }

@@ -107,10 +107,9 @@ impl Tiled {
         self.walk().flat_map(move |(group, tiles, run)| {
             let mut held: SmallVec<[_; 1]> = SmallVec::new();
             match run {
-                Run::Micro(_, op) => {
-                    let (_, function) = op.bytes(self);
-                    let bytes = op.len as usize * usize::from(function.single.result);
-                    held.push((op.row, function.name().into(), bytes, op.out.place().1 >= arena));
+                Run::Micro(at) => {
+                    let ((row, function), (address, bytes)) = (self.described(at), self.result(at));
+                    held.push((row, function.name().into(), bytes, self.addresses.place(address).1 >= arena));
                 }
                 Run::Call(_, call) => {
                     // What is added to lies where it did.

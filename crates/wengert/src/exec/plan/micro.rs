@@ -5,55 +5,42 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::{KernelCall, Part, Tiled};
+use crate::dtype::DType;
 use crate::exec::code::Code;
-use crate::exec::frame::Frame;
+use crate::exec::frame::{Frame, POOL};
 use crate::exec::graph::{Action, WriteMode};
 use crate::exec::memory::Address;
 use crate::exec::place::Place;
-use crate::kernels::{CHUNK, Isa, Single, Small};
+use crate::kernels::{CHUNK, Constant, Fixed, Isa, Pointer, Single, Small, repeat};
 use crate::shape::TensorType;
 
-/// A function of small arrays. Its result lies in the arena, or in the memory of the first thread.
+/// A function of small arrays: all that a run reads. The result lies in the arena, or in the memory of the first thread.
 #[derive(Clone, Copy)]
 pub(in crate::exec) struct MicroOp {
-    /// The row of the tape.
-    pub(in crate::exec) row: u32,
-    /// Position among the plan's functions.
-    pub(in crate::exec) function: u32,
+    pub(in crate::exec) function: Pointer,
     /// Elements of the result.
     pub(in crate::exec) len: u32,
     /// Where the result lies in the arena.
     pub(in crate::exec) out: Address,
-    /// Where the operands lie, but for constants of the function.
+    /// Where what it reads lies: operands, and what is the function's own in the plan's pool.
     pub(in crate::exec) x: [Address; 3],
 }
 
-impl MicroOp {
-    /// Bytes that it reads and writes, and the function.
-    pub(in crate::exec) fn bytes<'a>(&self, plan: &'a Tiled) -> (usize, &'a Function) {
-        let function = &plan.functions[self.function as usize];
-        let read: usize = self.operands(function).map(|(_, bytes)| bytes).sum();
-        (read + self.len as usize * usize::from(function.single.result), function)
-    }
-
-    /// Where its operands lie, and their bytes.
-    pub(in crate::exec) fn operands(
-        &self,
-        function: &Function,
-    ) -> impl Iterator<Item = (Address, usize)> + use<> {
-        let (len, all) = (self.len as usize, function.small.as_ref().map(|small| small.x.bytes()));
-        let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
-        let operands = self.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
-        operands.map(move |(x, each)| (x, bytes(each)))
-    }
+/// What a micro-op is, for whoever checks, prints or measures it.
+#[derive(Clone, Copy)]
+pub(in crate::exec) struct Described {
+    /// The row of the tape.
+    pub(in crate::exec) row: u32,
+    /// Position among the plan's functions.
+    pub(in crate::exec) function: u32,
 }
 
 /// A function that micro-ops apply.
 pub(in crate::exec) struct Function {
     pub(in crate::exec) single: Single,
-    /// What it belongs to: the constants of the only primitive of a body lie there.
+    /// What it belongs to.
     pub(in crate::exec) code: Code,
-    /// What it reads if it is that of another form.
+    /// What it reads if it is that of another form; a word of the pool says where it lies.
     pub(in crate::exec) small: Option<Arc<Small>>,
 }
 
@@ -61,11 +48,42 @@ impl Function {
     pub(in crate::exec) fn name(&self) -> &'static str {
         self.code.what.name()
     }
+
+    /// A constant of its body.
+    pub(in crate::exec) fn constant(&self, i: u16) -> Option<&Constant> {
+        self.code.what.body()?.constants().get(usize::from(i))
+    }
 }
 
-/// The functions of a plan by where their bodies are compiled: once each.
+impl Tiled {
+    /// The row and the function of the micro-op at a position.
+    pub(in crate::exec) fn described(&self, at: usize) -> (u32, &Function) {
+        let Described { row, function } = self.described[at];
+        (row, &self.functions[function as usize])
+    }
+
+    /// Where the operands of the micro-op at a position lie, and their bytes.
+    pub(in crate::exec) fn operands(&self, at: usize) -> impl Iterator<Item = (Address, usize)> + use<> {
+        let (op, function) = (self.micro[at], self.described(at).1);
+        let (len, all) = (op.len as usize, function.small.as_ref().map(|small| small.x.bytes()));
+        let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
+        let operands = op.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
+        operands.map(move |(x, each)| (x, bytes(each)))
+    }
+
+    /// Where the result of the micro-op at a position lies, and its bytes.
+    pub(in crate::exec) fn result(&self, at: usize) -> (Address, usize) {
+        let op = self.micro[at];
+        (op.out, op.len as usize * usize::from(self.described(at).1.single.result))
+    }
+}
+
+/// What micro-ops are made from: the functions of a plan by where their bodies are compiled, and constants in its pool, once each.
 #[derive(Default)]
-pub(super) struct Functions(HashMap<usize, Option<u32>>);
+pub(super) struct Functions {
+    known: HashMap<usize, Option<u32>>,
+    constants: HashMap<(u64, DType, usize), usize>,
+}
 
 impl Functions {
     /// The position of the function that some code is, if it is no more than one, on arrays of these types.
@@ -81,7 +99,7 @@ impl Functions {
             all.push(Function { single: small.single()?, code: code.clone(), small: Some(small) });
             return Some(all.len() as u32 - 1);
         };
-        match self.0.entry(std::ptr::from_ref(map).addr()) {
+        match self.known.entry(std::ptr::from_ref(map).addr()) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => *new.insert(map.single().map(|single| {
                 all.push(Function { single, code: code.clone(), small: None });
@@ -90,37 +108,41 @@ impl Functions {
         }
     }
 
-    /// A call as a micro-op, if it is a function of small arrays whose result lies in memory that is the first thread's.
+    /// A call as a micro-op of a plan, if it is a function of small arrays whose result lies in memory that is the first thread's.
     pub(super) fn micro_op(&mut self, call: &KernelCall, frame: &Frame, plan: &mut Tiled) -> Option<MicroOp> {
-        let op = self.find(call, frame, plan)?;
-        let function = &plan.functions[op.function as usize];
-        let made = (op.out, op.len as usize * usize::from(function.single.result));
-        let touched = op.operands(function).chain([made]).filter(|(address, _)| address.place().0 == 0);
-        let end = |(address, bytes): (Address, usize)| address.place().1 + bytes;
-        plan.reach = touched.map(end).fold(plan.reach, usize::max);
+        let (op, function) = self.find(call, frame, plan)?;
+        plan.micro.push(op);
+        plan.described.push(Described { row: call.row, function });
+        let (at, addresses) = (plan.micro.len() - 1, plan.addresses);
+        let touched = plan
+            .operands(at)
+            .chain([plan.result(at)])
+            .map(|(address, bytes)| (addresses.place(address), bytes));
+        let ends = touched.filter(|((region, _), _)| *region == 0).map(|((_, byte), bytes)| byte + bytes);
+        plan.reach = ends.fold(plan.reach, usize::max);
         if call.canonical {
             plan.canonical.push(call.results[0].buffer);
         }
         Some(op)
     }
 
-    fn find(&mut self, call: &KernelCall, frame: &Frame, plan: &mut Tiled) -> Option<MicroOp> {
+    fn find(&mut self, call: &KernelCall, frame: &Frame, plan: &mut Tiled) -> Option<(MicroOp, u32)> {
         let (Action::Compute(_), Some(code), [out], None, WriteMode::Overwrite) =
             (&call.action, &call.code, call.results.as_slice(), &call.strides, call.mode)
         else {
             return None;
         };
-        let Tiled { buffers, functions, .. } = plan;
+        let Tiled { buffers, functions, addresses, pool, .. } = plan;
         let address = |part: &Part| {
             let (region, byte) = match buffers[part.buffer].place {
                 Place::Arena(offset) => (0, offset),
                 Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
                 Place::Home(home) => (frame.region(home), 0),
             };
-            Address::new(region, byte)
+            addresses.at(region, byte)
         };
         // Of what lies elsewhere only reading is free.
-        let made = address(out).filter(|address| address.place().0 == 0)?;
+        let made = address(out).filter(|address| addresses.place(*address).0 == 0)?;
         let y = &buffers[out.buffer].ty;
         let len = y.shape.elements();
         let x = call.operands.first().map_or(y, |part| &buffers[part.buffer].ty);
@@ -133,17 +155,51 @@ impl Functions {
         if call.canonical && len > CHUNK {
             return None;
         }
-        let function = self.of(code, [x, y], frame.isa, functions)?;
-        let single = &functions[function as usize].single;
-        if !single.takes(len) {
-            return None;
-        }
-        // The function's operands that are no constants are the call's, in order.
+        let at = self.of(code, [x, y], frame.isa, functions)?;
+        let function = &functions[at as usize];
+        let single = &function.single;
+        // The function's operands that are not its own are the call's, in order.
         let mut operands = call.operands.iter();
         let mut x = [Address::default(); 3];
-        for (x, _) in x.iter_mut().zip(single.bytes).filter(|(_, bytes)| *bytes > 0) {
-            *x = address(operands.next()?)?;
+        for ((x, fixed), bytes) in x.iter_mut().zip(single.fixed).zip(single.bytes) {
+            *x = match fixed {
+                Fixed::Nothing if bytes == 0 => *x,
+                Fixed::Nothing => address(operands.next()?)?,
+                fixed => addresses.at(POOL, self.pooled(function, fixed, len, pool)?)?,
+            };
         }
-        Some(MicroOp { row: call.row, function, len: u32::try_from(len).ok()?, out: made, x })
+        let len = u32::try_from(len).ok()?;
+        Some((MicroOp { function: single.function, len, out: made, x }, at))
+    }
+
+    /// Where in the pool what is a function's own lies, for so many elements.
+    fn pooled(
+        &mut self,
+        function: &Function,
+        fixed: Fixed,
+        len: usize,
+        pool: &mut Vec<u64>,
+    ) -> Option<usize> {
+        let at = pool.len();
+        match fixed {
+            Fixed::Nothing => None,
+            Fixed::Word(word) => {
+                pool.push(word);
+                Some(at * 8)
+            }
+            Fixed::Constant(_) if len > CHUNK => None,
+            Fixed::Constant(i) => {
+                let constant = function.constant(i)?;
+                // Whole registers of them, which functions of fewer elements may share.
+                let words = len.next_multiple_of(8);
+                let key = (constant.value.to_bits(), constant.dtype, words);
+                let add = || {
+                    pool.resize(at + words, 0);
+                    repeat(constant, &mut pool[at..]);
+                    at
+                };
+                Some(*self.constants.entry(key).or_insert_with(add) * 8)
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use crate::shape::TensorType;
 
 pub(super) use calls::{Body, Group, KernelCall, Part, Run, TileLoop, Tiled};
 pub use memory::{MemoryReport, RowMemory};
-pub(super) use micro::{Function, MicroOp};
+pub(super) use micro::{Described, Function, MicroOp};
 pub(crate) use print::lowered;
 pub use print::{Lowering, PlanListing};
 
@@ -55,6 +55,11 @@ impl Plan {
     pub(super) fn frame(&self) -> &Frame {
         let (Self::Rows(frame, _) | Self::Tiled(frame, _)) = self;
         frame
+    }
+
+    /// What functions of small arrays have of their own.
+    pub(super) fn pool(&self) -> &[u64] {
+        if let Self::Tiled(_, plan) = self { &plan.pool } else { &[] }
     }
 
     /// Whether it is the trivial one.

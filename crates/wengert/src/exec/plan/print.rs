@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Body, KernelCall, MicroOp, Part, Placed, Plan, Tiled};
+use super::{Body, KernelCall, Part, Placed, Plan, Tiled};
 use crate::error::Result;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{self, Action, Graph, Home};
@@ -87,7 +87,7 @@ impl Printer<'_> {
                         }
                         Body::Micro(ops) => {
                             writeln!(f, "    micro-ops")?;
-                            self.plan.micro[ops.clone()].iter().try_for_each(|op| self.micro_op(f, op))?;
+                            ops.clone().try_for_each(|at| self.micro_op(f, at))?;
                         }
                     }
                 }
@@ -116,25 +116,25 @@ impl Printer<'_> {
         }
     }
 
-    fn micro_op(&self, f: &mut fmt::Formatter<'_>, op: &MicroOp) -> fmt::Result {
-        let (_, function) = op.bytes(self.plan);
+    fn micro_op(&self, f: &mut fmt::Formatter<'_>, at: usize) -> fmt::Result {
+        let (row, function) = self.plan.described(at);
         let place = |f: &mut fmt::Formatter<'_>, address: Address| {
-            let (region, at) = address.place();
-            match (region, at.checked_sub(self.frame.arena)) {
-                (0, None) => write!(f, "@{at}"),
-                (0, Some(offset)) => write!(f, "task+{offset}"),
-                (region, _) => self.home(f, self.frame.home(region)),
+            let (region, at) = self.plan.addresses.place(address);
+            match (self.frame.home(region), at.checked_sub(self.frame.arena)) {
+                (Some(home), _) => self.home(f, home),
+                (None, None) => write!(f, "@{at}"),
+                (None, Some(offset)) => write!(f, "task+{offset}"),
             }
         };
-        write!(f, "      %{} {}(", op.row, function.name())?;
-        for (i, (x, _)) in op.operands(function).enumerate() {
+        write!(f, "      %{row} {}(", function.name())?;
+        for (i, (x, _)) in self.plan.operands(at).enumerate() {
             f.write_str(if i > 0 { ", " } else { "" })?;
             place(f, x)?;
         }
         f.write_str(") -> ")?;
-        let ty = self.tape.rows()[op.row as usize].results.first();
+        let ty = self.tape.rows()[row as usize].results.first();
         ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
-        place(f, op.out)?;
+        place(f, self.plan.result(at).0)?;
         writeln!(f)
     }
 

@@ -25,8 +25,6 @@ pub(crate) struct Machine {
     pub(super) alike: usize,
     /// Outer axes with fewer chunks than this are too few.
     pub(super) few: usize,
-    /// Bytes of an array that is worth a copy where small calls read it again and again.
-    pub(super) small: usize,
 }
 
 impl Machine {
@@ -43,7 +41,6 @@ impl Machine {
         tile: 12 << 10,
         alike: 6,
         few: 16,
-        small: 4 << 10,
     };
 
     /// One on which a hundred numbers are many: its plans have tasks and tiles wherever there can be some.
@@ -59,7 +56,6 @@ impl Machine {
         tile: 64,
         alike: 2,
         few: 3,
-        small: 32,
     };
 
     /// One on which nothing is worth being cut.
@@ -75,7 +71,6 @@ impl Machine {
         tile: 1 << 50,
         alike: 1 << 20,
         few: 1,
-        small: 0,
     };
 }
 

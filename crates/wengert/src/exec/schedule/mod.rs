@@ -3,7 +3,6 @@
 //! Decided by shapes and a [`Machine`]; never the value of a sum. All that a node reads was written before, nothing is
 //! overwritten before its last reading, and no state is written before all that may fail is done.
 
-mod fetch;
 mod levels;
 mod machine;
 mod print;
@@ -54,9 +53,6 @@ impl Schedule {
         sink::sink(graph, &mut spots);
         let mut levels = tasks::groups(graph, &spots, machine);
         for group in levels.iter_mut().flatten() {
-            if group.chunks == 1 {
-                fetch::fetch(graph, group, machine.small)?;
-            }
             tiles::tiles(graph, group, machine);
         }
         levels.iter_mut().for_each(whole);

@@ -5,30 +5,31 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::{At, Check, In, Named, Verifier, broken};
+use crate::exec::frame::POOL;
 use crate::exec::graph::{Action, Computation, WriteMode};
 use crate::exec::memory::Address;
 use crate::exec::place::Place;
-use crate::exec::plan::{Function, KernelCall, MicroOp, Part, Placed};
+use crate::exec::plan::{Function, KernelCall, Part, Placed};
 use crate::ir::Form;
-use crate::kernels::Compiled;
+use crate::kernels::{Compiled, Fixed, repeat};
 use crate::shape::TensorType;
 
 impl Verifier<'_> {
-    pub(super) fn micro_op(&mut self, at: At, within: In<'_>, op: &MicroOp, named: &Named) -> Check {
+    /// The micro-op at a position.
+    pub(super) fn micro_op(&mut self, at: At, within: In<'_>, n: usize, named: &Named) -> Check {
         let fail = |what| Err(broken("V4", at.row, what));
-        let Some(function) = self.plan.functions.get(op.function as usize) else {
-            return fail("a micro-op without a function");
-        };
+        let plan = self.plan;
+        let (op, (_, function)) = (&plan.micro[n], plan.described(n));
         let len = op.len as usize;
-        let arity = op.operands(function).count();
+        let arity = plan.operands(n).count();
         let (Some(result), operands) = (named[0], &named[1..=arity]) else {
             return fail("a micro-op without a result");
         };
-        let made = (op.out, len * usize::from(function.single.result));
-        if made.0.place().0 != 0 {
+        let made = plan.result(n);
+        if plan.addresses.place(made.0).0 != 0 {
             return fail("a micro-op that writes outside of the arena");
         }
-        for (buffer, (address, bytes)) in named.iter().zip([made].into_iter().chain(op.operands(function))) {
+        for (buffer, (address, bytes)) in named.iter().zip([made].into_iter().chain(plan.operands(n))) {
             let Some(buffer) = *buffer else { return fail("a micro-op of other operands") };
             self.address(at, self.buffer(buffer, at)?, address, bytes)?;
         }
@@ -40,8 +41,11 @@ impl Verifier<'_> {
             Some(small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
             None => code.map().is_some_and(|map| map.fits(x, y, len)),
         };
-        if !fits || !single.takes(len) {
-            return fail("a micro-op of other types, or of more elements than its constants");
+        if !fits || single.function as usize != op.function as usize {
+            return fail("a micro-op of another function, or of other types");
+        }
+        for (fixed, x) in single.fixed.iter().zip(op.x) {
+            self.fixed(at, function, *fixed, x, len)?;
         }
         let whole = |buffer| Part { buffer, chunk: None };
         for &buffer in operands.iter().flatten() {
@@ -51,6 +55,28 @@ impl Verifier<'_> {
             }
         }
         self.write(at, within, whole(result), true, false)
+    }
+
+    /// That what is a function's own lies in the pool, for so many elements.
+    fn fixed(&self, at: At, function: &Function, fixed: Fixed, address: Address, len: usize) -> Check {
+        let (word, words) = match fixed {
+            Fixed::Nothing => return Ok(()),
+            Fixed::Word(word) => (word, 1),
+            Fixed::Constant(i) => {
+                let missing = || broken("V7", at.row, "a constant that is not there");
+                let constant = function.constant(i).ok_or_else(missing)?;
+                let mut word = [0];
+                repeat(constant, &mut word);
+                (word[0], (len * constant.dtype.bytes()).div_ceil(8))
+            }
+        };
+        let (region, byte) = self.plan.addresses.place(address);
+        let found = self.plan.pool.get(byte / 8..byte / 8 + words);
+        if region == POOL && found.is_some_and(|found| found.iter().all(|w| *w == word)) {
+            Ok(())
+        } else {
+            Err(broken("V7", at.row, "a constant that is not there"))
+        }
     }
 
     /// That what a micro-op reads or writes by the word is a buffer of so many bytes.
@@ -63,7 +89,7 @@ impl Verifier<'_> {
         };
         let fits = buffer.len * buffer.ty.dtype.bytes() == bytes;
         let inside = home > 0 || (byte + bytes <= reach && reach <= frame.arena + frame.local);
-        if (home, byte) == address.place() && fits && inside {
+        if (home, byte) == self.plan.addresses.place(address) && fits && inside {
             Ok(())
         } else {
             Err(broken("V4", at.row, "a micro-op that leaves its buffers"))

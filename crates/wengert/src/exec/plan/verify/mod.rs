@@ -224,10 +224,14 @@ impl Verifier<'_> {
                     return Err(broken("V3", at.row, "micro-ops in another order than their loops"));
                 }
                 let micro = micro.get(range.clone()).ok_or_else(|| missing(*at))?;
-                let ops = plan.micro.get(range.clone()).ok_or_else(|| missing(*at))?;
-                for (op, named) in ops.iter().zip(micro) {
-                    at.row = op.row;
-                    self.micro_op(*at, within, op, named)?;
+                for (n, named) in range.clone().zip(micro) {
+                    let described =
+                        plan.described.get(n).zip(plan.micro.get(n)).ok_or_else(|| missing(*at))?.0;
+                    at.row = described.row;
+                    if plan.functions.get(described.function as usize).is_none() {
+                        return Err(missing(*at));
+                    }
+                    self.micro_op(*at, within, n, named)?;
                     at.call += 1;
                 }
             }

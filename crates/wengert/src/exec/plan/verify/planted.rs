@@ -107,7 +107,7 @@ fn in_arena(buffer: &Placed, _: &Part) -> bool {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Draft) -> Option<()>);
 
-const PLANTS: [Plant; 35] = [
+const PLANTS: [Plant; 37] = [
     ("V1", "an output where another is", |d| {
         let [a, b] = [*d.frame.outputs.first()?, *d.frame.outputs.get(1)?];
         d.frame.outputs[1].offset = a.offset;
@@ -175,13 +175,25 @@ const PLANTS: [Plant; 35] = [
     }),
     ("V4", "a micro-op that writes outside of the arena", |d| {
         let op = d.plan.micro.first_mut()?;
-        op.out = Address::new(d.frame.region(Home::Input(0)), 0)?;
+        op.out = d.plan.addresses.at(d.frame.region(Home::Input(0)), 0)?;
         Some(())
     }),
     ("V4", "a micro-op that reads another array that is bound", |d| {
-        let mut addresses = d.plan.micro.iter_mut().flat_map(|op| &mut op.x);
-        let x = addresses.find(|x| x.place().0 > 0)?;
-        *x = Address::new(x.place().0 + 1, 0)?;
+        let addresses = d.plan.addresses;
+        let inputs = d.frame.region(Home::Input(0))..;
+        let bound = |x: &&mut Address| inputs.contains(&addresses.place(**x).0);
+        let x = d.plan.micro.iter_mut().flat_map(|op| &mut op.x).find(bound)?;
+        *x = addresses.at(addresses.place(*x).0 - 1, 0)?;
+        Some(())
+    }),
+    ("V7", "a micro-op with another constant", |d| {
+        let word = d.plan.pool.first_mut()?;
+        *word ^= 1;
+        Some(())
+    }),
+    ("V4", "a micro-op with another function", |d| {
+        let [a, b] = d.plan.micro.get_mut(..2)? else { return None };
+        std::mem::swap(&mut a.function, &mut b.function);
         Some(())
     }),
     ("V4", "a buffer that ends behind the arena", |d| {
