@@ -55,6 +55,11 @@ impl IndexMap {
         self.offset == 0 && (0..shape.rank()).all(|a| shape[a] == 1 || self.strides[a] == own[a])
     }
 
+    /// The same from the first element on.
+    pub(crate) fn without_offset(&self) -> Self {
+        Self { offset: 0, ..*self }
+    }
+
     /// Whether a result has all elements of the operand in the same order: it only has another shape.
     pub(crate) fn reshapes(&self, from: Shape, to: Shape) -> bool {
         from.elements() == to.elements() && self.keeps_order(to)

@@ -321,6 +321,34 @@ impl Body {
         all.then_some(only.primitive)
     }
 
+    /// Each of several operations as a body of its own, and which numbers of this one that reads; `None` where a result is no operation's
+    /// own, or one reads constants alone.
+    pub(crate) fn steps(&self) -> Option<Vec<(Self, SmallVec<[Scalar; 3]>)>> {
+        let own = |(i, y): (usize, &Scalar)| {
+            matches!(y, Scalar::Instruction(_)) && !self.results()[..i].contains(y)
+        };
+        let several = self.instructions().len() > 1 && self.results().iter().enumerate().all(own);
+        let step = |i: &Instruction| {
+            let operands = &i.operands[..i.primitive.arity()];
+            let constant = |x: &Scalar| matches!(x, Scalar::Constant(_));
+            let read: SmallVec<[Scalar; 3]> = operands.iter().filter(|x| !constant(x)).copied().collect();
+            let types: SmallVec<[DType; 3]> =
+                read.iter().map(|&x| self.dtype(x)).collect::<Result<_, _>>().ok()?;
+            let (mut b, mut next) = (Self::builder(&types), 0..types.len());
+            let own = operands.iter().map(|&x| match x {
+                Scalar::Constant(c) => {
+                    let Constant { dtype, value } = self.constants()[usize::from(c)];
+                    b.constant(dtype, value).ok()
+                }
+                _ => b.operand(next.next()?).ok(),
+            });
+            let own = own.collect::<Option<SmallVec<[Scalar; 3]>>>()?;
+            let y = b.apply(i.primitive, &own).ok()?;
+            Some((b.finish(&[y]).ok()?, read)).filter(|(_, read)| !read.is_empty())
+        };
+        if several { self.instructions().iter().map(step).collect() } else { None }
+    }
+
     /// Whether a result may lie where an operand of as many bytes does: no operand is read once a result is written. Results
     /// that are operands are copied when all instructions are done.
     pub(crate) fn in_place(&self) -> bool {

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::body::{Body, Constant, Primitive, Scalar};
-use super::primitives::{Pointer, pointer};
+use super::primitives::{self, Pointer, pointer};
 use super::simd::Isa;
 use crate::dtype::DType;
 use crate::elements::{Element, Slice, SliceMut, with_dtype};
@@ -56,6 +56,12 @@ impl Single {
     pub(super) fn with_data(function: Pointer, bytes: u8, data: *const u8) -> Self {
         let fixed = [Fixed::Nothing, Fixed::Word(data.expose_provenance() as u64), Fixed::Nothing];
         Self { function, bytes: [bytes, 0, 0], fixed, result: bytes }
+    }
+
+    /// A copy of elements of so many bytes.
+    pub(super) fn copy(bytes: usize) -> Option<Self> {
+        let (function, each) = (primitives::copy(bytes)?, bytes as u8);
+        Some(Self { function, bytes: [each, 0, 0], fixed: [Fixed::Nothing; 3], result: each })
     }
 }
 

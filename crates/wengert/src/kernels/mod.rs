@@ -47,5 +47,5 @@ pub(crate) use primitives::map1;
 pub(crate) use reduce::rescale;
 pub use simd::Isa;
 pub(crate) use simd::Real;
-pub(crate) use small::Small;
+pub(crate) use small::{Small, copied};
 pub(crate) use trace::{Trace, trace};

@@ -51,11 +51,23 @@ pub(super) unsafe fn map<V: Vector, F: Map>(
         let rest = len - i;
         // SAFETY: `i` and the `rest` from there on are below `len`, and fewer than there are lanes.
         unsafe {
-            let b = if const { F::OPERANDS > 1 } { V::load_part(b.add(i), rest) } else { none };
-            let c = if const { F::OPERANDS > 2 } { V::load_part(c.add(i), rest) } else { none };
-            F::apply(V::load_part(a.add(i), rest), b, c).store_part(out.add(i), rest);
+            let b = if const { F::OPERANDS > 1 } { rest_of::<V>(b.add(i), rest) } else { none };
+            let c = if const { F::OPERANDS > 2 } { rest_of::<V>(c.add(i), rest) } else { none };
+            let y = F::apply(rest_of::<V>(a.add(i), rest), b, c);
+            if rest == 1 { *out.add(i) = y.first() } else { y.store_part(out.add(i), rest) }
         }
     }
+}
+
+/// The last numbers of an array, fewer than there are lanes. What one writes alone another can read from the store queue, unlike parts of
+/// registers.
+///
+/// # Safety
+/// There are so many numbers.
+#[inline(always)]
+unsafe fn rest_of<V: Vector>(from: *const V::Scalar, rest: usize) -> V {
+    // SAFETY: passed on from the caller.
+    unsafe { if rest == 1 { V::all(*from) } else { V::load_part(from, rest) } }
 }
 
 /// The function of floats for an instruction set.
@@ -186,7 +198,7 @@ fn cast(from: DType, to: DType, isa: Isa) -> Option<Pointer> {
 }
 
 /// The same bits, of so many bytes.
-fn copy(bytes: usize) -> Option<Pointer> {
+pub(super) fn copy(bytes: usize) -> Option<Pointer> {
     Some(match bytes {
         1 => each!(x: u8 = 0 => u8: x),
         4 => each!(x: u32 = 0 => u32: x),

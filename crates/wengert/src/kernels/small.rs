@@ -1,13 +1,14 @@
-//! Views and sums of small arrays as functions behind pointers, to be applied as those of primitives are.
+//! Views, reductions and parts of small arrays as functions behind pointers, to be applied as those of primitives are.
 
 use std::sync::Arc;
 
-use super::copy::{Gather, Walk};
+use super::copy::{self, Gather, Walk};
 use super::interpret::Single;
 use super::primitives::Pointer;
 use super::reduce;
 use super::simd::{Isa, Real};
-use crate::elements::with_float;
+use crate::dtype::DType;
+use crate::elements::{with_dtype, with_float};
 use crate::shape::{Shape, TensorType};
 
 /// Elements of an array that is small.
@@ -29,6 +30,11 @@ enum What {
     Walk(isize, Box<[isize]>),
     /// The sizes of the axes that are summed over, and of those inside.
     Sum(usize, usize),
+    /// The same for the largest.
+    Max(usize, usize),
+    /// Written to, or added to, elements of what is there: from an offset on, so far apart along each axis of the operand.
+    Set(isize, Box<[isize]>),
+    Add(isize, Box<[isize]>),
 }
 
 /// Whether arrays of these types are small.
@@ -60,11 +66,44 @@ impl Small {
         fits.then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Sum(reduced, inner) })
     }
 
+    /// The largest over some axes of these sizes, with others inside.
+    pub(crate) fn max(
+        [x, y]: [&Arc<TensorType>; 2],
+        isa: Isa,
+        (reduced, inner): (usize, usize),
+    ) -> Option<Self> {
+        small(x, y).then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Max(reduced, inner) })
+    }
+
+    /// Written to elements of an array that is there, or added to them: from an offset on that lie so far apart, all within it.
+    pub(crate) fn part(
+        [x, y]: [&Arc<TensorType>; 2],
+        isa: Isa,
+        add: bool,
+        offset: isize,
+        strides: &[isize],
+    ) -> Option<Self> {
+        let strides =
+            strides.get(..x.shape.rank()).filter(|_| small(x, y) && (x.dtype.is_float() || !add))?;
+        let what = if add { What::Add } else { What::Set }(offset, strides.into());
+        Some(Self { x: x.clone(), y: y.clone(), isa, what })
+    }
+
+    /// Whether it changes an array where it lies.
+    pub(crate) fn changes(&self) -> bool {
+        matches!(self.what, What::Set(..) | What::Add(..))
+    }
+
     /// The function; it may be applied for as long as this lives where it is.
     pub(crate) fn single(&self) -> Option<Single> {
         let bytes = self.x.dtype.bytes();
         let function: Pointer = match (&self.what, bytes) {
             (What::Sum(..), _) => with_float!(self.x.dtype, T => Some(sum::<T> as Pointer), None)?,
+            (What::Max(..), _) => with_dtype!(self.x.dtype, T => max::<T>),
+            (What::Add(..), _) => with_float!(self.x.dtype, T => Some(add::<T> as Pointer), None)?,
+            (What::Set(..), 1) => set::<u8>,
+            (What::Set(..), 4) => set::<u32>,
+            (What::Set(..), 8) => set::<u64>,
             (_, 1) => view::<u8>,
             (_, 4) => view::<u32>,
             (_, 8) => view::<u64>,
@@ -116,8 +155,69 @@ unsafe fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut 
             let walk = Walk { dims: &small.y.shape, offset: *offset, strides };
             small.isa.run(Gather { out, input, walk });
         }
-        What::Sum(..) => {}
+        _ => {}
     }
+}
+
+/// The function that copies elements of a type.
+pub(crate) fn copied(dtype: DType) -> Option<Single> {
+    Single::copy(dtype.bytes())
+}
+
+/// # Safety
+/// `x` are the elements of the operand of what `small` points to, a [`Small`] of a part of elements of this type; `out` are those of its
+/// result.
+unsafe fn put<T: Copy>(x: *const u8, small: *const u8, out: *mut u8, write: impl Fn(&mut T, T) + Copy) {
+    // SAFETY: the caller's promise.
+    let (small, x, out) = unsafe { (&**small.cast::<*const Small>(), x.cast::<T>(), out.cast::<T>()) };
+    let (What::Set(offset, strides) | What::Add(offset, strides)) = &small.what else { return };
+    let (count, dims) = (small.x.shape.elements(), &small.x.shape);
+    match line(*dims, strides) {
+        _ if count == 0 => {}
+        Some(step) => {
+            for i in 0..count {
+                // SAFETY: the part lies within the result, for which there is room.
+                unsafe { write(&mut *out.offset(offset + i as isize * step), *x.add(i)) };
+            }
+        }
+        None => {
+            // SAFETY: the caller's promise: all elements of both.
+            let (input, out) = unsafe {
+                let all = small.y.shape.elements();
+                (std::slice::from_raw_parts(x, count), std::slice::from_raw_parts_mut(out, all))
+            };
+            copy::scatter(out, input, Walk { dims, offset: *offset, strides }, write);
+        }
+    }
+}
+
+/// # Safety
+/// As for [`put`], of what is written.
+unsafe fn set<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { put::<T>(x, small, out, |o, x| *o = x) };
+}
+
+/// # Safety
+/// As for [`put`], of what is added.
+#[allow(clippy::assign_op_pattern)]
+unsafe fn add<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+    // SAFETY: passed on from the caller.
+    unsafe { put::<T>(x, small, out, |o, x| *o = *o + x) };
+}
+
+/// # Safety
+/// As for [`view`], of a [`Small`] of the largest.
+unsafe fn max<T: Copy + PartialOrd>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+    // SAFETY: the caller's promise.
+    let small = unsafe { &**small.cast::<*const Small>() };
+    let What::Max(reduced, inner) = small.what else { return };
+    // SAFETY: the caller's promise: all elements of both.
+    let (input, out) = unsafe {
+        let elements = small.x.shape.elements();
+        (std::slice::from_raw_parts(x.cast::<T>(), elements), std::slice::from_raw_parts_mut(out.cast(), len))
+    };
+    reduce::max(out, input, (reduced, inner), false);
 }
 
 /// # Safety
@@ -154,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_written_or_added_where_they_lie() {
+        let x = [1.0, 2.0, 3.0, 4.0];
+        let put = |add, dims: &[usize], offset, strides: &[isize]| {
+            let small = Small::part([&ty(dims), &ty(&[6])], Isa::best(), add, offset, strides).unwrap();
+            let (mut out, single, data) = ([10.0; 6], small.single().unwrap(), &raw const small);
+            let (from, data) = (x.as_ptr().cast(), (&raw const data).cast());
+            // SAFETY: both are as long as the types say.
+            unsafe { (single.function)(from, data, from, out.as_mut_ptr().cast(), 6) };
+            out
+        };
+        assert_eq!(put(false, &[3], 1, &[2]), [10.0, 1.0, 10.0, 2.0, 10.0, 3.0]);
+        assert_eq!(put(true, &[3], 5, &[-1]), [10.0, 10.0, 10.0, 13.0, 12.0, 11.0]);
+        assert_eq!(put(true, &[2, 2], 0, &[1, 3]), [11.0, 13.0, 10.0, 12.0, 14.0, 10.0]);
+        assert_eq!(put(false, &[], 4, &[]), [10.0, 10.0, 10.0, 10.0, 1.0, 10.0]);
+        assert_eq!(put(false, &[0], 6, &[1]), [10.0; 6]);
+    }
+
+    #[test]
     fn views_of_elements_equally_far_apart_are_lines() {
         let of = |dims: &[usize], strides: &[isize]| line(Shape::new(dims).unwrap(), strides);
         assert_eq!(of(&[], &[]), Some(1));
@@ -181,6 +299,11 @@ mod tests {
         };
         assert_eq!(sum(&[12], &[], (12, 1)), [66.0]);
         assert_eq!(sum(&[2, 3, 2], &[2, 2], (3, 2)), [6.0, 9.0, 24.0, 27.0]);
+        let max = |dims: &[usize], made: &[usize], sizes| {
+            apply(Small::max([&ty(dims), &ty(made)], Isa::best(), sizes).unwrap(), &x)
+        };
+        assert_eq!(max(&[12], &[], (12, 1)), [11.0]);
+        assert_eq!(max(&[2, 3, 2], &[2, 2], (3, 2)), [4.0, 5.0, 10.0, 11.0]);
         assert!(Small::view([&ty(&[2000]), &ty(&[1])], Isa::best(), 0, &[1]).is_none(), "large");
     }
 }

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 use crate::elements::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
 use crate::exec::graph::{Computation, Computations, Strides};
-use crate::ir::{self, Form, Monoid, Op, Operand, Reduction, ResultMut, ResultTypes, ValueHasher};
+use crate::ir::{self, Form, Indexed, Monoid, Op, Operand, Reduction, ResultMut, ResultTypes, ValueHasher};
 use crate::kernels::contract::Packed;
 use crate::kernels::{CHUNK, Compiled, Isa, Small};
 use crate::shape::TensorType;
@@ -96,14 +96,20 @@ impl Code {
         self.map.as_deref()
     }
 
-    /// What it is on an operand of the first type, small as its result, if it has a function for that.
+    /// What it is on an operand of the first type, small as its result, if it has a function for that; of a part, what it does to what is
+    /// there.
     pub(crate) fn small(&self, types: [&Arc<TensorType>; 2], isa: Isa) -> Option<Small> {
         match &self.what.form {
             Form::View(map) => Small::view(types, isa, map.offset, &map.strides),
-            Form::Reduce(Reduction { monoid: Monoid::Sum, axis, count }) => {
+            Form::Reduce(Reduction { monoid, axis, count }) => {
                 let (_, reduced, inner) = types[0].shape.split_at(*axis, *count);
-                Small::sum(types, isa, (reduced, inner))
+                match monoid {
+                    Monoid::Sum => Small::sum(types, isa, (reduced, inner)),
+                    Monoid::Max => Small::max(types, isa, (reduced, inner)),
+                }
             }
+            Form::Indexed(Indexed::SetPart(map)) => Small::part(types, isa, false, map.offset, &map.strides),
+            Form::Indexed(Indexed::AddPart(map)) => Small::part(types, isa, true, map.offset, &map.strides),
             _ => None,
         }
     }

@@ -192,11 +192,12 @@ impl Interpreter<'_> {
 
     /// Where the part of a buffer that a tile works on lies: its region, byte and number of elements.
     fn locate(&self, part: Part, tile: &Tile) -> (Region, usize, usize) {
-        let Placed { place, ty, len, .. } = &self.plan.buffers[part.buffer];
+        let Placed { place, ty, first, len, .. } = &self.plan.buffers[part.buffer];
         let (start, len, chunk) = match part.chunk {
             Some(chunk) => (tile.chunks.start * chunk.get(), tile.chunks.len() * chunk.get(), chunk.get()),
             None => (0, *len, 0),
         };
+        let start = first + start;
         let bytes = ty.dtype.bytes();
         let (region, offset) = self.memory.find(*place);
         let Frame { arena, local, scratch, .. } = *self.memory.frame;

@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::views::{Forms, Views, live, reshaped, views};
+use super::steps::{AllSteps, Steps};
+use super::views::{Forms, Views, live, part, reshaped, views};
 use super::{Action, Buffer, Computations, Constant, Graph, Home, Node, Source, WriteMode};
 use crate::dtype::DType;
 use crate::error::{ErrorKind, Result};
 use crate::exec::table::{BufferId, Id, Table};
-use crate::ir::{Control, Leaf, Op, Row, Tape, Value};
-use crate::shape::TensorType;
+use crate::ir::{Control, Leaf, Op, Row, Scalar, Tape, Value};
+use crate::shape::{Shape, TensorType};
 
 /// The nodes of all rows that something depends on, in their order.
 pub(super) fn build(tape: &Tape) -> Result<Graph> {
@@ -20,6 +21,7 @@ pub(super) fn build(tape: &Tape) -> Result<Graph> {
         tape,
         forms: forms(tape),
         first: vec![None; count],
+        steps: AllSteps::default(),
         types: Shared::default(),
         fills: HashMap::new(),
         filled: HashMap::new(),
@@ -75,6 +77,7 @@ impl Shared {
 struct Builder<'a> {
     tape: &'a Tape,
     forms: Forms,
+    steps: AllSteps,
     /// The buffer of each row's first result; those of the others follow it.
     first: Vec<Option<BufferId>>,
     types: Shared,
@@ -99,6 +102,12 @@ impl Builder<'_> {
         Ok(BufferId::new(first.at() as u32 + value.result))
     }
 
+    /// Whether a value is that of a state which changes: whoever reads it delays the writing, unless by a copy.
+    fn changes(&self, value: &Value) -> Result<bool> {
+        let state = self.graph.old_state(self.of(value)?);
+        Ok(state.is_some_and(|state| self.tape.updates().iter().any(|(s, _)| self.state(*s) == state)))
+    }
+
     /// Another type for the memory of a value.
     fn view(&mut self, value: &Value, ty: Option<TensorType>) -> Result<BufferId> {
         let old = self.graph.buffers[self.of(value)?].clone();
@@ -114,6 +123,15 @@ impl Builder<'_> {
         }
         if let Some(from) = reshaped(self.tape, &self.forms, index) {
             self.first[index] = Some(self.view(&from, row.results.first().copied())?);
+            return Ok(());
+        }
+        if let Some((from, offset)) = part(self.tape, &self.forms, index)
+            && !self.changes(&from)?
+        {
+            let view = self.view(&from, row.results.first().copied())?;
+            let Buffer { part, ty, .. } = &mut self.graph.buffers[view];
+            *part = Some((part.map_or(0, |(first, _)| first) + offset, ty.shape.elements()));
+            self.first[index] = Some(view);
             return Ok(());
         }
         let mut operands = SmallVec::new();
@@ -157,8 +175,48 @@ impl Builder<'_> {
             results.push(self.graph.buffer(ty, Some(maker))?);
         }
         self.first[index] = results.first().copied();
+        if let Action::Compute(what) = &action
+            && let Some(steps) = self.steps.of(what, work)
+        {
+            return self.steps(index as u32, &steps, &operands, &results);
+        }
         let (row, mode, packed) = (index as u32, WriteMode::Overwrite, None);
         self.push(Node { action, row, operands, results, mode, packed, blocks, work, infallible })
+    }
+
+    /// A node for each operation of a map.
+    fn steps(&mut self, row: u32, steps: &Steps, operands: &[Source], results: &[BufferId]) -> Result<()> {
+        let mut made: Vec<BufferId> = Vec::with_capacity(steps.steps.len());
+        let shape = results.first().map_or(Shape::SCALAR, |&y| self.graph.buffers[y].ty.shape);
+        let work = shape.elements();
+        for (i, (what, dtype, read)) in steps.steps.iter().enumerate() {
+            let maker = self.graph.next();
+            let result = match steps.results.iter().position(|&y| usize::from(y) == i) {
+                Some(y) => results[y],
+                None => {
+                    let ty = self.types.of(TensorType::new(*dtype, shape));
+                    self.graph.buffer(ty, None)?
+                }
+            };
+            self.graph.buffers[result].maker = Some(maker);
+            let source = |x: &Scalar| match *x {
+                Scalar::Operand(o) => operands.get(usize::from(o)).cloned(),
+                Scalar::Instruction(i) => {
+                    made.get(usize::from(i)).map(|&buffer| Source { buffer, strides: None, chunked: true })
+                }
+                Scalar::Constant(_) => None,
+            };
+            let ahead = || ErrorKind::Malformed("a body that reads ahead".into());
+            let operands = read.iter().map(source).collect::<Option<_>>().ok_or_else(ahead)?;
+            made.push(result);
+            self.push(Node {
+                action: Action::Compute(what.clone()),
+                operands,
+                work,
+                ..Node::copy(row, result, result, &TensorType::new(*dtype, shape))
+            })?;
+        }
+        Ok(())
     }
 
     fn push(&mut self, node: Node) -> Result<()> {
@@ -203,10 +261,10 @@ impl Builder<'_> {
         Ok(buffer)
     }
 
-    /// The buffer of a value that outlives the nodes: a copy where it is a leaf.
+    /// The buffer of a value that outlives the nodes: a copy where it is a leaf, or a part of something.
     fn kept(&mut self, value: &Value) -> Result<BufferId> {
         let buffer = self.of(value)?;
-        if self.graph.home(buffer).is_none() {
+        if self.graph.home(buffer).is_none() && self.graph.buffers[buffer].part.is_none() {
             return Ok(buffer);
         }
         let (node, copy) = self.graph.copy(value.row, buffer)?;

@@ -79,10 +79,13 @@ fn begin(graph: &mut Graph, maker: NodeId, next: BufferId, state: usize) -> Resu
 /// Whether a node may write the next value of a state where the old one lies.
 fn may_write(graph: &Graph, maker: NodeId, next: BufferId, state: usize) -> bool {
     let node = &graph.nodes[maker];
-    let reads_old = node.operands.iter().any(|s| graph.is_old(s.buffer, state));
+    let old = || node.operands.iter().filter(|s| graph.is_old(s.buffer, state));
+    // Other elements than those that are written.
+    let part = old().any(|s| graph.buffers[s.buffer].part.is_some());
+    let reads_old = old().next().is_some();
     let elsewhere = matches!(node.mode, WriteMode::Accumulate { state: begun, .. } if begun != state);
     let own = graph.base(next) == next && node.results.contains(&next);
-    node.infallible && own && !elsewhere && (node.action.in_place() || !reads_old)
+    node.infallible && own && !elsewhere && (!reads_old || (node.action.in_place() && !part))
 }
 
 /// An order of nodes in the making.

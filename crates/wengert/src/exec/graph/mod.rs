@@ -11,6 +11,7 @@ mod donate;
 mod layout;
 mod print;
 mod split_reduce;
+mod steps;
 mod views;
 
 use std::borrow::Cow;
@@ -85,6 +86,8 @@ pub(super) struct Buffer {
     pub(super) of: BufferId,
     /// The buffer whose memory that is: itself, but for results that alias an operand.
     pub(super) base: BufferId,
+    /// Of a part of that memory whose elements lie one behind the other: the first, and how many.
+    pub(super) part: Option<(usize, usize)>,
     /// Where it lies if no plan decides.
     pub(super) home: Option<Home>,
     /// The node that writes it.
@@ -249,7 +252,7 @@ impl Graph {
         if rounding {
             split_reduce::split(&mut graph)?;
         }
-        alias::alias(&mut graph);
+        alias::alias(&mut graph)?;
         if rounding {
             accumulate::accumulate(&mut graph);
         }
@@ -285,7 +288,15 @@ impl Graph {
         maker: Option<NodeId>,
     ) -> Result<BufferId, ErrorKind> {
         let id = BufferId::new(self.buffers.len() as u32);
-        self.buffers.push(Buffer { ty, layout: Layout::RowMajor, of: id, base: id, home: None, maker })
+        self.buffers.push(Buffer {
+            ty,
+            layout: Layout::RowMajor,
+            of: id,
+            base: id,
+            part: None,
+            home: None,
+            maker,
+        })
     }
 
     /// The name that the next node will have.
@@ -340,6 +351,12 @@ impl Graph {
         let source = &node.operands[o];
         let divides = || self.buffers[source.buffer].ty.shape.elements().is_multiple_of(chunks);
         chunks == 1 || (source.chunked && node.blocks.is_multiple_of(chunks) && divides())
+    }
+
+    /// Whether these are the chunks that the maker of operand `o` makes, if it is done in as many: not those of a part of what it makes.
+    pub(super) fn same_chunks(&self, node: &Node, o: usize, chunks: usize) -> bool {
+        let part = chunks > 1 && self.buffers[node.operands[o].buffer].part.is_some();
+        !part && self.reads_chunked(node, o, chunks)
     }
 
     /// Whether all chunks of a node's result are equal, because each reads the whole operand alike.

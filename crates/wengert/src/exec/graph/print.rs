@@ -30,7 +30,9 @@ impl Listing<'_> {
             (Some(home), None) => self.home(f, home)?,
             _ => write!(f, "{}", self.graph.base(buffer))?,
         }
-        write!(f, " {}", self.graph.buffers[buffer].ty)
+        write!(f, " {}", self.graph.buffers[buffer].ty)?;
+        let part = self.graph.buffers[buffer].part;
+        part.map_or(Ok(()), |(first, _)| write!(f, " from {first} on"))
     }
 
     /// One node: `n3 %2 matmul(b1 f32[2, 3], state w f32[3, 4] whole) -> b4 f32[2, 4]`.

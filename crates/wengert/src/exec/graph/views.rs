@@ -66,6 +66,17 @@ pub(super) fn reshaped(tape: &Tape, forms: &Forms, index: usize) -> Option<Value
     map.reshapes(tape.ty(from)?.shape, ty.shape).then_some(from)
 }
 
+/// What a row takes a part of whose elements lie one behind the other, and the first of them: if that is a whole word away from the
+/// beginning, so that whoever counts in words can read it.
+pub(super) fn part(tape: &Tape, forms: &Forms, index: usize) -> Option<(Value, usize)> {
+    let row = &tape.rows()[index];
+    let (&[from], [ty]) = (row.operands.as_slice(), &*row.results) else { return None };
+    let Form::View(map) = &forms[index].as_ref()?.form else { return None };
+    let offset = usize::try_from(map.offset).ok()?;
+    let words = (offset * ty.dtype.bytes()).is_multiple_of(8);
+    (words && ty.shape.elements() > 0 && map.without_offset().keeps_order(ty.shape)).then_some((from, offset))
+}
+
 /// The rows that are needed when some operands are read through others.
 pub(super) fn live(tape: &Tape, views: &Views) -> Vec<bool> {
     let mut live = vec![false; tape.rows().len()];

@@ -11,7 +11,7 @@ use super::{Placed, Plan};
 use crate::error::{ErrorKind, Result};
 use crate::exec::code::Codes;
 use crate::exec::frame::{Frame, LiveOut};
-use crate::exec::graph::{Action, Constant, Graph, Home, rows_of};
+use crate::exec::graph::{Action, Buffer, Constant, Graph, Home, rows_of};
 use crate::exec::memory::Addresses;
 use crate::exec::place::{ALIGN, Place, Placement};
 use crate::exec::schedule::{self, Machine, Schedule};
@@ -64,13 +64,12 @@ pub(super) fn draft(
     frame.outputs = graph.outputs.iter().map(live_out).collect::<Result<_, _>>()?;
     let commits = graph.commits.iter().map(|(state, buffer)| Ok((*state, live_out(buffer)?)));
     frame.commits = commits.collect::<Result<_, ErrorKind>>()?;
-    let placed = |buffer| Placed {
-        place: placement.places[graph.base(buffer)],
-        ty: graph.buffers[buffer].ty.clone(),
+    let placed = |buffer| {
+        let (Buffer { ty, of, part, .. }, base) = (&graph.buffers[buffer], graph.base(buffer));
         // An operand that is read where it lies may have more elements than its row sees, or fewer.
-        len: graph.buffers[graph.base(buffer)].ty.shape.elements(),
-        of: graph.buffers[buffer].of,
-        base: graph.base(buffer),
+        let all = graph.buffers[base].ty.shape.elements();
+        let (first, len) = part.unwrap_or((0, all));
+        Placed { place: placement.places[base], ty: ty.clone(), first, len, of: *of, base }
     };
     let (buffers, addresses) = (graph.buffers.ids().map(placed).collect(), Addresses::new(frame.regions()));
     let plan = Tiled { buffers, addresses, ..Tiled::default() };

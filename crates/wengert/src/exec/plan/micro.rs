@@ -10,8 +10,7 @@ use crate::exec::code::Code;
 use crate::exec::frame::{Frame, POOL};
 use crate::exec::graph::{Action, WriteMode};
 use crate::exec::memory::Address;
-use crate::exec::place::Place;
-use crate::kernels::{CHUNK, Constant, Fixed, Isa, Pointer, Single, Small, repeat};
+use crate::kernels::{CHUNK, Constant, Fixed, Isa, Pointer, Single, Small, copied, repeat};
 use crate::shape::TensorType;
 
 /// A function of small arrays: all that a run reads. The result lies in the arena, or in the memory of the first thread.
@@ -38,20 +37,35 @@ pub(in crate::exec) struct Described {
 /// A function that micro-ops apply.
 pub(in crate::exec) struct Function {
     pub(in crate::exec) single: Single,
-    /// What it belongs to.
-    pub(in crate::exec) code: Code,
-    /// What it reads if it is that of another form; a word of the pool says where it lies.
-    pub(in crate::exec) small: Option<Arc<Small>>,
+    pub(in crate::exec) what: What,
+}
+
+/// What a function of micro-ops is.
+pub(in crate::exec) enum What {
+    /// A body of one primitive.
+    Map(Code),
+    /// Another form, and what it reads: a word of the pool says where it lies.
+    Small(Code, Arc<Small>),
+    Copy,
 }
 
 impl Function {
     pub(in crate::exec) fn name(&self) -> &'static str {
-        self.code.what.name()
+        match &self.what {
+            What::Map(code) | What::Small(code, _) => code.what.name(),
+            What::Copy => "copy",
+        }
+    }
+
+    /// What it reads if it is another form than a map.
+    pub(in crate::exec) fn small(&self) -> Option<&Small> {
+        if let What::Small(_, small) = &self.what { Some(small) } else { None }
     }
 
     /// A constant of its body.
     pub(in crate::exec) fn constant(&self, i: u16) -> Option<&Constant> {
-        self.code.what.body()?.constants().get(usize::from(i))
+        let What::Map(code) = &self.what else { return None };
+        code.what.body()?.constants().get(usize::from(i))
     }
 }
 
@@ -65,7 +79,7 @@ impl Tiled {
     /// Where the operands of the micro-op at a position lie, and their bytes.
     pub(in crate::exec) fn operands(&self, at: usize) -> impl Iterator<Item = (Address, usize)> + use<> {
         let (op, function) = (self.micro[at], self.described(at).1);
-        let (len, all) = (op.len as usize, function.small.as_ref().map(|small| small.x.bytes()));
+        let (len, all) = (op.len as usize, function.small().map(|small| small.x.bytes()));
         let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
         let operands = op.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
         operands.map(move |(x, each)| (x, bytes(each)))
@@ -82,29 +96,40 @@ impl Tiled {
 #[derive(Default)]
 pub(super) struct Functions {
     known: HashMap<usize, Option<u32>>,
+    copies: HashMap<DType, u32>,
     constants: HashMap<(u64, DType, usize), usize>,
 }
 
 impl Functions {
-    /// The position of the function that some code is, if it is no more than one, on arrays of these types.
+    /// The position of the function that some code is, or a copy, if it is no more than one, on arrays of these types; whether it
+    /// changes what is there must be as it is said.
     fn of(
         &mut self,
-        code: &Code,
+        code: Option<&Code>,
         types: [&Arc<TensorType>; 2],
+        changes: bool,
         isa: Isa,
         all: &mut Vec<Function>,
     ) -> Option<u32> {
+        let mut add = |single: Single, what: What| {
+            all.push(Function { single, what });
+            all.len() as u32 - 1
+        };
+        let Some(code) = code else {
+            return match self.copies.entry(types[0].dtype) {
+                Entry::Occupied(known) => Some(*known.get()),
+                Entry::Vacant(new) => Some(*new.insert(add(copied(types[0].dtype)?, What::Copy))),
+            };
+        };
         let Some(map) = code.map() else {
-            let small = Arc::new(code.small(types, isa)?);
-            all.push(Function { single: small.single()?, code: code.clone(), small: Some(small) });
-            return Some(all.len() as u32 - 1);
+            let small = Arc::new(code.small(types, isa).filter(|small| small.changes() == changes)?);
+            return Some(add(small.single()?, What::Small(code.clone(), small)));
         };
         match self.known.entry(std::ptr::from_ref(map).addr()) {
             Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(new) => *new.insert(map.single().map(|single| {
-                all.push(Function { single, code: code.clone(), small: None });
-                all.len() as u32 - 1
-            })),
+            Entry::Vacant(new) => {
+                *new.insert(map.single().map(|single| add(single, What::Map(code.clone()))))
+            }
         }
     }
 
@@ -127,25 +152,23 @@ impl Functions {
     }
 
     fn find(&mut self, call: &KernelCall, frame: &Frame, plan: &mut Tiled) -> Option<(MicroOp, u32)> {
-        let (Action::Compute(_), Some(code), [out], None, WriteMode::Overwrite) =
-            (&call.action, &call.code, call.results.as_slice(), &call.strides, call.mode)
+        let (Action::Compute(_) | Action::Copy, [out], None, WriteMode::Overwrite | WriteMode::Alias(0)) =
+            (&call.action, call.results.as_slice(), &call.strides, call.mode)
         else {
             return None;
         };
+        // What is changed where it lies is no operand.
+        let mut operands = call.operands.iter().skip(usize::from(call.alias().is_some()));
         let Tiled { buffers, functions, addresses, pool, .. } = plan;
         let address = |part: &Part| {
-            let (region, byte) = match buffers[part.buffer].place {
-                Place::Arena(offset) => (0, offset),
-                Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
-                Place::Home(home) => (frame.region(home), 0),
-            };
+            let (region, byte) = buffers[part.buffer].word(frame);
             addresses.at(region, byte)
         };
         // Of what lies elsewhere only reading is free.
         let made = address(out).filter(|address| addresses.place(*address).0 == 0)?;
         let y = &buffers[out.buffer].ty;
         let len = y.shape.elements();
-        let x = call.operands.first().map_or(y, |part| &buffers[part.buffer].ty);
+        let x = operands.clone().next().map_or(y, |part| &buffers[part.buffer].ty);
         // Operands that are read where they lie may have other elements than these.
         let whole = |part: &Part| buffers[part.buffer].len == buffers[part.buffer].ty.shape.elements();
         if !call.operands.iter().all(whole) {
@@ -155,11 +178,10 @@ impl Functions {
         if call.canonical && len > CHUNK {
             return None;
         }
-        let at = self.of(code, [x, y], frame.isa, functions)?;
+        let at = self.of(call.code.as_ref(), [x, y], call.alias().is_some(), frame.isa, functions)?;
         let function = &functions[at as usize];
         let single = &function.single;
         // The function's operands that are not its own are the call's, in order.
-        let mut operands = call.operands.iter();
         let mut x = [Address::default(); 3];
         for ((x, fixed), bytes) in x.iter_mut().zip(single.fixed).zip(single.bytes) {
             *x = match fixed {

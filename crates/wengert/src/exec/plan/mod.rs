@@ -10,7 +10,7 @@ mod verify;
 use std::sync::Arc;
 
 use super::frame::Frame;
-use super::graph::Constant;
+use super::graph::{Constant, Home};
 use super::place::Place;
 use super::reference::{Rows, rows};
 use super::table::BufferId;
@@ -21,7 +21,7 @@ use crate::shape::TensorType;
 
 pub(super) use calls::{Body, Group, KernelCall, Part, Run, TileLoop, Tiled};
 pub use memory::{MemoryReport, RowMemory};
-pub(super) use micro::{Described, Function, MicroOp};
+pub(super) use micro::{Described, Function, MicroOp, What};
 pub(crate) use print::lowered;
 pub use print::{Lowering, PlanListing};
 
@@ -38,12 +38,28 @@ pub(crate) enum Plan {
 pub(super) struct Placed {
     pub(super) place: Place,
     pub(super) ty: Arc<TensorType>,
-    /// Elements in memory: others than the type's where an operand is read through another row.
+    /// The first of its elements in that memory.
+    pub(super) first: usize,
+    /// Elements in memory from there on: others than the type's where an operand is read through another row.
     pub(super) len: usize,
     /// The buffer that this is a view of: itself if it is none.
     pub(super) of: BufferId,
     /// The buffer whose memory that is.
     pub(super) base: BufferId,
+}
+
+impl Placed {
+    /// The region and the byte of the first element, where the first thread has it alone and whole.
+    pub(super) fn word(&self, frame: &Frame) -> (usize, usize) {
+        let first = self.first * self.ty.dtype.bytes();
+        match self.place {
+            Place::Arena(offset) => (0, offset + first),
+            Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset + first),
+            // Any part of it is like any other.
+            Place::Home(home @ Home::Fill(_)) => (frame.region(home), 0),
+            Place::Home(home) => (frame.region(home), first),
+        }
+    }
 }
 
 impl Plan {

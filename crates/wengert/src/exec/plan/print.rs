@@ -121,7 +121,10 @@ impl Printer<'_> {
         let place = |f: &mut fmt::Formatter<'_>, address: Address| {
             let (region, at) = self.plan.addresses.place(address);
             match (self.frame.home(region), at.checked_sub(self.frame.arena)) {
-                (Some(home), _) => self.home(f, home),
+                (Some(home), _) => {
+                    self.home(f, home)?;
+                    if at > 0 { write!(f, "+{at}") } else { Ok(()) }
+                }
                 (None, None) => write!(f, "@{at}"),
                 (None, Some(offset)) => write!(f, "task+{offset}"),
             }

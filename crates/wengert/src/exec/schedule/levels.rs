@@ -64,7 +64,7 @@ impl Placing<'_> {
             if spot.chunks == chunks && chunked { spot.level } else { spot.level + 1 }
         };
         let operands = node.reads().filter_map(|(o, source)| {
-            Some(after(graph.maker(source.buffer)?, graph.reads_chunked(node, o, chunks)))
+            Some(after(graph.maker(source.buffer)?, graph.same_chunks(node, o, chunks)))
         });
         let packed = node.packed.and_then(|p| graph.maker(p)).map(|packs| after(packs, false));
         let begun = graph.begun(node).map(|begun| after(begun, true));
@@ -75,8 +75,8 @@ impl Placing<'_> {
         }
         for state in written(graph, node) {
             let readers = self.readers.get(state).into_iter().flatten().filter(|(reader, _)| *reader != n);
-            let readers = readers
-                .map(|&(reader, o)| after(reader, graph.reads_chunked(&graph.nodes[reader], o, chunks)));
+            let readers =
+                readers.map(|&(reader, o)| after(reader, graph.same_chunks(&graph.nodes[reader], o, chunks)));
             level = readers.fold(level.max(self.failing), u32::max);
         }
         level

@@ -37,7 +37,7 @@ pub(super) fn sink(graph: &Graph, spots: &mut Table<NodeId, Spot>) {
             }
         }
         let spot = spots[n];
-        let operands = node.reads().map(|(o, s)| (s.buffer, graph.reads_chunked(node, o, spot.chunks)));
+        let operands = node.reads().map(|(o, s)| (s.buffer, graph.same_chunks(node, o, spot.chunks)));
         for (buffer, chunked) in operands.chain(node.packed.map(|p| (p, false))) {
             let Some(maker) = graph.maker(buffer) else { continue };
             let reader = &mut readers[maker];

@@ -10,7 +10,9 @@ impl Verifier<'_> {
     pub(super) fn read(&mut self, at: At, within: In<'_>, part: Part, strides: Option<&Strides>) -> Check {
         self.inside(at, within, part, strides)?;
         let Placed { place, base, len, .. } = *self.buffer(part.buffer, at)?;
-        let chunked = part.chunk.is_some() || within.0.chunks == 1 || len == 0;
+        // Chunks of a part of an array are not those of the array.
+        let own = part.chunk.is_some() && len == self.buffer(base, at)?.len;
+        let chunked = own || within.0.chunks == 1 || len == 0;
         if self.gone(part.buffer) {
             return Err(broken("V5", at.row, "it reads what a result was written over"));
         }

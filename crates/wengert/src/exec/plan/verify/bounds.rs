@@ -16,10 +16,11 @@ impl Verifier<'_> {
         strides: Option<&Strides>,
     ) -> Check {
         let frame = self.frame;
-        let Placed { place, ty, len, base, .. } = self.buffer(part.buffer, at)?;
+        let Placed { place, ty, first, len, base, .. } = self.buffer(part.buffer, at)?;
         let whole = self.buffer(*base, at)?;
-        let fail = |what| Err(broken("V4", at.row, what));
-        if *place != whole.place || ty.dtype != whole.ty.dtype || *len != whole.ty.shape.elements() {
+        let (all, fail) = (whole.ty.shape.elements(), |what| Err(broken("V4", at.row, what)));
+        let inside = first.checked_add(*len).is_some_and(|end| end <= all) && whole.len == all;
+        if *place != whole.place || ty.dtype != whole.ty.dtype || !inside {
             return fail("a view of another buffer");
         }
         let elements = ty.shape.elements();
@@ -38,10 +39,10 @@ impl Verifier<'_> {
             }
             _ => return fail("parts that are not those of the buffer"),
         }
-        let bytes = len * ty.dtype.bytes();
+        let bytes = all * ty.dtype.bytes();
         let held = |chunks: usize| bytes / group.chunks * chunks;
         let bound = |found: TensorType| {
-            let fits = found.dtype == ty.dtype && found.shape.elements() == *len;
+            let fits = found.dtype == ty.dtype && found.shape.elements() == all;
             if fits { Ok(()) } else { Err(broken("V8", at.row, "another length than that of what is bound")) }
         };
         let fits = match *place {

@@ -9,9 +9,9 @@ use crate::exec::frame::POOL;
 use crate::exec::graph::{Action, Computation, WriteMode};
 use crate::exec::memory::Address;
 use crate::exec::place::Place;
-use crate::exec::plan::{Function, KernelCall, Part, Placed};
+use crate::exec::plan::{Function, KernelCall, Part, Placed, What};
 use crate::ir::Form;
-use crate::kernels::{Compiled, Fixed, repeat};
+use crate::kernels::{Compiled, Fixed, Small, repeat};
 use crate::shape::TensorType;
 
 impl Verifier<'_> {
@@ -22,6 +22,7 @@ impl Verifier<'_> {
         let (op, (_, function)) = (&plan.micro[n], plan.described(n));
         let len = op.len as usize;
         let arity = plan.operands(n).count();
+        let Named { buffers: named, changed } = named;
         let (Some(result), operands) = (named[0], &named[1..=arity]) else {
             return fail("a micro-op without a result");
         };
@@ -35,12 +36,15 @@ impl Verifier<'_> {
         }
         let dtype = |b: &Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| b.ty.dtype);
         let (x, y) = (operands.iter().filter_map(dtype), named[..1].iter().filter_map(dtype));
-        let Function { single, code, small } = function;
+        let Function { single, what } = function;
         let ty = |b: Option<_>| b.and_then(|b| self.plan.buffers.get(b)).map(|b| *b.ty);
-        let fits = match small {
-            Some(small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
-            None => code.map().is_some_and(|map| map.fits(x, y, len)),
-        };
+        let changes = function.small().is_some_and(Small::changes);
+        let fits = changes == changed.is_some()
+            && match what {
+                What::Small(_, small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
+                What::Map(code) => code.map().is_some_and(|map| map.fits(x, y, len)),
+                What::Copy => x.eq(y),
+            };
         if !fits || single.function as usize != op.function as usize {
             return fail("a micro-op of another function, or of other types");
         }
@@ -54,7 +58,16 @@ impl Verifier<'_> {
                 return Err(broken("V5", at.row, "a micro-op that writes what it reads"));
             }
         }
-        self.write(at, within, whole(result), true, false)
+        if let Some(changed) = *changed {
+            self.read(at, within, whole(changed), None)?;
+            let (from, to) = (self.buffer(changed, at)?, self.buffer(result, at)?);
+            if !same_bytes(from, to) || *from.ty != *to.ty || from.len != to.len {
+                return Err(broken("V5", at.row, "a micro-op that changes what lies elsewhere"));
+            }
+            let of = from.of;
+            self.buffers[of].gone = true;
+        }
+        self.write(at, within, whole(result), changed.is_none(), false)
     }
 
     /// That what is a function's own lies in the pool, for so many elements.
@@ -82,11 +95,7 @@ impl Verifier<'_> {
     /// That what a micro-op reads or writes by the word is a buffer of so many bytes.
     fn address(&self, at: At, buffer: &Placed, address: Address, bytes: usize) -> Check {
         let (frame, reach) = (self.frame, self.plan.reach);
-        let (home, byte) = match buffer.place {
-            Place::Arena(offset) => (0, offset),
-            Place::Task(offset) | Place::Tile(offset) => (0, frame.arena + offset),
-            Place::Home(home) => (frame.region(home), 0),
-        };
+        let (home, byte) = buffer.word(frame);
         let fits = buffer.len * buffer.ty.dtype.bytes() == bytes;
         let inside = home > 0 || (byte + bytes <= reach && reach <= frame.arena + frame.local);
         if (home, byte) == self.plan.addresses.place(address) && fits && inside {
@@ -174,7 +183,7 @@ impl Verifier<'_> {
                         "a result that aliases an operand which lies elsewhere",
                     ));
                 }
-            } else if same && !(in_place && alike && part.chunk == result.chunk) {
+            } else if same && !(in_place && alike && part.chunk == result.chunk && from.len == to.len) {
                 return Err(broken("V5", at.row, "a call that writes what it reads"));
             }
         }

@@ -45,13 +45,20 @@ impl From<Broken> for ErrorKind {
 }
 
 /// The buffers of the result and the operands of a micro-op, which itself knows no more than their places.
-pub(super) type Named = [Option<BufferId>; 4];
+#[derive(Default)]
+pub(super) struct Named {
+    buffers: [Option<BufferId>; 4],
+    /// The operand that becomes the result where it lies, which is none of these.
+    changed: Option<BufferId>,
+}
 
 /// Those of a call that is made a micro-op.
 pub(super) fn named(call: &KernelCall) -> Named {
-    let mut named = Named::default();
-    let parts = call.results.iter().take(1).chain(&call.operands);
-    named.iter_mut().zip(parts).for_each(|(buffer, part)| *buffer = Some(part.buffer));
+    let (alias, mut named) = (call.alias(), Named::default());
+    let operands = call.operands.iter().enumerate().filter(|(o, _)| alias != Some(*o)).map(|(_, part)| part);
+    let parts = call.results.iter().take(1).chain(operands);
+    named.buffers.iter_mut().zip(parts).for_each(|(buffer, part)| *buffer = Some(part.buffer));
+    named.changed = alias.map(|o| call.operands[o].buffer);
     named
 }
 
@@ -165,7 +172,7 @@ pub(super) fn verify(frame: &Frame, plan: &Tiled, micro: &[Named]) -> Check {
         v.states.get_mut(k).ok_or_else(|| broken("V4", 0, "no such state"))?.announced = true;
     }
     let made = plan.calls.iter().flat_map(|call| call.results.iter().map(|r| r.buffer));
-    let made = made.chain(micro.iter().filter_map(|named| named[0]));
+    let made = made.chain(micro.iter().filter_map(|named| named.buffers[0]));
     for buffer in made {
         let base = plan.buffers.get(buffer).map(|b| b.base).filter(|&b| v.buffers.get(b).is_some());
         v.buffers[base.ok_or_else(|| broken("V4", 0, "a buffer that is not there"))?].made = true;

@@ -23,6 +23,7 @@ fn training(t: &Recorder) -> crate::Result<Outputs> {
     let [w, b, v] = ["w", "b", "v"].map(|name| t.state(t.states().find(name).unwrap()));
     let x = t.input(F64, [900, 64]).gather(t.input(U32, [400]));
     let turned = t.input(F64, [16, 64]).permute([1, 0]);
+    let square = t.input(F64, [64, 64]);
     let scale = t.input_with(2.0);
     scale.gt(0.0).decide()?;
     let y = (x.matmul(w) + b).tanh();
@@ -32,7 +33,10 @@ fn training(t: &Recorder) -> crate::Result<Outputs> {
     for p in [w, b, v] {
         t.update(p, p * 0.9 - g[p] * 0.1);
     }
-    t.outputs([loss, y.sum(0), y.max(1).sum(()), x.matmul(turned)])
+    let long = t.input(F64, [3000]);
+    let parts = [0, 200, 400].map(|i| long.slice(0, i..i + 300).sum(()));
+    let parts = (parts[0] + parts[1] * parts[2]).gradients([long])[long];
+    t.outputs([loss, y.sum(0), y.max(1).sum(()), x.matmul(turned), square.matmul(square), parts])
 }
 
 /// Small calls that one thread does alone.
@@ -107,7 +111,7 @@ fn in_arena(buffer: &Placed, _: &Part) -> bool {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Draft) -> Option<()>);
 
-const PLANTS: [Plant; 37] = [
+const PLANTS: [Plant; 39] = [
     ("V1", "an output where another is", |d| {
         let [a, b] = [*d.frame.outputs.first()?, *d.frame.outputs.get(1)?];
         d.frame.outputs[1].offset = a.offset;
@@ -196,6 +200,12 @@ const PLANTS: [Plant; 37] = [
         std::mem::swap(&mut a.function, &mut b.function);
         Some(())
     }),
+    ("V4", "a part that ends behind its array", |d| {
+        let part = |b: &&mut Placed| b.first > 0;
+        let part = d.plan.buffers.values_mut().find(part)?;
+        part.first += 1 << 20;
+        Some(())
+    }),
     ("V4", "a buffer that ends behind the arena", |d| {
         d.frame.arena = d.frame.arena.checked_sub(64)?;
         Some(())
@@ -249,7 +259,9 @@ const PLANTS: [Plant; 37] = [
             let computes = matches!(&c.action, Action::Compute(what) if !what.in_place());
             computes && c.operands.len() > 1 && c.mode == WriteMode::Overwrite
         };
-        let call = d.find(reads)?;
+        let ty = |d: &Draft, part: Part| d.plan.buffers[part.buffer].ty.clone();
+        let alike = |c: &KernelCall| reads(c) && ty(d, c.results[0]) == ty(d, c.operands[1]);
+        let call = d.find(alike)?;
         let part = d.plan.calls[call].results[0];
         // Something is there, so that it may be read.
         let first = copy(&d.plan.calls[call]);
@@ -263,6 +275,12 @@ const PLANTS: [Plant; 37] = [
             (0..d.plan.calls.len()).filter(|&c| d.plan.calls[c].alias().is_some()).collect();
         let [first, second] = *aliases.get(..2)? else { return None };
         d.plan.calls[second].operands[0] = d.plan.calls[first].operands[0];
+        Some(())
+    }),
+    ("V5", "a micro-op that changes what is another array", |d| {
+        let changed = |(id, b): &(BufferId, &Placed)| b.base != *id && b.of == *id;
+        let (id, _) = d.plan.buffers.iter().find(changed).filter(|_| d.plan.calls.is_empty())?;
+        d.plan.buffers[id].base = id;
         Some(())
     }),
     ("V2", "a call that is made for the first tile only", |d| {
