@@ -215,16 +215,19 @@ pub(crate) fn run<'w>(
     Ok(Results { arena, outputs: &frame.outputs, names })
 }
 
-/// The same for a program of micro-ops without states, on inputs that lie as they should: such programs are called millions of times.
-/// `false` where it is not so.
+/// The same for a program without states, on inputs that lie as they should: such programs are called millions of times. `false` where it
+/// is not so, or something failed.
 #[inline]
 pub(crate) fn run_small(plan: &Arc<Plan>, workspace: &mut Workspace, inputs: &dyn Inputs) -> bool {
     let Plan::Tiled(frame, tiled) = &**plan else { return false };
-    let Workspace { plan: own, regions, .. } = workspace;
-    let small = tiled.calls.is_empty() && frame.states.is_empty() && Arc::ptr_eq(plan, own);
-    small
-        && bind_in_place(&frame.inputs, inputs, bound(frame, regions).0)
-        && Interpreter { plan: tiled, memory: Memory { frame, regions }, clock: None }.small().is_ok()
+    let Workspace { plan: own, regions, pool, .. } = workspace;
+    if !(frame.states.is_empty() && Arc::ptr_eq(plan, own))
+        || !bind_in_place(&frame.inputs, inputs, bound(frame, regions).0)
+    {
+        return false;
+    }
+    let interpreter = Interpreter { plan: tiled, memory: Memory { frame, regions }, clock: None };
+    if tiled.calls.is_empty() { interpreter.small().is_ok() } else { interpreter.run(pool).is_ok() }
 }
 
 /// Where inputs are bound, and states.
