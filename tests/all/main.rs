@@ -44,6 +44,7 @@ mod golden;
 mod images;
 mod large;
 mod laws;
+mod machine;
 mod matrices;
 mod misuse;
 mod passes;

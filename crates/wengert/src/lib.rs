@@ -40,6 +40,8 @@ pub use diagnose::{NotFinite, NumberRange};
 pub use dtype::DType;
 pub use elements::{Buffer, Element, Native, Number, Slice, SliceMut};
 pub use error::{DTypeError, Error, ErrorKind, Fault, Result, ShapeError, Site};
+#[cfg(feature = "jit")]
+pub use exec::MachineCode;
 pub use exec::{
     CallProfile, Input, Inputs, Lowering, MemoryReport, OutputKey, PlanListing, Profile, Results, RowMemory,
     Workspace,

@@ -11,6 +11,8 @@ use crate::exec::{
     Inputs, Lowering, Machine, MemoryReport, OutputKey, Plan, PlanListing, Profile, Results, Slots, Store,
     Workspace, first_fault, lowered, profile, read, run, run_small,
 };
+#[cfg(feature = "jit")]
+use crate::exec::{MachineCode, compile};
 use crate::ir::{IntoVars, Names, Outputs, Recorder, States, Tape, Value};
 use crate::kernels::Isa;
 use crate::tensor::Tensor;
@@ -168,7 +170,10 @@ impl Program {
             (tape.clone(), Plan::rows(&tape, isa)?)
         } else {
             let planned = Arc::new(optimise(Tape::clone(&tape), rounding));
-            let plan = Plan::new(&planned, isa, rounding, machine)?;
+            #[cfg_attr(not(feature = "jit"), allow(unused_mut))]
+            let mut plan = Plan::new(&planned, isa, rounding, machine)?;
+            #[cfg(feature = "jit")]
+            compile(&mut plan);
             (planned, plan)
         };
         Ok(Self {
@@ -264,6 +269,23 @@ impl Program {
             }
             earlier => lowered(&self.planned, self.rounding, &self.machine, earlier),
         }
+    }
+
+    /// The machine code that runs the program, with the feature `jit`: where it is nothing but functions of small arrays, the processor one of
+    /// x86-64 with AVX2, and the system one that calls functions as Unix does. `None` elsewhere: the program then runs as without the
+    /// feature, with the same bits.
+    ///
+    /// ```
+    /// use wengert::{DType::F64, Program, States};
+    /// let program = Program::record(&States::new(), |t| t.outputs(t.input(F64, [8]) * 2.0))?;
+    /// if let Some(code) = program.machine_code() {
+    ///     println!("{} bytes\n{code}", code.bytes().len());
+    /// }
+    /// # Ok::<(), wengert::Error>(())
+    /// ```
+    #[cfg(feature = "jit")]
+    pub fn machine_code(&self) -> Option<MachineCode<'_>> {
+        MachineCode::of(&self.plan)
     }
 
     /// Memory for runs on one thread: all that they need, unless an input is not row-major, which

@@ -67,10 +67,15 @@ impl Drop for Arena {
 
 /// Memory that is handed out in parts, by promises that the borrow checker does not see: see each method.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(super) struct Region {
     base: *mut u8,
     bytes: usize,
 }
+
+/// Bytes of a [`Region`], of which the first word says where it lies: what machine code counts in.
+#[cfg(feature = "jit")]
+pub(super) const REGION: usize = size_of::<Region>();
 
 // SAFETY: a `Region` does nothing by itself; each of its parts is made under the promise that no other
 // overlaps it that is written, on whatever thread.
@@ -97,6 +102,12 @@ impl Region {
     pub(super) fn exclusive(array: &mut SliceMut<'_>) -> Self {
         let bytes = array.as_bytes_mut();
         Self { base: bytes.as_mut_ptr(), bytes: bytes.len() }
+    }
+
+    /// Where it lies.
+    #[cfg(feature = "jit")]
+    pub(super) fn base(&self) -> *mut u8 {
+        self.base
     }
 
     /// The first of `len` numbers of so many bytes each, if they lie inside and are aligned.

@@ -21,7 +21,11 @@ mod code;
 mod cpu;
 mod frame;
 mod graph;
+#[cfg(feature = "jit")]
+mod machine;
 mod memory;
+#[cfg(feature = "jit")]
+mod page;
 mod place;
 mod plan;
 mod reference;
@@ -32,6 +36,10 @@ pub(crate) use code::{Call, Code, Codes, Laid, Packing};
 pub use cpu::{CallProfile, Input, Inputs, OutputKey, Profile, Results, Workspace};
 pub(crate) use cpu::{Slots, Store, first_fault, profile, read, run, run_small};
 pub(crate) use graph::Strides;
+#[cfg(feature = "jit")]
+pub use machine::MachineCode;
+#[cfg(feature = "jit")]
+pub(crate) use machine::compile;
 pub use plan::{Lowering, MemoryReport, PlanListing, RowMemory};
 pub(crate) use plan::{Plan, lowered};
 pub(crate) use reference::evaluate;

@@ -47,5 +47,7 @@ pub(crate) use primitives::map1;
 pub(crate) use reduce::rescale;
 pub use simd::Isa;
 pub(crate) use simd::Real;
+#[cfg(feature = "jit")]
+pub(crate) use small::Line;
 pub(crate) use small::{Small, copied};
 pub(crate) use trace::{Trace, trace};

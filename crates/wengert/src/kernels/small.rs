@@ -23,6 +23,19 @@ pub(crate) struct Small {
     what: What,
 }
 
+/// What moves elements that lie one behind the other.
+#[cfg(feature = "jit")]
+pub(crate) enum Line {
+    /// Those from this one of the operand on.
+    Copy(usize),
+    /// This one of the operand, again and again.
+    Repeat(usize),
+    /// The operand's, to this one of the result and behind it.
+    Set(usize),
+    /// The same, added to what is there.
+    Add(usize),
+}
+
 enum What {
     /// Elements from an offset on that are so far apart.
     Line(isize, isize),
@@ -89,6 +102,22 @@ impl Small {
         Some(Self { x: x.clone(), y: y.clone(), isa, what })
     }
 
+    /// What it is, if it is about elements one behind the other from an element on.
+    #[cfg(feature = "jit")]
+    pub(crate) fn line(&self) -> Option<Line> {
+        let part = |offset: isize, strides: &[isize]| match line(self.x.shape, strides) {
+            Some(1) => usize::try_from(offset).ok(),
+            _ => None,
+        };
+        match &self.what {
+            What::Line(from, 1) => Some(Line::Copy(usize::try_from(*from).ok()?)),
+            What::Line(from, 0) => Some(Line::Repeat(usize::try_from(*from).ok()?)),
+            What::Set(to, strides) => Some(Line::Set(part(*to, strides)?)),
+            What::Add(to, strides) => Some(Line::Add(part(*to, strides)?)),
+            _ => None,
+        }
+    }
+
     /// Whether it changes an array where it lies.
     pub(crate) fn changes(&self) -> bool {
         matches!(self.what, What::Set(..) | What::Add(..))
@@ -130,7 +159,7 @@ fn line(shape: Shape, strides: &[isize]) -> Option<isize> {
 /// # Safety
 /// `x` are the elements of the operand of what `small` points to, a [`Small`] of a view of elements of this size; `out` has room for its result, of `len`
 /// elements.
-unsafe fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C" fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     let (small, x, out) = unsafe { (&**small.cast::<*const Small>(), x.cast::<T>(), out.cast::<T>()) };
     if len == 0 {
@@ -193,7 +222,7 @@ unsafe fn put<T: Copy>(x: *const u8, small: *const u8, out: *mut u8, write: impl
 
 /// # Safety
 /// As for [`put`], of what is written.
-unsafe fn set<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+unsafe extern "C" fn set<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
     // SAFETY: passed on from the caller.
     unsafe { put::<T>(x, small, out, |o, x| *o = x) };
 }
@@ -201,14 +230,20 @@ unsafe fn set<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u
 /// # Safety
 /// As for [`put`], of what is added.
 #[allow(clippy::assign_op_pattern)]
-unsafe fn add<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+unsafe extern "C" fn add<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
     // SAFETY: passed on from the caller.
     unsafe { put::<T>(x, small, out, |o, x| *o = *o + x) };
 }
 
 /// # Safety
 /// As for [`view`], of a [`Small`] of the largest.
-unsafe fn max<T: Copy + PartialOrd>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C" fn max<T: Copy + PartialOrd>(
+    x: *const u8,
+    small: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
     // SAFETY: the caller's promise.
     let small = unsafe { &**small.cast::<*const Small>() };
     let What::Max(reduced, inner) = small.what else { return };
@@ -222,7 +257,7 @@ unsafe fn max<T: Copy + PartialOrd>(x: *const u8, small: *const u8, _: *const u8
 
 /// # Safety
 /// As for [`view`], of a [`Small`] of a sum.
-unsafe fn sum<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C" fn sum<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
     // SAFETY: the caller's promise.
     let small = unsafe { &**small.cast::<*const Small>() };
     let What::Sum(reduced, inner) = small.what else { return };

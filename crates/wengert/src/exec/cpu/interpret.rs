@@ -64,6 +64,14 @@ impl Interpreter<'_> {
     /// Runs a plan of micro-ops alone, in its order.
     #[inline]
     pub(super) fn small(&self) -> Result<(), ErrorKind> {
+        #[cfg(feature = "jit")]
+        if let Some(machine) = &self.plan.machine {
+            self.memory.words(self.plan.addresses, self.plan.reach).ok_or_else(leaves)?;
+            // SAFETY: as for `apply`, whose functions on the same arrays this code is.
+            unsafe { machine.run(self.memory.regions) };
+            self.canonicalise();
+            return Ok(());
+        }
         self.apply(&self.plan.micro)?;
         self.canonicalise();
         Ok(())

@@ -221,9 +221,8 @@ pub(crate) fn run<'w>(
 pub(crate) fn run_small(plan: &Arc<Plan>, workspace: &mut Workspace, inputs: &dyn Inputs) -> bool {
     let Plan::Tiled(frame, tiled) = &**plan else { return false };
     let Workspace { plan: own, regions, pool, .. } = workspace;
-    if !(frame.states.is_empty() && Arc::ptr_eq(plan, own))
-        || !bind_in_place(&frame.inputs, inputs, bound(frame, regions).0)
-    {
+    let fits = frame.states.is_empty() && Arc::ptr_eq(plan, own);
+    if !fits || !bind_in_place(&frame.inputs, inputs, bound(frame, regions).0) {
         return false;
     }
     let interpreter = Interpreter { plan: tiled, memory: Memory { frame, regions }, clock: None };

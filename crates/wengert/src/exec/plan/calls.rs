@@ -101,6 +101,9 @@ pub(crate) struct Tiled {
     /// What these have of their own.
     pub(in crate::exec) pool: Vec<u64>,
     pub(in crate::exec) addresses: Addresses,
+    /// All of these as machine code, if there are no other calls.
+    #[cfg(feature = "jit")]
+    pub(in crate::exec) machine: Option<crate::exec::page::Page>,
     /// What micro-ops make whose NaNs are made canonical at the end.
     pub(in crate::exec) canonical: Vec<BufferId>,
     /// The byte of the arena before which all that micro-ops touch of it lies.

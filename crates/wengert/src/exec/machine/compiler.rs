@@ -1,0 +1,429 @@
+//! Micro-ops as instructions.
+
+use std::ops::Range;
+
+use super::assembler::{
+    Arithmetic, Assembler, Bits, Compare, Gpr, Kind, MAGNITUDE, ONE, Place, Reg, SIGN, Width,
+};
+use super::stores::Stores;
+use crate::dtype::DType;
+use crate::exec::frame::{Frame, POOL};
+use crate::exec::memory::{Address, REGION};
+use crate::exec::plan::{Function, MicroOp, Tiled, What};
+use crate::ir::Primitive;
+use crate::kernels::{Isa, Line};
+
+/// Bytes of an array whose elements are all done one behind the other; longer ones are called for.
+const MOST: usize = 256;
+/// Vector registers.
+const REGISTERS: usize = 16;
+
+/// Code of a plan of micro-ops alone, and where that of each begins, and of what is behind the last.
+pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<(Vec<u8>, Box<[u32]>)> {
+    if !plan.calls.is_empty() || plan.micro.is_empty() || frame.isa < Isa::Avx2 {
+        return None;
+    }
+    let mut compiler = Compiler {
+        frame,
+        plan,
+        assembler: Assembler::default(),
+        registers: [None; REGISTERS],
+        clock: 0,
+        stores: Stores::new(plan.reach),
+    };
+    // Once to see which numbers are read from memory again, and once for good.
+    compiler.all()?;
+    compiler.stores.again();
+    (compiler.registers, compiler.clock) = ([None; REGISTERS], 0);
+    compiler.assembler = Assembler::default();
+    let starts = compiler.all()?;
+    Some((compiler.assembler.finish(), starts))
+}
+
+/// Some bytes of a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Span {
+    region: usize,
+    byte: usize,
+    bytes: usize,
+}
+
+impl Span {
+    fn range(&self) -> Range<usize> {
+        self.byte..self.byte + self.bytes
+    }
+    fn meets(&self, other: &Self) -> bool {
+        let (a, b) = (self.byte + self.bytes, other.byte + other.bytes);
+        self.region == other.region && self.byte < b && other.byte < a
+    }
+}
+
+/// As what a register holds something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Numbers,
+    /// One number in all lanes, of so many bytes in all.
+    Repeated(usize),
+    /// Truth values as all bits or none of numbers of this kind.
+    Mask(Kind),
+}
+
+/// What a register holds.
+#[derive(Clone, Copy)]
+struct Held {
+    span: Span,
+    form: Form,
+    /// When it was last read or written; the register is not taken for another number of the same instruction.
+    used: usize,
+}
+
+struct Compiler<'a> {
+    frame: &'a Frame,
+    plan: &'a Tiled,
+    assembler: Assembler,
+    registers: [Option<Held>; REGISTERS],
+    /// Counts pieces.
+    clock: usize,
+    stores: Stores,
+}
+
+/// An array cut into what registers hold: offsets in bytes, and widths.
+fn pieces(double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
+    let size = 4 << usize::from(double);
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let width = match (len - at) * size {
+            0 => return None,
+            32.. => Width::Full,
+            16.. => Width::Half,
+            _ => Width::One,
+        };
+        let kind = Kind { double, width };
+        at += kind.bytes() / size;
+        Some((at * size - kind.bytes(), kind))
+    })
+}
+
+impl Compiler<'_> {
+    /// Compiles everything. Returns where each part begins.
+    fn all(&mut self) -> Option<Box<[u32]>> {
+        let mut starts = Vec::with_capacity(self.plan.micro.len() + 1);
+        self.assembler.enter();
+        self.assembler.word(Gpr::R14, Gpr::RBP, (POOL * REGION) as i32);
+        for at in 0..self.plan.micro.len() {
+            let (op, function) = (self.plan.micro[at], self.plan.described(at).1);
+            starts.push(u32::try_from(self.assembler.len()).ok()?);
+            if !self.inline(&op, function)? {
+                self.call(at, &op, function)?;
+            }
+        }
+        starts.push(u32::try_from(self.assembler.len()).ok()?);
+        self.assembler.leave();
+        Some(starts.into())
+    }
+
+    /// An op as instructions, if there are some for it.
+    fn inline(&mut self, op: &MicroOp, function: &Function) -> Option<bool> {
+        let len = op.len as usize;
+        match &function.what {
+            What::Map(code) => {
+                let body = code.what.body()?;
+                let [instruction] = body.instructions() else { return Some(false) };
+                let primitive = instruction.primitive;
+                // The type of the numbers, not of the outcome of a comparison.
+                let last = instruction.operands[primitive.arity() - 1];
+                let dtype = if let Primitive::Cast(to) = primitive { to } else { body.dtype(last).ok()? };
+                let casts = matches!(primitive, Primitive::Cast(_)) && body.dtype(last).ok()? != DType::Bool;
+                if !dtype.is_float() || len * dtype.bytes() > MOST || !inlined(primitive) || casts {
+                    return Some(false);
+                }
+                for (offset, kind) in pieces(dtype == DType::F64, len) {
+                    self.piece(primitive, kind, op, offset)?;
+                }
+            }
+            What::Copy => return Some(false),
+            What::Small(_, small) => {
+                let (x, elements) = (small.x.dtype, small.x.shape.elements());
+                let Some(line) =
+                    small.line().filter(|_| x.is_float() && len.max(elements) * x.bytes() <= MOST)
+                else {
+                    return Some(false);
+                };
+                let (double, size) = (x == DType::F64, x.bytes());
+                let (count, read, written) = match line {
+                    Line::Copy(from) => (len, from * size, 0),
+                    Line::Repeat(from) => (len, from * size, 0),
+                    Line::Set(to) | Line::Add(to) => (elements, 0, to * size),
+                };
+                for (offset, kind) in pieces(double, count) {
+                    self.begin();
+                    let from = if let Line::Repeat(_) = line {
+                        self.repeated(kind, op.x[0], read)?
+                    } else {
+                        self.value(kind, op.x[0], read + offset)?
+                    };
+                    let made = if let Line::Add(_) = line {
+                        let old = self.value(kind, op.out, written + offset)?;
+                        let to = self.free()?;
+                        self.assembler.arithmetic(Arithmetic::Add, kind, to, old, Place::Register(from));
+                        to
+                    } else {
+                        from
+                    };
+                    self.keep(kind, made, op.out, written + offset)?;
+                }
+            }
+        }
+        Some(true)
+    }
+
+    /// A primitive on the elements that a register holds.
+    fn piece(&mut self, primitive: Primitive, kind: Kind, op: &MicroOp, offset: usize) -> Option<()> {
+        self.begin();
+        let mut x = [Reg(0); 3];
+        for (i, (x, address)) in x.iter_mut().zip(op.x).take(primitive.arity()).enumerate() {
+            let mask = i == 0 && matches!(primitive, Primitive::Select | Primitive::Cast(_));
+            *x = if mask { self.mask(kind, address, offset)? } else { self.value(kind, address, offset)? };
+        }
+        let [a, b, c] = x;
+        let to = self.free()?;
+        let asm = &mut self.assembler;
+        let place = Place::Register;
+        let constant = |which: [usize; 2]| Place::Constant(which[usize::from(kind.double)]);
+        match primitive {
+            Primitive::Add => asm.arithmetic(Arithmetic::Add, kind, to, a, place(b)),
+            Primitive::Sub => asm.arithmetic(Arithmetic::Sub, kind, to, a, place(b)),
+            Primitive::Mul | Primitive::GatedMul(0) => asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b)),
+            Primitive::Div => asm.arithmetic(Arithmetic::Div, kind, to, a, place(b)),
+            Primitive::Neg => asm.bits(Bits::Xor, kind, to, a, constant(SIGN)),
+            Primitive::Abs => asm.bits(Bits::And, kind, to, a, constant(MAGNITUDE)),
+            Primitive::Sqrt => asm.sqrt(kind, to, a),
+            Primitive::Round => asm.round(kind, false, to, a),
+            Primitive::Floor => asm.round(kind, true, to, a),
+            Primitive::MulAdd => {
+                asm.copy(kind, to, c);
+                asm.fused(kind, to, a, b);
+            }
+            // Where one is NaN, or both are zero, the processor takes the second: right but for a NaN that is the first.
+            Primitive::Max | Primitive::Min => {
+                let which = if primitive == Primitive::Max { Arithmetic::Max } else { Arithmetic::Min };
+                asm.arithmetic(which, kind, to, a, place(b));
+                let nan = self.free()?;
+                self.assembler.compare(Compare::Unordered, kind, nan, a, a);
+                self.assembler.blend(kind, to, to, a, nan);
+            }
+            // A zero of the operand that is a gate stands for itself; a NaN gives one whichever way.
+            Primitive::GatedMul(gate @ (1 | 2)) => {
+                let (own, open) = (if gate == 1 { a } else { b }, self.free()?);
+                let asm = &mut self.assembler;
+                asm.bits(Bits::Xor, kind, to, to, place(to));
+                asm.bits(Bits::And, kind, open, own, constant(MAGNITUDE));
+                asm.compare(Compare::Less, kind, open, to, open);
+                asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b));
+                asm.blend(kind, to, own, to, open);
+            }
+            Primitive::Select => asm.blend(kind, to, c, b, a),
+            Primitive::Cast(_) => asm.bits(Bits::And, kind, to, a, constant(ONE)),
+            Primitive::Less | Primitive::LessEqual | Primitive::Equal => {
+                let how = match primitive {
+                    Primitive::Less => Compare::Less,
+                    Primitive::LessEqual => Compare::LessEqual,
+                    _ => Compare::Equal,
+                };
+                asm.compare(how, kind, to, a, b);
+                return self.keep_mask(kind, to, op.out, offset);
+            }
+            Primitive::Copy => return self.keep(kind, a, op.out, offset),
+            _ => return None,
+        }
+        self.keep(kind, to, op.out, offset)
+    }
+
+    /// A call of the function that an op is.
+    fn call(&mut self, at: usize, op: &MicroOp, function: &Function) -> Option<()> {
+        let addresses = self.plan.addresses;
+        let span = |(address, bytes)| {
+            let (region, byte) = addresses.place(address);
+            Span { region, byte, bytes }
+        };
+        for read in self.plan.operands(at).map(span).collect::<Vec<_>>() {
+            self.read(read);
+        }
+        let out = span(self.plan.result(at));
+        if function.small().is_some_and(|small| small.changes()) {
+            self.read(out);
+        }
+        self.stores.written(out.range(), None);
+        self.registers = [None; REGISTERS];
+        self.assembler.forget_upper();
+        let arguments = [Gpr::RDI, Gpr::RSI, Gpr::RDX, Gpr::RCX];
+        for (to, address) in arguments.into_iter().zip(op.x.into_iter().chain([op.out])) {
+            match self.place(address, 0)? {
+                Place::Memory(base, offset) => self.assembler.address(to, base, offset),
+                _ => return None,
+            }
+        }
+        self.assembler.call(op.function as usize as u64, op.len);
+        Some(())
+    }
+
+    /// Begins a piece: what it needs stays in registers until it is done.
+    fn begin(&mut self) {
+        self.clock += 1;
+    }
+
+    /// A register that holds nothing that this piece needs: an empty one, or that of what was not read for longest.
+    fn free(&mut self) -> Option<Reg> {
+        let age = |n: &usize| self.registers[*n].map_or(0, |held| held.used);
+        let n = (0..REGISTERS).min_by_key(age)?;
+        if self.registers[n].is_some_and(|held| held.used == self.clock) {
+            return None;
+        }
+        // Nowhere in memory, until it is kept.
+        let span = Span { region: usize::MAX, byte: 0, bytes: 0 };
+        self.registers[n] = Some(Held { span, form: Form::Numbers, used: self.clock });
+        Some(Reg(n as u8))
+    }
+
+    /// Where a byte of an array lies.
+    fn place(&mut self, address: Address, offset: usize) -> Option<Place> {
+        let (region, byte) = self.plan.addresses.place(address);
+        let offset = i32::try_from(byte + offset).ok()?;
+        let base = match region {
+            0 => Gpr::RBX,
+            POOL => Gpr::R14,
+            _ => {
+                self.assembler.word(Gpr::RAX, Gpr::RBP, i32::try_from(region * REGION).ok()?);
+                Gpr::RAX
+            }
+        };
+        Some(Place::Memory(base, offset))
+    }
+
+    fn span(&self, kind: Kind, address: Address, offset: usize) -> Span {
+        let (region, byte) = self.plan.addresses.place(address);
+        Span { region, byte: byte + offset, bytes: kind.bytes() }
+    }
+
+    /// Notes that what was stored there is read from memory.
+    fn read(&mut self, span: Span) {
+        if span.region == 0 {
+            self.stores.read(span.range());
+        }
+    }
+
+    fn held(&mut self, span: Span, form: Form) -> Option<Reg> {
+        let same = |held: &Option<Held>| held.is_some_and(|held| held.span == span && held.form == form);
+        let n = self.registers.iter().position(same)?;
+        self.registers[n].as_mut()?.used = self.clock;
+        Some(Reg(n as u8))
+    }
+
+    /// A register for what lies in memory, which is read there: it, and the place.
+    fn fetched(&mut self, span: Span, form: Form, address: Address, offset: usize) -> Option<(Reg, Place)> {
+        self.read(span);
+        let to = self.free()?;
+        let from = self.place(address, offset)?;
+        self.registers[usize::from(to.0)] = Some(Held { span, form, used: self.clock });
+        Some((to, from))
+    }
+
+    /// A register with some elements of an array.
+    fn value(&mut self, kind: Kind, address: Address, offset: usize) -> Option<Reg> {
+        let span = self.span(kind, address, offset);
+        if let Some(reg) = self.held(span, Form::Numbers) {
+            return Some(reg);
+        }
+        let (to, from) = self.fetched(span, Form::Numbers, address, offset)?;
+        self.assembler.load(kind, to, from);
+        Some(to)
+    }
+
+    /// The truth values of as many elements: where they lie, and what.
+    fn truths(&self, kind: Kind, address: Address, offset: usize) -> (Span, usize) {
+        let (region, byte) = self.plan.addresses.place(address);
+        let size = 4 << usize::from(kind.double);
+        (Span { region, byte: byte + offset / size, bytes: kind.bytes() / size }, offset / size)
+    }
+
+    /// A register with truth values, as masks of numbers of this kind.
+    fn mask(&mut self, kind: Kind, address: Address, offset: usize) -> Option<Reg> {
+        let (span, offset) = self.truths(kind, address, offset);
+        if let Some(reg) = self.held(span, Form::Mask(kind)) {
+            return Some(reg);
+        }
+        let zero = self.free()?;
+        let (to, from) = self.fetched(span, Form::Mask(kind), address, offset)?;
+        self.assembler.load_mask(kind, to, zero, from);
+        Some(to)
+    }
+
+    /// Stores masks as truth values, if anybody reads them there, and remembers that a register holds them.
+    fn keep_mask(&mut self, kind: Kind, from: Reg, address: Address, offset: usize) -> Option<()> {
+        let (span, offset) = self.truths(kind, address, offset);
+        if self.stores(span) {
+            let (low, to) = (self.free()?, self.place(address, offset)?);
+            self.assembler.store_mask(kind, from, low, to);
+        } else {
+            // As if it were needed, so that the registers are the same.
+            self.free()?;
+        }
+        self.holds(from, span, Form::Mask(kind));
+        Some(())
+    }
+
+    /// A register with one number of an array in all lanes.
+    fn repeated(&mut self, kind: Kind, address: Address, offset: usize) -> Option<Reg> {
+        let one = Kind { width: Width::One, ..kind };
+        let span = self.span(one, address, offset);
+        let form = Form::Repeated(kind.bytes());
+        if let Some(reg) = self.held(span, form) {
+            return Some(reg);
+        }
+        let (to, from) = self.fetched(span, form, address, offset)?;
+        self.assembler.repeat(kind, to, from);
+        Some(to)
+    }
+
+    /// Stores a register as elements of an array, if anybody reads them there, and remembers that it holds them.
+    fn keep(&mut self, kind: Kind, from: Reg, address: Address, offset: usize) -> Option<()> {
+        let span = self.span(kind, address, offset);
+        if self.stores(span) {
+            let to = self.place(address, offset)?;
+            self.assembler.store(kind, from, to);
+        }
+        self.holds(from, span, Form::Numbers);
+        Some(())
+    }
+
+    /// Whether what is made there is stored.
+    fn stores(&mut self, span: Span) -> bool {
+        // What lies elsewhere than in the thread's own memory outlives the run.
+        self.stores.next(span.range(), span.byte < self.frame.arena)
+    }
+
+    /// Remembers what a register holds, and that nothing holds what was there.
+    fn holds(&mut self, reg: Reg, span: Span, form: Form) {
+        for held in &mut self.registers {
+            if held.is_some_and(|held| held.span.meets(&span)) {
+                *held = None;
+            }
+        }
+        // A copy of what is elsewhere too counts as the newer.
+        self.registers[usize::from(reg.0)] = Some(Held { span, form, used: self.clock });
+    }
+}
+
+/// Whether there are instructions for a primitive.
+fn inlined(primitive: Primitive) -> bool {
+    use Primitive::{
+        Abs, Add, Cast, Copy, Div, Equal, Floor, GatedMul, Less, LessEqual, Max, Min, Mul, MulAdd, Neg,
+        Round, Select, Sqrt, Sub,
+    };
+    match primitive {
+        Add | Sub | Mul | Div | Neg | Abs | Sqrt | Round | Floor | MulAdd | Max | Min | Copy => true,
+        Less | LessEqual | Equal | Select | Cast(_) => true,
+        GatedMul(gates) => gates < 3,
+        _ => false,
+    }
+}

@@ -1,0 +1,66 @@
+//! Machine code for programs of micro-ops alone: the same operations on the same numbers in the same order, one behind the other, with values kept
+//! in registers from where they are made to where they are read.
+//!
+//! [`compiler`] turns micro-ops into instructions, [`assembler`] these into bytes. What has no instructions here is called, as the interpreter
+//! calls it. Only what was verified is compiled, and what code reads and writes are the micro-ops' own places.
+
+mod assembler;
+mod compiler;
+mod stores;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Write};
+use std::sync::OnceLock;
+
+use super::page::Page;
+use super::plan::{Plan, Tiled};
+
+/// Gives a plan of micro-ops alone its machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
+/// benchmarks.
+pub(crate) fn compile(plan: &mut Plan) {
+    static OFF: OnceLock<bool> = OnceLock::new();
+    let off = *OFF.get_or_init(|| std::env::var("WENGERT_JIT").is_ok_and(|asked| asked == "off"));
+    if let Plan::Tiled(frame, tiled) = plan
+        && !off
+    {
+        tiled.machine = compiler::compile(frame, tiled).and_then(|(code, starts)| Page::new(&code, starts));
+    }
+}
+
+/// The machine code of a program: see [`Program::machine_code`](crate::Program::machine_code).
+pub struct MachineCode<'a> {
+    page: &'a Page,
+    plan: &'a Tiled,
+}
+
+impl<'a> MachineCode<'a> {
+    pub(crate) fn of(plan: &'a Plan) -> Option<Self> {
+        let Plan::Tiled(_, plan) = plan else { return None };
+        Some(Self { page: plan.machine.as_ref()?, plan })
+    }
+
+    /// The instructions, which begin with the first byte; constants that they read follow them.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.page.bytes()
+    }
+}
+
+/// The instructions of each micro-op, as bytes.
+impl fmt::Display for MachineCode<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, from: usize, to: usize| {
+            let mut bytes = String::new();
+            self.bytes()[from..to].iter().try_for_each(|byte| write!(bytes, " {byte:02x}"))?;
+            writeln!(f, "{from:>6}  {name}\n        {bytes}")
+        };
+        let starts = self.page.starts();
+        let start = |at: usize| starts.get(at).map_or(self.bytes().len(), |&at| at as usize);
+        line(f, "enter", 0, start(0))?;
+        for at in 0..self.plan.micro.len() {
+            let (row, function) = self.plan.described(at);
+            line(f, &format!("%{row} {}", function.name()), start(at), start(at + 1))?;
+        }
+        line(f, "leave, and constants", start(self.plan.micro.len()), self.bytes().len())
+    }
+}

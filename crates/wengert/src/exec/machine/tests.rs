@@ -1,0 +1,181 @@
+//! Instructions against a disassembler that knows nothing of the assembler.
+
+use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, MemorySizeOptions};
+
+use super::assembler::*;
+
+/// What a disassembler reads in some code.
+fn listed(code: &[u8]) -> Vec<String> {
+    let mut formatter = IntelFormatter::new();
+    formatter.options_mut().set_space_after_operand_separator(true);
+    formatter.options_mut().set_rip_relative_addresses(true);
+    formatter.options_mut().set_memory_size_options(MemorySizeOptions::Always);
+    let decoder = Decoder::with_ip(64, code, 0, DecoderOptions::NONE);
+    let line = |instruction| {
+        let mut text = String::new();
+        formatter.format(&instruction, &mut text);
+        text
+    };
+    decoder.into_iter().map(line).collect()
+}
+
+/// What is assembled, on its own.
+fn one(emit: impl FnOnce(&mut Assembler)) -> String {
+    let mut assembler = Assembler::default();
+    emit(&mut assembler);
+    let len = assembler.len();
+    listed(&assembler.finish()[..len]).join("; ")
+}
+
+fn kinds() -> impl Iterator<Item = (Kind, &'static str, &'static str)> {
+    // The register's name, and what arithmetic ends in.
+    let all = [
+        (Width::One, true, "xmm", "sd"),
+        (Width::One, false, "xmm", "ss"),
+        (Width::Half, true, "xmm", "pd"),
+        (Width::Half, false, "xmm", "ps"),
+        (Width::Full, true, "ymm", "pd"),
+        (Width::Full, false, "ymm", "ps"),
+    ];
+    all.into_iter().map(|(width, double, register, end)| (Kind { double, width }, register, end))
+}
+
+const FAR: Reg = Reg(13);
+
+#[test]
+fn arithmetic_is_what_a_disassembler_reads() {
+    for (kind, r, end) in kinds() {
+        let ops = [
+            (Arithmetic::Add, "add"),
+            (Arithmetic::Sub, "sub"),
+            (Arithmetic::Mul, "mul"),
+            (Arithmetic::Div, "div"),
+            (Arithmetic::Max, "max"),
+            (Arithmetic::Min, "min"),
+        ];
+        for (op, name) in ops {
+            let text = one(|a| a.arithmetic(op, kind, Reg(2), FAR, Place::Register(Reg(9))));
+            assert_eq!(text, format!("v{name}{end} {r}2, {r}13, {r}9"));
+            let text = one(|a| a.arithmetic(op, kind, FAR, Reg(1), Place::Register(Reg(7))));
+            assert_eq!(text, format!("v{name}{end} {r}13, {r}1, {r}7"));
+        }
+        let text = one(|a| a.fused(kind, Reg(3), FAR, Reg(8)));
+        assert_eq!(text, format!("vfmadd231{end} {r}3, {r}13, {r}8"));
+        let own = if kind.width == Width::One { format!("{r}10, ") } else { String::new() };
+        assert_eq!(one(|a| a.sqrt(kind, Reg(4), Reg(10))), format!("vsqrt{end} {r}4, {own}{r}10"));
+        for (down, how) in [(false, 8), (true, 9)] {
+            let text = one(|a| a.round(kind, down, Reg(4), Reg(10)));
+            assert_eq!(text, format!("vround{end} {r}4, {own}{r}10, {how}"));
+        }
+    }
+}
+
+#[test]
+fn bits_and_masks_are_what_a_disassembler_reads() {
+    for (kind, r, end) in kinds() {
+        let packed = end.replace('s', "p").replace("pp", "ps");
+        let packed = if kind.double { "pd" } else { &packed };
+        let text = one(|a| a.bits(Bits::And, kind, Reg(1), FAR, Place::Register(Reg(3))));
+        assert_eq!(text, format!("vand{packed} {r}1, {r}13, {r}3"));
+        let text = one(|a| a.bits(Bits::Xor, kind, Reg(1), FAR, Place::Register(Reg(3))));
+        assert_eq!(text, format!("vxor{packed} {r}1, {r}13, {r}3"));
+        let hows = [
+            (Compare::Less, "lt_oq"),
+            (Compare::LessEqual, "le_oq"),
+            (Compare::Equal, "eq"),
+            (Compare::Unordered, "unord"),
+        ];
+        for (how, name) in hows {
+            let text = one(|a| a.compare(how, kind, Reg(1), FAR, Reg(3)));
+            assert_eq!(text, format!("vcmp{name}{packed} {r}1, {r}13, {r}3"));
+        }
+        let text = one(|a| a.blend(kind, Reg(1), FAR, Reg(3), Reg(11)));
+        assert_eq!(text, format!("vblendv{packed} {r}1, {r}13, {r}3, {r}11"));
+    }
+}
+
+#[test]
+fn places_are_what_a_disassembler_reads() {
+    for (kind, r, end) in kinds() {
+        let (name, size) = match (kind.width, end) {
+            (Width::One, end) => (format!("vmov{end}"), if kind.double { "qword" } else { "dword" }),
+            (width, end) => (format!("vmovu{end}"), if width == Width::Half { "xmmword" } else { "ymmword" }),
+        };
+        let bases = [(Gpr::RBX, "rbx"), (Gpr::R14, "r14"), (Gpr::RAX, "rax"), (Gpr::RBP, "rbp")];
+        for (base, b) in bases {
+            let text = one(|a| a.load(kind, FAR, Place::Memory(base, 4096)));
+            assert_eq!(text, format!("{name} {r}13, {size} ptr [{b}+1000h]"));
+            let text = one(|a| a.store(kind, FAR, Place::Memory(base, -8)));
+            assert_eq!(text, format!("{name} {size} ptr [{b}-8], {r}13"));
+        }
+        let whole = if kind.double { "pd" } else { "ps" };
+        assert_eq!(one(|a| a.copy(kind, Reg(1), FAR)), format!("vmovu{whole} {r}1, {r}13"));
+        let text = one(|a| a.repeat(kind, Reg(6), Place::Memory(Gpr::RBX, 16)));
+        let one_number = match (kind.width, kind.double) {
+            (Width::One, true) => "vmovsd xmm6, qword",
+            (Width::One, false) => "vmovss xmm6, dword",
+            (Width::Half, true) => "vmovddup xmm6, qword",
+            (Width::Half, false) => "vbroadcastss xmm6, dword",
+            (Width::Full, true) => "vbroadcastsd ymm6, qword",
+            (Width::Full, false) => "vbroadcastss ymm6, dword",
+        };
+        assert_eq!(text, format!("{one_number} ptr [rbx+10h]"));
+    }
+    // Constants begin at the next multiple of 32.
+    let double = Kind { double: true, width: Width::Full };
+    let text = one(|a| a.bits(Bits::Xor, double, Reg(1), Reg(2), Place::Constant(SIGN[1])));
+    assert_eq!(text, "vxorpd ymm1, ymm2, ymmword ptr [rip+77h]", "9 bytes; 32 + 3 · 32");
+}
+
+#[test]
+fn truth_values_are_what_a_disassembler_reads() {
+    let at = Place::Memory(Gpr::R14, 64);
+    let double = |width| Kind { double: true, width };
+    let float = |width| Kind { double: false, width };
+    let load = |kind| one(|a| a.load_mask(kind, Reg(1), Reg(12), at));
+    assert_eq!(
+        load(double(Width::Full)),
+        "vpmovzxbq ymm1, dword ptr [r14+40h]; vpxor ymm12, ymm12, ymm12; vpsubq ymm1, ymm12, ymm1"
+    );
+    assert_eq!(
+        load(float(Width::Half)),
+        "vpmovzxbd xmm1, dword ptr [r14+40h]; vpxor xmm12, xmm12, xmm12; vpsubd xmm1, xmm12, xmm1"
+    );
+    assert_eq!(
+        load(double(Width::One)),
+        "movzx eax, byte ptr [r14+40h]; vmovd xmm1, eax; vpxor xmm12, xmm12, xmm12; vpsubq xmm1, xmm12, xmm1"
+    );
+    let store = |kind| one(|a| a.store_mask(kind, Reg(1), Reg(12), at));
+    let packs = "vpacksswb xmm12, xmm12, xmm12; vpand xmm12, xmm12, xmmword ptr [rip+";
+    let text = store(double(Width::Full));
+    let start = "vextracti128 xmm12, ymm1, 1; vpackssdw xmm12, xmm1, xmm12; vpackssdw xmm12, xmm12, xmm12; ";
+    assert!(text.starts_with(&format!("{start}{packs}")), "{text}");
+    assert!(text.ends_with("vmovd dword ptr [r14+40h], xmm12"), "{text}");
+    let text = store(float(Width::Full));
+    assert!(
+        text.starts_with(&format!("vextracti128 xmm12, ymm1, 1; vpackssdw xmm12, xmm1, xmm12; {packs}")),
+        "{text}"
+    );
+    assert!(text.ends_with("vmovq qword ptr [r14+40h], xmm12"), "{text}");
+    let text = store(double(Width::Half));
+    assert!(
+        text.starts_with(&format!("vpackssdw xmm12, xmm1, xmm1; vpackssdw xmm12, xmm12, xmm12; {packs}")),
+        "{text}"
+    );
+    assert!(text.ends_with("vpextrw word ptr [r14+40h], xmm12, 0"), "{text}");
+    let text = store(float(Width::One));
+    assert!(text.ends_with("vpextrb byte ptr [r14+40h], xmm12, 0"), "{text}");
+}
+
+#[test]
+fn calls_are_what_a_disassembler_reads() {
+    assert_eq!(one(Assembler::enter), "push rbx; push rbp; push r14; mov rbx, rdi; mov rbp, rsi");
+    assert_eq!(one(Assembler::leave), "vzeroupper; pop r14; pop rbp; pop rbx; ret");
+    assert_eq!(one(|a| a.call(0x1234_5678_9abc, 9)), "mov r8d, 9; mov rax, 123456789ABCh; call rax");
+    for (to, name) in [(Gpr::RDI, "rdi"), (Gpr::RSI, "rsi"), (Gpr::RDX, "rdx"), (Gpr::RCX, "rcx")] {
+        assert_eq!(one(|a| a.address(to, Gpr::R14, 8)), format!("lea {name}, [r14+8]"));
+        assert_eq!(one(|a| a.address(to, Gpr::RAX, 8)), format!("lea {name}, [rax+8]"));
+    }
+    assert_eq!(one(|a| a.word(Gpr::R14, Gpr::RBP, 16)), "mov r14, qword ptr [rbp+10h]");
+    assert_eq!(one(|a| a.word(Gpr::RAX, Gpr::RBP, 48)), "mov rax, qword ptr [rbp+30h]");
+}

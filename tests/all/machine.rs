@@ -1,0 +1,123 @@
+//! Machine code against rows that are computed one by one: random programs of small arrays, bit for bit.
+
+use wengert::DType::{F32, F64};
+use wengert::{DType, Program, Recorder, Result, Sampler, States, Tensor, Var};
+
+/// One of a list.
+fn any<T: Copy>(rng: &mut Sampler, of: &[T]) -> T {
+    of[below(rng, of.len())]
+}
+
+fn below(rng: &mut Sampler, n: usize) -> usize {
+    (rng.unit() * n as f64) as usize
+}
+
+/// Rows of arrays of this size, or of one number, each of what is there.
+fn rows<'t>(t: &'t Recorder, rng: &mut Sampler, x: [Var<'t>; 3], n: usize, count: usize) -> Vec<Var<'t>> {
+    let dtype = x[0].dtype();
+    let mut whole: Vec<Var<'t>> = x.to_vec();
+    let mut numbers = vec![x[0].at(0)];
+    let mut truths = vec![x[0].lt(x[1])];
+    for _ in 0..count {
+        let (a, b, c) = (any(rng, &whole), any(rng, &whole), any(rng, &whole));
+        let (s, m) = (any(rng, &numbers), any(rng, &truths));
+        let new = match below(rng, 34) {
+            0 => a + b,
+            1 => a - s,
+            2 => a * b,
+            3 => s / a,
+            4 => -a,
+            5 => a.abs(),
+            6 => a.abs().sqrt(),
+            7 => a.maximum(b),
+            8 => a.minimum(s),
+            9 => m.select(a, b),
+            10 => m.select(a, s),
+            11 => a.relu(),
+            12 => a.clamp(-0.5, 1.5),
+            13 => a.round() + b.floor(),
+            14 => (a * 0.25).exp(),
+            15 => a.sin() * b.cos(),
+            16 => a * 0.3 + 1,
+            17 => m.cast(dtype) * c,
+            18 => a.square() + b * c,
+            19 => a.recip(),
+            20 => a.tanh(),
+            21 => t.concat([a.slice(0, n / 2..), b.slice(0, ..n / 2)], 0),
+            22 => a.flip(0),
+            23 => a.roll(1, 0),
+            24 => a.add_part([(n / 3..n / 2).into()], s),
+            25 => a.cast(if dtype == F64 { F32 } else { F64 }).cast(dtype),
+            26 => a.reshape([n, 1]).matmul(b.slice(0, ..1).reshape([1, 1])).reshape([n]),
+            kind => {
+                match kind {
+                    27 => numbers.push(a.sum(())),
+                    28 => numbers.push(s * any(rng, &numbers) - 1),
+                    29 => numbers.push(a.max(())),
+                    30 => numbers.push(a.at(below(rng, n))),
+                    31 => truths.push(a.le(b)),
+                    32 => truths.push(m & any(rng, &truths)),
+                    _ => truths.push(!m),
+                }
+                continue;
+            }
+        };
+        whole.push(new);
+    }
+    let last = whole.len() - 3;
+    whole.drain(..last);
+    whole.extend([any(rng, &numbers), any(rng, &truths).cast(dtype)]);
+    whole
+}
+
+fn bits(tensor: &Tensor) -> Vec<u64> {
+    tensor.to_f64().into_iter().map(|x| if x.is_nan() { u64::MAX } else { x.to_bits() }).collect()
+}
+
+/// Values and gradients of ten thousand programs, on numbers among which are zeros of both signs, infinities and NaNs.
+#[test]
+fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
+    let mut compiled = 0;
+    for seed in 0..10_000u64 {
+        let mut rng = Sampler::new(seed);
+        let (dtype, n) = (any(&mut rng, &[F32, F64]), any(&mut rng, &[1, 2, 3, 5, 8, 9, 13, 16, 31]));
+        let count = 1 + below(&mut rng, 24);
+        let record = |t: &Recorder| {
+            let x = [(); 3].map(|()| t.input(dtype, [n]));
+            let results = rows(t, &mut Sampler::new(!seed), x, n, count);
+            let value = results.iter().fold(x[0].sum(()), |sum, y| sum + y.sum(()));
+            let gradients = value.gradients(x);
+            t.outputs(results.into_iter().chain(x.map(|x| gradients[x])))
+        };
+        let (program, rows) =
+            (Program::record_exact(&States::new(), record)?, Program::record_once(&States::new(), record)?);
+        let special = [0.0, -0.0, f64::INFINITY, f64::NAN, -1.0, 1e-310];
+        let mut draw = || match below(&mut rng, 12) {
+            0 => any(&mut rng, &special),
+            _ => 4.0 * rng.unit() - 2.0,
+        };
+        let mut input = |dtype: DType| {
+            let x: Vec<f64> = (0..n).map(|_| draw()).collect();
+            if dtype == F64 {
+                Tensor::new([n], x)
+            } else {
+                Tensor::new([n], x.iter().map(|&x| x as f32).collect())
+            }
+        };
+        let x = [input(dtype)?, input(dtype)?, input(dtype)?];
+        let (mut a, mut b) = (program.workspace()?, rows.workspace()?);
+        let found = program.evaluate(&mut a, &States::new(), (&x[0], &x[1], &x[2]))?;
+        let due = rows.evaluate(&mut b, &States::new(), (&x[0], &x[1], &x[2]))?;
+        for i in 0..due.count() {
+            assert_eq!(
+                bits(&found.tensor(i)?),
+                bits(&due.tensor(i)?),
+                "seed {seed}, output {i}\n{}",
+                program.plan()
+            );
+        }
+        compiled += usize::from(program.machine_code().is_some());
+    }
+    println!("{compiled} of 10000 were machine code");
+    Ok(())
+}
