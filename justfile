@@ -29,7 +29,7 @@ bench *ARGS:
     #!/usr/bin/env bash
     set -euo pipefail
     cargo build --release --quiet --package wengert-bench
-    for workload in load record small-ops conv linalg; do
+    for workload in load record hosts irregular small-ops conv linalg; do
         target/release/wengert-bench $workload {{ ARGS }}
     done
     for threads in 1 2; do
@@ -41,6 +41,10 @@ bench *ARGS:
 # The tests with plain loops instead of vector registers
 test-portable:
     WENGERT_SIMD=portable cargo test --package wengert --package wengert-tests --lib --test all
+
+# The tests without machine code: small programs as functions behind pointers
+test-interpreted:
+    WENGERT_JIT=off cargo test --package wengert --package wengert-tests --lib --test all
 
 # Ours and NumPy, JAX and PyTorch in turn, as a table (PYTHON names an interpreter that has some of them)
 [positional-arguments]

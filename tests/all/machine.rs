@@ -119,5 +119,8 @@ fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
         compiled += usize::from(program.machine_code().is_some());
     }
     println!("{compiled} of 10000 were machine code");
+    let any =
+        Program::record(&States::new(), |t| t.outputs(t.input(F64, []) * 2.0))?.machine_code().is_some();
+    assert!(compiled >= if any { 5000 } else { 0 }, "only {compiled} were machine code");
     Ok(())
 }

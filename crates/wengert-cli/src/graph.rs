@@ -25,6 +25,12 @@ pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure
         write!(out, "{}\n{}", step.plan(), step.memory_report())?;
         return Ok(());
     }
+    if args.machine {
+        let none =
+            "nothing of this step is small enough for machine code, or there is none for this processor";
+        write!(out, "{}", step.machine_code().ok_or_else(|| Failure::Work(none.into()))?)?;
+        return Ok(());
+    }
     if args.bodies {
         for (name, body) in step.tape().bodies() {
             writeln!(out, "{name:<14} {body}")?;

@@ -220,6 +220,9 @@ fn graph_in_both_forms() {
         passes.contains("rows as recorded\n") && passes.contains("merge equal rows (exact)\n"),
         "{passes}"
     );
+    // Where this processor has it.
+    let machine = wengert(&["graph", "--machine", "--batch", "2", "--hidden", "3"]);
+    assert!(!machine.status.success() || out(&machine).contains(" relu\n"), "the code of small rows");
     let dot = out(&wengert(&["graph", "--format", "dot", "--hidden", "5", "--batch", "2"]));
     assert!(dot.starts_with("digraph") && dot.contains("#ffd6d6") && dot.trim_end().ends_with('}'));
     assert_eq!(dot.matches('{').count(), dot.matches('}').count());
@@ -248,6 +251,7 @@ fn misuse_is_one_line_and_code_two() {
         &["graph", "--schedule", "--format", "dot"],
         &["graph", "--format", "dot", "--plan"],
         &["graph", "--bodies", "--plan"],
+        &["graph", "--machine", "--plan"],
     ] {
         fails(2, arguments);
     }

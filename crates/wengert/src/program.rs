@@ -271,9 +271,9 @@ impl Program {
         }
     }
 
-    /// The machine code that runs the program, with the feature `jit`: where it is nothing but functions of small arrays, the processor one of
-    /// x86-64 with AVX2, and the system one that calls functions as Unix does. `None` elsewhere: the program then runs as without the
-    /// feature, with the same bits.
+    /// The machine code of what a program computes of small arrays, with the feature `jit`: where there is something of that kind that one
+    /// thread does alone, the processor is one of x86-64 with AVX2, and the system calls functions as Unix does. `None` elsewhere: the
+    /// program then runs as without the feature, with the same bits.
     ///
     /// ```
     /// use wengert::{DType::F64, Program, States};

@@ -56,6 +56,9 @@ pub(super) struct Interpreter<'a> {
 impl Interpreter<'_> {
     /// Runs everything. The error comes with the row that failed.
     pub(super) fn run(&self, pool: &mut Pool) -> Result<(), (u32, ErrorKind)> {
+        if self.plan.calls.is_empty() && self.clock.is_none() {
+            return self.small().map_err(|kind| (0, kind));
+        }
         self.levels(pool)?;
         self.canonicalise();
         Ok(())
@@ -64,15 +67,7 @@ impl Interpreter<'_> {
     /// Runs a plan of micro-ops alone, in its order.
     #[inline]
     pub(super) fn small(&self) -> Result<(), ErrorKind> {
-        #[cfg(feature = "jit")]
-        if let Some(machine) = &self.plan.machine {
-            self.memory.words(self.plan.addresses, self.plan.reach).ok_or_else(leaves)?;
-            // SAFETY: as for `apply`, whose functions on the same arrays this code is.
-            unsafe { machine.run(self.memory.regions) };
-            self.canonicalise();
-            return Ok(());
-        }
-        self.apply(&self.plan.micro)?;
+        self.fast(0..self.plan.micro.len())?;
         self.canonicalise();
         Ok(())
     }
@@ -171,7 +166,7 @@ impl Interpreter<'_> {
 
     /// Applies functions to small arrays.
     fn micro(&self, ops: Range<usize>) -> Result<(), ErrorKind> {
-        let Some(clock) = self.clock else { return self.apply(&self.plan.micro[ops]) };
+        let Some(clock) = self.clock else { return self.fast(ops) };
         for at in ops {
             let start = Instant::now();
             self.apply(&self.plan.micro[at..at + 1])?;
@@ -180,6 +175,19 @@ impl Interpreter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// By machine code, if there is some.
+    #[inline]
+    fn fast(&self, ops: Range<usize>) -> Result<(), ErrorKind> {
+        #[cfg(feature = "jit")]
+        if let Some(code) = self.plan.machine.as_ref().and_then(|machine| machine.part(&ops)) {
+            self.memory.words(self.plan.addresses, self.plan.reach).ok_or_else(leaves)?;
+            // SAFETY: as for `apply`, whose functions on the same arrays this code is.
+            unsafe { code.run(self.memory.regions) };
+            return Ok(());
+        }
+        self.apply(&self.plan.micro[ops])
     }
 
     #[inline]

@@ -9,7 +9,8 @@ use super::stores::Stores;
 use crate::dtype::DType;
 use crate::exec::frame::{Frame, POOL};
 use crate::exec::memory::{Address, REGION};
-use crate::exec::plan::{Function, MicroOp, Tiled, What};
+use crate::exec::page::Code;
+use crate::exec::plan::{Body, Function, MicroOp, Tiled, What};
 use crate::ir::Primitive;
 use crate::kernels::{Isa, Line};
 
@@ -18,26 +19,30 @@ const MOST: usize = 256;
 /// Vector registers.
 const REGISTERS: usize = 16;
 
-/// Code of a plan of micro-ops alone, and where that of each begins, and of what is behind the last.
-pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<(Vec<u8>, Box<[u32]>)> {
-    if !plan.calls.is_empty() || plan.micro.is_empty() || frame.isa < Isa::Avx2 {
+/// Code of all micro-ops of a plan, each run of them a function of its own; `None` where there are none, or none of this processor.
+pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Code> {
+    if plan.micro.is_empty() || frame.isa < Isa::Avx2 {
         return None;
     }
-    let mut compiler = Compiler {
-        frame,
-        plan,
-        assembler: Assembler::default(),
-        registers: [None; REGISTERS],
-        clock: 0,
-        stores: Stores::new(plan.reach),
-    };
-    // Once to see which numbers are read from memory again, and once for good.
-    compiler.all()?;
-    compiler.stores.again();
-    (compiler.registers, compiler.clock) = ([None; REGISTERS], 0);
-    compiler.assembler = Assembler::default();
-    let starts = compiler.all()?;
-    Some((compiler.assembler.finish(), starts))
+    let (assembler, registers) = (Assembler::default(), [None; REGISTERS]);
+    let mut compiler = Compiler { frame, plan, assembler, registers, clock: 0, stores: None };
+    let mut code = Code::default();
+    if plan.calls.is_empty() {
+        // Nobody else reads what is in the thread's own memory: once to see what is read from there again, and once for good.
+        compiler.stores = Some(Stores::new(plan.reach));
+        compiler.part(0..plan.micro.len(), &mut Code::default())?;
+        compiler.stores.iter_mut().for_each(Stores::again);
+        compiler.assembler = Assembler::default();
+        compiler.part(0..plan.micro.len(), &mut code)?;
+    } else {
+        for tiles in &plan.loops {
+            if let Body::Micro(ops) = &tiles.body {
+                compiler.part(ops.clone(), &mut code)?;
+            }
+        }
+    }
+    code.bytes = compiler.assembler.finish();
+    Some(code)
 }
 
 /// Some bytes of a region.
@@ -84,7 +89,8 @@ struct Compiler<'a> {
     registers: [Option<Held>; REGISTERS],
     /// Counts pieces.
     clock: usize,
-    stores: Stores,
+    /// Which values need be stored, if not all.
+    stores: Option<Stores>,
 }
 
 /// An array cut into what registers hold: offsets in bytes, and widths.
@@ -105,21 +111,22 @@ fn pieces(double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
 }
 
 impl Compiler<'_> {
-    /// Compiles everything. Returns where each part begins.
-    fn all(&mut self) -> Option<Box<[u32]>> {
-        let mut starts = Vec::with_capacity(self.plan.micro.len() + 1);
+    /// Compiles some micro-ops as a function.
+    fn part(&mut self, ops: Range<usize>, code: &mut Code) -> Option<()> {
+        let here = |assembler: &Assembler| u32::try_from(assembler.len()).ok();
+        code.parts.push((ops.clone(), here(&self.assembler)?));
+        (self.registers, self.clock) = ([None; REGISTERS], 0);
         self.assembler.enter();
         self.assembler.word(Gpr::R14, Gpr::RBP, (POOL * REGION) as i32);
-        for at in 0..self.plan.micro.len() {
+        for at in ops {
             let (op, function) = (self.plan.micro[at], self.plan.described(at).1);
-            starts.push(u32::try_from(self.assembler.len()).ok()?);
+            code.starts.push(here(&self.assembler)?);
             if !self.inline(&op, function)? {
                 self.call(at, &op, function)?;
             }
         }
-        starts.push(u32::try_from(self.assembler.len()).ok()?);
         self.assembler.leave();
-        Some(starts.into())
+        Some(())
     }
 
     /// An op as instructions, if there are some for it.
@@ -253,7 +260,9 @@ impl Compiler<'_> {
         if function.small().is_some_and(|small| small.changes()) {
             self.read(out);
         }
-        self.stores.written(out.range(), None);
+        if let Some(stores) = &mut self.stores {
+            stores.written(out.range(), None);
+        }
         self.registers = [None; REGISTERS];
         self.assembler.forget_upper();
         let arguments = [Gpr::RDI, Gpr::RSI, Gpr::RDX, Gpr::RCX];
@@ -307,8 +316,8 @@ impl Compiler<'_> {
 
     /// Notes that what was stored there is read from memory.
     fn read(&mut self, span: Span) {
-        if span.region == 0 {
-            self.stores.read(span.range());
+        if let Some(stores) = self.stores.as_mut().filter(|_| span.region == 0) {
+            stores.read(span.range());
         }
     }
 
@@ -399,7 +408,8 @@ impl Compiler<'_> {
     /// Whether what is made there is stored.
     fn stores(&mut self, span: Span) -> bool {
         // What lies elsewhere than in the thread's own memory outlives the run.
-        self.stores.next(span.range(), span.byte < self.frame.arena)
+        let outlives = span.byte < self.frame.arena;
+        self.stores.as_mut().is_none_or(|stores| stores.next(span.range(), outlives))
     }
 
     /// Remembers what a register holds, and that nothing holds what was there.

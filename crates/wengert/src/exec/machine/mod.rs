@@ -1,4 +1,4 @@
-//! Machine code for programs of micro-ops alone: the same operations on the same numbers in the same order, one behind the other, with values kept
+//! Machine code for micro-ops: the same operations on the same numbers in the same order, one behind the other, with values kept
 //! in registers from where they are made to where they are read.
 //!
 //! [`compiler`] turns micro-ops into instructions, [`assembler`] these into bytes. What has no instructions here is called, as the interpreter
@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use super::page::Page;
 use super::plan::{Plan, Tiled};
 
-/// Gives a plan of micro-ops alone its machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
+/// Gives the micro-ops of a plan their machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
 /// benchmarks.
 pub(crate) fn compile(plan: &mut Plan) {
     static OFF: OnceLock<bool> = OnceLock::new();
@@ -24,7 +24,7 @@ pub(crate) fn compile(plan: &mut Plan) {
     if let Plan::Tiled(frame, tiled) = plan
         && !off
     {
-        tiled.machine = compiler::compile(frame, tiled).and_then(|(code, starts)| Page::new(&code, starts));
+        tiled.machine = compiler::compile(frame, tiled).and_then(Page::new);
     }
 }
 
@@ -46,7 +46,7 @@ impl<'a> MachineCode<'a> {
     }
 }
 
-/// The instructions of each micro-op, as bytes.
+/// The instructions of each micro-op, as bytes; with the last of a part those that leave it, with the last of all constants.
 impl fmt::Display for MachineCode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, from: usize, to: usize| {
@@ -54,13 +54,17 @@ impl fmt::Display for MachineCode<'_> {
             self.bytes()[from..to].iter().try_for_each(|byte| write!(bytes, " {byte:02x}"))?;
             writeln!(f, "{from:>6}  {name}\n        {bytes}")
         };
-        let starts = self.page.starts();
-        let start = |at: usize| starts.get(at).map_or(self.bytes().len(), |&at| at as usize);
-        line(f, "enter", 0, start(0))?;
-        for at in 0..self.plan.micro.len() {
-            let (row, function) = self.plan.described(at);
-            line(f, &format!("%{row} {}", function.name()), start(at), start(at + 1))?;
+        let code = self.page.code();
+        for (at, (ops, byte)) in code.parts.iter().enumerate() {
+            let end = code.parts.get(at + 1).map_or(self.bytes().len(), |(_, byte)| *byte as usize);
+            let start = |op: usize| code.starts.get(op).map_or(end, |&byte| byte as usize);
+            line(f, "enter", *byte as usize, start(ops.start))?;
+            for op in ops.clone() {
+                let (row, function) = self.plan.described(op);
+                let end = if op + 1 < ops.end { start(op + 1) } else { end };
+                line(f, &format!("%{row} {}", function.name()), start(op), end)?;
+            }
         }
-        line(f, "leave, and constants", start(self.plan.micro.len()), self.bytes().len())
+        Ok(())
     }
 }

@@ -101,7 +101,7 @@ pub(crate) struct Tiled {
     /// What these have of their own.
     pub(in crate::exec) pool: Vec<u64>,
     pub(in crate::exec) addresses: Addresses,
-    /// All of these as machine code, if there are no other calls.
+    /// The same as machine code.
     #[cfg(feature = "jit")]
     pub(in crate::exec) machine: Option<crate::exec::page::Page>,
     /// What micro-ops make whose NaNs are made canonical at the end.
