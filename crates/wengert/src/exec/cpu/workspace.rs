@@ -225,7 +225,8 @@ pub(crate) fn run_small(plan: &Arc<Plan>, workspace: &mut Workspace, inputs: &dy
     if !fits || !bind_in_place(&frame.inputs, inputs, bound(frame, regions).0) {
         return false;
     }
-    Interpreter { plan: tiled, memory: Memory { frame, regions }, clock: None }.run(pool).is_ok()
+    let interpreter = Interpreter { plan: tiled, memory: Memory { frame, regions }, clock: None };
+    if tiled.calls.is_empty() { interpreter.small().is_ok() } else { interpreter.run(pool).is_ok() }
 }
 
 /// Where inputs are bound, and states.
