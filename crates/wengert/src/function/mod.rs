@@ -452,12 +452,6 @@ impl Inputs for Point<'_> {
             Some(i) => self.more.get(i).map(|slice| slice as &dyn Bind),
         }
     }
-    fn bytes(&self, i: usize, ty: &TensorType) -> Option<&[u8]> {
-        match i.checked_sub(self.point.count()) {
-            None => self.point.bytes(i, ty),
-            Some(i) => self.more.get(i)?.bytes(ty),
-        }
-    }
 }
 
 /// The elements of a vector.

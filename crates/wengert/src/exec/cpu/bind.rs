@@ -40,11 +40,6 @@ pub trait Inputs {
         let _ = i;
         None
     }
-    /// The bytes of the one at this position, if it has no name and lies as an array of this type does: the questions above as one.
-    #[doc(hidden)]
-    fn bytes(&self, i: usize, ty: &TensorType) -> Option<&[u8]> {
-        if self.name(i).is_some() { None } else { self.get(i)?.bytes(ty) }
-    }
 }
 
 impl Inputs for () {
@@ -199,14 +194,14 @@ fn bound<'a>(names: &[Option<Arc<str>>], inputs: &'a dyn Inputs, i: usize) -> Op
 /// Puts down where the elements of each input are, if all are in their order, without names, and lie as they should.
 #[inline]
 pub(super) fn bind_in_place(types: &[TensorType], inputs: &dyn Inputs, regions: &mut [Region]) -> bool {
+    // What lies as it should is what `Bind` says, which is sealed: anybody can say what inputs are.
+    let bytes = |i, ty| if inputs.name(i).is_some() { None } else { inputs.get(i)?.bytes(ty) };
     inputs.count() == types.len()
-        && regions.iter_mut().zip(types).enumerate().all(|(i, (region, ty))| match inputs.bytes(i, ty) {
-            Some(bytes) => {
-                *region = Region::of_bytes(bytes);
-                true
-            }
-            None => false,
-        })
+        && regions
+            .iter_mut()
+            .zip(types)
+            .enumerate()
+            .all(|(i, (region, ty))| bytes(i, ty).map(|bytes| *region = Region::of_bytes(bytes)).is_some())
 }
 
 /// Puts down where the elements of each input are: in place where they are row-major, packed otherwise.

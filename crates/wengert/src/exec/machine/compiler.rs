@@ -113,7 +113,8 @@ fn pieces(double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
 impl Compiler<'_> {
     /// Compiles some micro-ops as a function.
     fn part(&mut self, ops: Range<usize>, code: &mut Code) -> Option<()> {
-        let here = |assembler: &Assembler| u32::try_from(assembler.len()).ok();
+        // Constants behind the code are told by distances of 31 bits.
+        let here = |assembler: &Assembler| u32::try_from(assembler.len()).ok().filter(|&at| at < 1 << 30);
         code.parts.push((ops.clone(), here(&self.assembler)?));
         (self.registers, self.clock) = ([None; REGISTERS], 0);
         self.assembler.enter();
