@@ -298,3 +298,19 @@ fn a_recorder_goes_on_after_a_program_was_made_of_it() {
     let rows = t.input(DType::F64, ()).id().unwrap().row - x.id().unwrap().row - 1;
     assert_eq!(rows, 3, "a fill and two parts");
 }
+
+/// Names that the closure gives its arguments are those of derivatives too, whatever the order in which they are bound.
+#[test]
+fn derivatives_know_the_names_of_arguments() -> wengert::Result<()> {
+    let arguments = [Argument::new(DType::F64, []), Argument::new(DType::F64, [])];
+    let f = Function::with(arguments, |x| x[0].named("a").square() * x[1].named("b"))?;
+    let (point, swapped) = ((("a", &3.0), ("b", &5.0)), (("b", &5.0), ("a", &3.0)));
+    let (mut gradient, mut tangent) = ([0.0; 2], [0.0]);
+    assert_eq!((f.value(point)?, f.value(swapped)?), (45.0, 45.0));
+    assert_eq!(f.value_and_gradient(swapped, &mut gradient)?, 45.0);
+    assert_eq!(gradient, [30.0, 9.0]);
+    f.jvp(swapped, &[1.0, 0.0], &mut tangent)?;
+    assert_eq!(tangent, [30.0]);
+    assert!(f.jvp((("a", &3.0), ("c", &5.0)), &[1.0, 0.0], &mut tangent).is_err());
+    Ok(())
+}

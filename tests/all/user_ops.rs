@@ -237,3 +237,46 @@ fn random_bodies_are_interpreted_as_they_are_written() -> Result<()> {
     }
     Ok(())
 }
+
+/// `√x` by a function that refuses what is below zero, as it should not.
+struct Refusing;
+impl Kernel for Refusing {
+    fn name(&self) -> &'static str {
+        "refusing"
+    }
+    fn infer(&self, x: &[TensorType]) -> Result<ResultTypes, ErrorKind> {
+        Ok(x.iter().copied().collect())
+    }
+    fn form(&self, x: &[TensorType]) -> Form {
+        fn root(x: f64) -> f64 {
+            assert!(x >= 0.0, "below zero");
+            x.sqrt()
+        }
+        let call = Primitive::Each(wengert::ir::Function(root));
+        Body::of(call, &[x[0].dtype]).map_or_else(Form::Missing, Form::Map)
+    }
+}
+impl Discrete for Refusing {
+    fn batched<'t>(&self, x: &[Var<'t>], _: &[bool]) -> Vars<'t> {
+        x[0].recorder().emit(Op::discrete(Refusing), x)
+    }
+}
+
+/// A panic in a function of a user reaches the user, whatever runs it, and leaves the program as it was.
+#[test]
+fn a_panic_in_a_plain_function_can_be_caught() -> Result<()> {
+    for how in [Program::record, Program::record_once] {
+        let program = how(&States::new(), |t: &Recorder| {
+            let x = t.input(F64, [2]) * 2.0;
+            t.outputs(t.emit_one(Op::discrete(Refusing), &[x]) + 1.0)
+        })?;
+        let mut workspace = program.workspace()?;
+        let mut run = |x: [f64; 2]| {
+            let run = || program.evaluate(&mut workspace, &States::new(), &x)?.array::<f64, ndarray::Ix1>(0);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+        };
+        assert!(run([-1.0, 2.0]).is_err());
+        assert_eq!(run([2.0, 8.0]).expect("no panic")?, array![3.0, 5.0]);
+    }
+    Ok(())
+}

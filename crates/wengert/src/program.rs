@@ -170,10 +170,9 @@ impl Program {
             (tape.clone(), Plan::rows(&tape, isa)?)
         } else {
             let planned = Arc::new(optimise(Tape::clone(&tape), rounding));
-            #[cfg_attr(not(feature = "jit"), allow(unused_mut))]
-            let mut plan = Plan::new(&planned, isa, rounding, machine)?;
+            let plan = Plan::new(&planned, isa, rounding, machine)?;
             #[cfg(feature = "jit")]
-            compile(&mut plan);
+            let plan = compile(plan);
             (planned, plan)
         };
         Ok(Self {
@@ -269,6 +268,11 @@ impl Program {
             }
             earlier => lowered(&self.planned, self.rounding, &self.machine, earlier),
         }
+    }
+
+    /// The names of the inputs.
+    pub(crate) fn input_names(&self) -> &[Option<Arc<str>>] {
+        &self.names.inputs
     }
 
     /// The machine code of what a program computes of small arrays, with the feature `jit`: where there is something of that kind that one

@@ -55,7 +55,11 @@ impl Derivative {
             }
         }
         Program::record(&States::new(), |t| {
-            let x = f.arguments.iter().map(|a| a.record(t, false)).collect::<Result<Vec<_>>>()?;
+            let mut x = f.arguments.iter().map(|a| a.record(t, false)).collect::<Result<Vec<_>>>()?;
+            for (x, name) in x.iter_mut().zip(f.value.input_names()) {
+                // As the closure named it.
+                *x = name.as_ref().map_or(*x, |name| x.named(name));
+            }
             let by: Vec<Var<'_>> =
                 x.iter().zip(&f.arguments).filter(|(_, a)| a.differentiated()).map(|(x, _)| *x).collect();
             let y = t.inline(f.value.tape(), &x);

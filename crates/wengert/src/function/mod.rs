@@ -452,6 +452,9 @@ impl Inputs for Point<'_> {
             Some(i) => self.more.get(i).map(|slice| slice as &dyn Bind),
         }
     }
+    fn name(&self, i: usize) -> Option<&str> {
+        if i < self.point.count() { self.point.name(i) } else { None }
+    }
 }
 
 /// The elements of a vector.

@@ -38,7 +38,7 @@ macro_rules! isa {
             /// # Safety
             /// The processor has the features of this instruction set; and as for [`primitives::Pointer`].
             #[target_feature(enable = $features)]
-            pub(in crate::kernels) unsafe extern "C" fn map<T: Real, F: Map>(
+            pub(in crate::kernels) unsafe extern "C-unwind" fn map<T: Real, F: Map>(
                 a: *const u8,
                 b: *const u8,
                 c: *const u8,
@@ -59,7 +59,7 @@ isa!(avx512, Avx512, "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma");
 /// # Safety
 /// The processor has AVX2 and FMA; and as for [`primitives::Pointer`].
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe extern "C" fn each<F: Loop>(
+pub(super) unsafe extern "C-unwind" fn each<F: Loop>(
     a: *const u8,
     b: *const u8,
     c: *const u8,

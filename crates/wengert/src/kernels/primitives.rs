@@ -7,12 +7,13 @@ use crate::dtype::DType;
 use crate::elements::{with_dtype, with_float, with_integer};
 
 /// A primitive over elements that lie one behind the other: operands, of which those that it has not count for nothing, the
-/// result, and how many there are. With the convention of C, which machine code knows.
+/// result, and how many there are. With the convention of C, which machine code knows; a function of the user may unwind, but not through
+/// machine code.
 ///
 /// # Safety
 /// Operands and result are so many elements of the types that this was made for, the result's unshared and writable; it
 /// may lie where an operand of as many bytes does.
-pub(crate) type Pointer = unsafe extern "C" fn(*const u8, *const u8, *const u8, *mut u8, usize);
+pub(crate) type Pointer = unsafe extern "C-unwind" fn(*const u8, *const u8, *const u8, *mut u8, usize);
 
 /// A function of up to three numbers, written once for registers of any width.
 pub(super) trait Map {
@@ -25,7 +26,7 @@ pub(super) trait Map {
 /// # Safety
 /// As for [`Pointer`].
 #[inline(always)]
-pub(super) unsafe extern "C" fn map<V: Vector, F: Map>(
+pub(super) unsafe extern "C-unwind" fn map<V: Vector, F: Map>(
     a: *const u8,
     b: *const u8,
     c: *const u8,
@@ -116,7 +117,7 @@ pub(super) trait Loop {
 /// # Safety
 /// As for [`Pointer`].
 #[inline(always)]
-pub(super) unsafe extern "C" fn each<F: Loop>(
+pub(super) unsafe extern "C-unwind" fn each<F: Loop>(
     a: *const u8,
     b: *const u8,
     c: *const u8,
@@ -240,7 +241,13 @@ pub(super) fn signed<L: Lane>(x: L, sign: L) -> L {
 
 /// # Safety
 /// As for [`Pointer`]; the second operand is one function.
-unsafe extern "C" fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C-unwind" fn called<T: Real>(
+    x: *const u8,
+    f: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
     // SAFETY: the caller promises the function.
     let f = unsafe { *f.cast::<fn(f64) -> f64>() };
     let (x, out): (*const T, *mut T) = (x.cast(), out.cast());
@@ -252,7 +259,13 @@ unsafe extern "C" fn called<T: Real>(x: *const u8, f: *const u8, _: *const u8, o
 
 /// # Safety
 /// As for [`Pointer`]; the third operand is one function.
-unsafe extern "C" fn called_2<T: Real>(a: *const u8, b: *const u8, f: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C-unwind" fn called_2<T: Real>(
+    a: *const u8,
+    b: *const u8,
+    f: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
     // SAFETY: the caller promises the function.
     let f = unsafe { *f.cast::<fn(f64, f64) -> f64>() };
     let (a, b, out): (*const T, *const T, *mut T) = (a.cast(), b.cast(), out.cast());

@@ -85,7 +85,8 @@ impl Small {
         isa: Isa,
         (reduced, inner): (usize, usize),
     ) -> Option<Self> {
-        small(x, y).then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Max(reduced, inner) })
+        let fits = small(x, y) && x.dtype != DType::Bool;
+        fits.then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Max(reduced, inner) })
     }
 
     /// Written to elements of an array that is there, or added to them: from an offset on that lie so far apart, all within it.
@@ -159,7 +160,13 @@ fn line(shape: Shape, strides: &[isize]) -> Option<isize> {
 /// # Safety
 /// `x` are the elements of the operand of what `small` points to, a [`Small`] of a view of elements of this size; `out` has room for its result, of `len`
 /// elements.
-unsafe extern "C" fn view<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C-unwind" fn view<T: Copy>(
+    x: *const u8,
+    small: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
     // SAFETY: the caller's promise.
     let (small, x, out) = unsafe { (&**small.cast::<*const Small>(), x.cast::<T>(), out.cast::<T>()) };
     if len == 0 {
@@ -222,22 +229,33 @@ unsafe fn put<T: Copy>(x: *const u8, small: *const u8, out: *mut u8, write: impl
 
 /// # Safety
 /// As for [`put`], of what is written.
-unsafe extern "C" fn set<T: Copy>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+unsafe extern "C-unwind" fn set<T: Copy>(
+    x: *const u8,
+    small: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    _: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { put::<T>(x, small, out, |o, x| *o = x) };
 }
 
 /// # Safety
 /// As for [`put`], of what is added.
-#[allow(clippy::assign_op_pattern)]
-unsafe extern "C" fn add<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, _: usize) {
+unsafe extern "C-unwind" fn add<T: Real>(
+    x: *const u8,
+    small: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    _: usize,
+) {
     // SAFETY: passed on from the caller.
     unsafe { put::<T>(x, small, out, |o, x| *o = *o + x) };
 }
 
 /// # Safety
 /// As for [`view`], of a [`Small`] of the largest.
-unsafe extern "C" fn max<T: Copy + PartialOrd>(
+unsafe extern "C-unwind" fn max<T: Copy + PartialOrd>(
     x: *const u8,
     small: *const u8,
     _: *const u8,
@@ -257,7 +275,13 @@ unsafe extern "C" fn max<T: Copy + PartialOrd>(
 
 /// # Safety
 /// As for [`view`], of a [`Small`] of a sum.
-unsafe extern "C" fn sum<T: Real>(x: *const u8, small: *const u8, _: *const u8, out: *mut u8, len: usize) {
+unsafe extern "C-unwind" fn sum<T: Real>(
+    x: *const u8,
+    small: *const u8,
+    _: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
     // SAFETY: the caller's promise.
     let small = unsafe { &**small.cast::<*const Small>() };
     let What::Sum(reduced, inner) = small.what else { return };

@@ -16,7 +16,7 @@ pub(super) fn alias(graph: &mut Graph) -> Result<(), ErrorKind> {
         if let Some((operand, result)) = changed(graph, n) {
             let Node { row, operands, .. } = &graph.nodes[n];
             let (row, mut source) = (*row, operands[operand].buffer);
-            let given_up = given_up(graph, uses.get(graph.buffers[source].of).copied(), source);
+            let given_up = given_up(graph, uses[graph.buffers[source].of], source);
             if !given_up && graph.bytes(source) <= SMALL {
                 let (copy, to) = graph.copy(row, source)?;
                 order.push(copy);
@@ -46,8 +46,8 @@ fn changed(graph: &Graph, n: NodeId) -> Option<(usize, BufferId)> {
 
 /// Whether a buffer that one node reads was made for it alone. Not one whose parts are alike, which is made once for all of
 /// them, nor another view of one.
-fn given_up(graph: &Graph, uses: Option<u32>, buffer: BufferId) -> bool {
+fn given_up(graph: &Graph, uses: u32, buffer: BufferId) -> bool {
     let Some(maker) = graph.maker(buffer) else { return false };
     let node = &graph.nodes[maker];
-    uses == Some(1) && node.results.contains(&buffer) && !matches!(node.action.form(), Some(Form::View(_)))
+    uses == 1 && node.results.contains(&buffer) && !matches!(node.action.form(), Some(Form::View(_)))
 }

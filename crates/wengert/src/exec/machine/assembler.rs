@@ -167,14 +167,9 @@ impl Assembler {
     }
 
     /// An instruction with a VEX prefix of three bytes.
-    #[allow(clippy::too_many_arguments)] // the fields of the prefix
     fn vex(
         &mut self,
-        map: u8,
-        prefix: u8,
-        wide: bool,
-        long: bool,
-        opcode: u8,
+        (map, prefix, wide, long, opcode): (u8, u8, bool, bool, u8),
         reg: Reg,
         second: Reg,
         place: Place,
@@ -192,10 +187,10 @@ impl Assembler {
     }
 
     pub(super) fn load(&mut self, kind: Kind, to: Reg, from: Place) {
-        self.vex(MAP, kind.prefix(), false, kind.long(), 0x10, to, Reg(0), from, 0);
+        self.vex((MAP, kind.prefix(), false, kind.long(), 0x10), to, Reg(0), from, 0);
     }
     pub(super) fn store(&mut self, kind: Kind, from: Reg, to: Place) {
-        self.vex(MAP, kind.prefix(), false, kind.long(), 0x11, from, Reg(0), to, 0);
+        self.vex((MAP, kind.prefix(), false, kind.long(), 0x11), from, Reg(0), to, 0);
     }
     pub(super) fn copy(&mut self, kind: Kind, to: Reg, from: Reg) {
         let width = if kind.width == Width::One { Width::Half } else { kind.width };
@@ -205,43 +200,43 @@ impl Assembler {
     pub(super) fn repeat(&mut self, kind: Kind, to: Reg, from: Place) {
         match (kind.width, kind.double) {
             (Width::One, _) => self.load(kind, to, from),
-            (Width::Half, true) => self.vex(MAP, F2, false, false, 0x12, to, Reg(0), from, 0),
-            (_, true) => self.vex(MAP38, P66, false, true, 0x19, to, Reg(0), from, 0),
-            (_, false) => self.vex(MAP38, P66, false, kind.long(), 0x18, to, Reg(0), from, 0),
+            (Width::Half, true) => self.vex((MAP, F2, false, false, 0x12), to, Reg(0), from, 0),
+            (_, true) => self.vex((MAP38, P66, false, true, 0x19), to, Reg(0), from, 0),
+            (_, false) => self.vex((MAP38, P66, false, kind.long(), 0x18), to, Reg(0), from, 0),
         }
     }
     pub(super) fn arithmetic(&mut self, op: Arithmetic, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vex(MAP, kind.prefix(), false, kind.long(), op as u8, to, a, b, 0);
+        self.vex((MAP, kind.prefix(), false, kind.long(), op as u8), to, a, b, 0);
     }
     /// `to ← a · b + to`, rounded once.
     pub(super) fn fused(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg) {
         let opcode = if kind.width == Width::One { 0xb9 } else { 0xb8 };
-        self.vex(MAP38, P66, kind.double, kind.long(), opcode, to, a, Place::Register(b), 0);
+        self.vex((MAP38, P66, kind.double, kind.long(), opcode), to, a, Place::Register(b), 0);
     }
     pub(super) fn sqrt(&mut self, kind: Kind, to: Reg, from: Reg) {
         let second = if kind.width == Width::One { from } else { Reg(0) };
-        self.vex(MAP, kind.prefix(), false, kind.long(), 0x51, to, second, Place::Register(from), 0);
+        self.vex((MAP, kind.prefix(), false, kind.long(), 0x51), to, second, Place::Register(from), 0);
     }
     /// To the nearest whole number, or downwards.
     pub(super) fn round(&mut self, kind: Kind, down: bool, to: Reg, from: Reg) {
         let one = kind.width == Width::One;
         let opcode = 0x08 + u8::from(kind.double) + 2 * u8::from(one);
         let second = if one { from } else { Reg(0) };
-        self.vex(MAP3A, P66, false, kind.long(), opcode, to, second, Place::Register(from), 1);
+        self.vex((MAP3A, P66, false, kind.long(), opcode), to, second, Place::Register(from), 1);
         self.code.push(8 | u8::from(down));
     }
     pub(super) fn bits(&mut self, op: Bits, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vex(MAP, kind.packed(), false, kind.long(), op as u8, to, a, b, 0);
+        self.vex((MAP, kind.packed(), false, kind.long(), op as u8), to, a, b, 0);
     }
     /// All bits where it holds, none elsewhere.
     pub(super) fn compare(&mut self, how: Compare, kind: Kind, to: Reg, a: Reg, b: Reg) {
-        self.vex(MAP, kind.packed(), false, kind.long(), 0xc2, to, a, Place::Register(b), 1);
+        self.vex((MAP, kind.packed(), false, kind.long(), 0xc2), to, a, Place::Register(b), 1);
         self.code.push(how as u8);
     }
     /// `b` where the mask's signs are set, `a` elsewhere.
     pub(super) fn blend(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg, mask: Reg) {
         let opcode = 0x4a + u8::from(kind.double);
-        self.vex(MAP3A, P66, false, kind.long(), opcode, to, a, Place::Register(b), 1);
+        self.vex((MAP3A, P66, false, kind.long(), opcode), to, a, Place::Register(b), 1);
         self.code.push(mask.0 << 4);
     }
     /// Truth values, which are bytes, as all bits or none; `zero` is overwritten.
@@ -252,37 +247,37 @@ impl Assembler {
             let Place::Memory(base, offset) = from else { return };
             self.code.extend([0x40 | base.0 >> 3, 0x0f, 0xb6]);
             self.modrm(Gpr::RAX.0, Place::Memory(base, offset), 0);
-            self.vex(MAP, P66, false, false, 0x6e, to, none, Place::Register(Reg(Gpr::RAX.0)), 0);
+            self.vex((MAP, P66, false, false, 0x6e), to, none, Place::Register(Reg(Gpr::RAX.0)), 0);
         } else {
-            self.vex(MAP38, P66, false, kind.long(), 0x31 + double, to, none, from, 0);
+            self.vex((MAP38, P66, false, kind.long(), 0x31 + double), to, none, from, 0);
         }
-        self.vex(MAP, P66, false, kind.long(), 0xef, zero, zero, Place::Register(zero), 0);
-        self.vex(MAP, P66, false, kind.long(), 0xfa + double, to, zero, Place::Register(to), 0);
+        self.vex((MAP, P66, false, kind.long(), 0xef), zero, zero, Place::Register(zero), 0);
+        self.vex((MAP, P66, false, kind.long(), 0xfa + double), to, zero, Place::Register(to), 0);
     }
     /// All bits or none as truth values; `low` is overwritten.
     pub(super) fn store_mask(&mut self, kind: Kind, from: Reg, low: Reg, to: Place) {
         let mut half = from;
         if kind.long() {
             // The upper half of the register.
-            self.vex(MAP3A, P66, false, true, 0x39, from, Reg(0), Place::Register(low), 1);
+            self.vex((MAP3A, P66, false, true, 0x39), from, Reg(0), Place::Register(low), 1);
             self.code.push(1);
             half = low;
         }
         // Each of these halves the bytes of all: words of four to two, twice for doubles, then to one.
         let upper = if kind.long() { half } else { from };
-        self.vex(MAP, P66, false, false, 0x6b, low, from, Place::Register(upper), 0);
+        self.vex((MAP, P66, false, false, 0x6b), low, from, Place::Register(upper), 0);
         if kind.double {
-            self.vex(MAP, P66, false, false, 0x6b, low, low, Place::Register(low), 0);
+            self.vex((MAP, P66, false, false, 0x6b), low, low, Place::Register(low), 0);
         }
-        self.vex(MAP, P66, false, false, 0x63, low, low, Place::Register(low), 0);
-        self.vex(MAP, P66, false, false, 0xdb, low, low, Place::Constant(ONES), 0);
+        self.vex((MAP, P66, false, false, 0x63), low, low, Place::Register(low), 0);
+        self.vex((MAP, P66, false, false, 0xdb), low, low, Place::Constant(ONES), 0);
         match (kind.width, kind.double) {
-            (Width::One, _) => self.vex(MAP3A, P66, false, false, 0x14, low, Reg(0), to, 1),
-            (Width::Half, true) => self.vex(MAP3A, P66, false, false, 0x15, low, Reg(0), to, 1),
+            (Width::One, _) => self.vex((MAP3A, P66, false, false, 0x14), low, Reg(0), to, 1),
+            (Width::Half, true) => self.vex((MAP3A, P66, false, false, 0x15), low, Reg(0), to, 1),
             (Width::Half, false) | (Width::Full, true) => {
-                self.vex(MAP, P66, false, false, 0x7e, low, Reg(0), to, 0)
+                self.vex((MAP, P66, false, false, 0x7e), low, Reg(0), to, 0)
             }
-            (Width::Full, false) => self.vex(MAP, P66, false, false, 0xd6, low, Reg(0), to, 0),
+            (Width::Full, false) => self.vex((MAP, P66, false, false, 0xd6), low, Reg(0), to, 0),
         }
         if kind.width == Width::One || (kind.width == Width::Half && kind.double) {
             // The first of them.

@@ -19,7 +19,8 @@ const MOST: usize = 256;
 /// Vector registers.
 const REGISTERS: usize = 16;
 
-/// Code of all micro-ops of a plan, each run of them a function of its own; `None` where there are none, or none of this processor.
+/// Code of all micro-ops of a plan, each run of them a function of its own; `None` where there are none, or none of this processor, or where
+/// one calls a function that may be a user's: a panic in there could not pass through the code.
 pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Code> {
     if plan.micro.is_empty() || frame.isa < Isa::Avx2 {
         return None;
@@ -122,6 +123,9 @@ impl Compiler<'_> {
         for at in ops {
             let (op, function) = (self.plan.micro[at], self.plan.described(at).1);
             code.starts.push(here(&self.assembler)?);
+            if function.calls_out() {
+                return None;
+            }
             if !self.inline(&op, function)? {
                 self.call(at, &op, function)?;
             }
@@ -149,15 +153,18 @@ impl Compiler<'_> {
                     self.piece(primitive, kind, op, offset)?;
                 }
             }
-            What::Copy => return Some(false),
-            What::Small(_, small) => {
-                let (x, elements) = (small.x.dtype, small.x.shape.elements());
-                let Some(line) =
-                    small.line().filter(|_| x.is_float() && len.max(elements) * x.bytes() <= MOST)
-                else {
+            What::Copy | What::Small(..) => {
+                let size = usize::from(function.single.bytes[0]);
+                let (line, elements) = match function.small() {
+                    Some(small) if small.x.dtype.is_float() => (small.line(), small.x.shape.elements()),
+                    Some(_) => (None, 0),
+                    // Whatever the type, the same bits.
+                    None => (Some(Line::Copy(0)).filter(|_| size > 1), len),
+                };
+                let Some(line) = line.filter(|_| len.max(elements) * size <= MOST) else {
                     return Some(false);
                 };
-                let (double, size) = (x == DType::F64, x.bytes());
+                let double = size == 8;
                 let (count, read, written) = match line {
                     Line::Copy(from) => (len, from * size, 0),
                     Line::Repeat(from) => (len, from * size, 0),

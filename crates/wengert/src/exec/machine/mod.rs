@@ -18,14 +18,15 @@ use super::plan::{Plan, Tiled};
 
 /// Gives the micro-ops of a plan their machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
 /// benchmarks.
-pub(crate) fn compile(plan: &mut Plan) {
+pub(crate) fn compile(mut plan: Plan) -> Plan {
     static OFF: OnceLock<bool> = OnceLock::new();
     let off = *OFF.get_or_init(|| std::env::var("WENGERT_JIT").is_ok_and(|asked| asked == "off"));
-    if let Plan::Tiled(frame, tiled) = plan
+    if let Plan::Tiled(frame, tiled) = &mut plan
         && !off
     {
         tiled.machine = compiler::compile(frame, tiled).and_then(Page::new);
     }
+    plan
 }
 
 /// The machine code of a program: see [`Program::machine_code`](crate::Program::machine_code).

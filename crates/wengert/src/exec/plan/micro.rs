@@ -10,6 +10,8 @@ use crate::exec::code::Code;
 use crate::exec::frame::{Frame, POOL};
 use crate::exec::graph::{Action, WriteMode};
 use crate::exec::memory::Address;
+#[cfg(feature = "jit")]
+use crate::ir::{Instruction, Primitive};
 use crate::kernels::{CHUNK, Constant, Fixed, Isa, Pointer, Single, Small, copied, repeat};
 use crate::shape::TensorType;
 
@@ -60,6 +62,14 @@ impl Function {
     /// What it reads if it is another form than a map.
     pub(in crate::exec) fn small(&self) -> Option<&Small> {
         if let What::Small(_, small) = &self.what { Some(small) } else { None }
+    }
+
+    /// Whether it calls a plain function for each number.
+    #[cfg(feature = "jit")]
+    pub(in crate::exec) fn calls_out(&self) -> bool {
+        let What::Map(code) = &self.what else { return false };
+        let plain = |i: &Instruction| matches!(i.primitive, Primitive::Each(_) | Primitive::Each2(_));
+        code.what.body().is_some_and(|body| body.instructions().iter().any(plain))
     }
 
     /// A constant of its body.
