@@ -52,6 +52,7 @@ mod planning;
 mod plants;
 mod programs;
 mod refused;
+mod repeated;
 mod rooms;
 mod rules;
 mod semantics;

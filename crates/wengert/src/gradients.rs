@@ -6,7 +6,7 @@ use std::ops::Index;
 
 use crate::error::{ErrorKind, ShapeError};
 use crate::ir::{IntoVars, Name, Op, Recorder, Value, Var, ZeroReason};
-use crate::transform::{jvp, vjp};
+use crate::transform::{ambiguous, jvp, vjp};
 
 /// The gradients of a scalar by several variables: rows of the tape, looked up by variable.
 /// Made by [`Var::gradients`].
@@ -71,6 +71,10 @@ impl<'t> Var<'t> {
     /// exactly zero, with a [reason](Gradients::zero_reason). An error where this is not a scalar or
     /// one of `wrt` is not of floats.
     ///
+    /// What is computed several times from the same is derived once, but for the variables in `wrt`. An intermediate
+    /// variable that equals another, and by which only a derivative of a derivative is taken, needs a [name](Self::named)
+    /// to be told apart; without one that is an error.
+    ///
     /// ```
     /// use wengert::ZeroReason;
     /// let t = wengert::Recorder::default();
@@ -113,7 +117,10 @@ impl<'t> Var<'t> {
             ));
             t.fail(kind, "gradients");
         }
-        let sound = scalar && self.id().is_some() && derivable(t, wrt, "gradients");
+        let sound = scalar
+            && self.id().is_some()
+            && derivable(t, wrt, "gradients")
+            && distinct(t, wrt, &[self], "gradients");
         let mut entries = Vec::with_capacity(wrt.len());
         if sound {
             let seeds = [(self, self.fill(1.0))];
@@ -160,7 +167,11 @@ impl Recorder {
     /// ```
     #[track_caller]
     pub fn vjp<'t>(&'t self, outputs: &[(Var<'t>, Var<'t>)], wrt: &[Var<'t>]) -> Vec<Var<'t>> {
-        if !seeds_fit(self, outputs, "vjp") || !derivable(self, wrt, "vjp") {
+        let of: Vec<Var<'t>> = outputs.iter().map(|(y, _)| *y).collect();
+        if !seeds_fit(self, outputs, "vjp")
+            || !derivable(self, wrt, "vjp")
+            || !distinct(self, wrt, &of, "vjp")
+        {
             return wrt.iter().map(|x| self.poisoned(x.ty())).collect();
         }
         or_zeros(shallow(self, "vjp", wrt.len(), || vjp(self, outputs, wrt)), wrt)
@@ -183,6 +194,7 @@ impl Recorder {
         if !seeds_fit(self, inputs, "jvp")
             || !derivable(self, &wrt, "jvp")
             || !derivable(self, outputs, "jvp")
+            || !distinct(self, &wrt, outputs, "jvp")
         {
             return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
@@ -251,6 +263,19 @@ fn derivable<'t>(t: &'t Recorder, vars: &[Var<'t>], name: &str) -> bool {
         }
     }
     true
+}
+
+/// Whether what is derived tells these variables from others that equal them: a derivative computes what repeats once,
+/// for which variables it does not know.
+#[track_caller]
+fn distinct<'t>(t: &'t Recorder, by: &[Var<'t>], of: &[Var<'t>], name: &str) -> bool {
+    let Some(x) = ambiguous(t, by, of) else { return true };
+    let what = format!(
+        "{x:?} equals another variable, and an earlier derivative took both as one: give it a name of its own with \
+         `named` before that"
+    );
+    t.fail(ErrorKind::NotDifferentiable(what), name);
+    false
 }
 
 /// Why no derivative of `y` reaches some of its variables: what stops the paths between them. One walk from `y`

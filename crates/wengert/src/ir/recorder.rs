@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasherDefault;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +13,7 @@ use super::intern::{Calls, Known, Operation, Ops, Restore, identity};
 use super::into_var::IntoVars;
 use super::op::{Leaf, Op};
 use super::states::{State, States};
-use super::tape::{Origin, Tape, UsedState, Value, ValueMap};
+use super::tape::{Origin, Tape, UsedState, Value, ValueHasher, ValueMap};
 use super::var::{Name, Var};
 use crate::dtype::DType;
 use crate::error::{Error, ErrorKind, Result};
@@ -50,6 +51,8 @@ pub struct Recorder {
     known: RefCell<ValueMap<Arc<Tensor>>>,
     /// What computing values has made and may need again; of a type of its own.
     evaluator: RefCell<Option<Box<dyn Any>>>,
+    /// The rows that a derivative has taken as one with others, and the first of those.
+    taken_as_one: RefCell<HashMap<u32, u32, BuildHasherDefault<ValueHasher>>>,
     /// The names of values, to bind and to read them by.
     pub(super) names: RefCell<Vec<(Value, Arc<str>)>>,
     pub(super) scope: Cell<u32>,
@@ -101,6 +104,7 @@ impl Recorder {
             scopes: RefCell::new(HashMap::from([("".into(), 0)])),
             known: RefCell::default(),
             evaluator: RefCell::default(),
+            taken_as_one: RefCell::default(),
             names: RefCell::default(),
             scope: Cell::new(0),
             origin: Cell::new(None),
@@ -143,6 +147,7 @@ impl Recorder {
         tape.updates.clear();
         self.guesses.get_mut().clear();
         self.varying.get_mut().clear();
+        self.taken_as_one.get_mut().clear();
         self.names.get_mut().clear();
         self.leaves.get_mut().clear();
         self.updated.get_mut().clear();
@@ -453,6 +458,23 @@ impl Recorder {
     /// Whether a value may differ between runs.
     pub(crate) fn varies(&self, value: Value) -> bool {
         self.varying.borrow().get(value.row as usize).copied().unwrap_or(true)
+    }
+
+    /// Notes that a derivative takes a row as one with an earlier one.
+    pub(crate) fn take_as_one(&self, row: u32, earlier: u32) {
+        let mut taken = self.taken_as_one.borrow_mut();
+        taken.insert(row, earlier);
+        taken.insert(earlier, earlier);
+    }
+
+    /// The first of the rows that a derivative has taken as one with this row.
+    pub(crate) fn taken_as_one(&self, row: u32) -> Option<u32> {
+        self.taken_as_one.borrow().get(&row).copied()
+    }
+
+    /// The rows whose results have names.
+    pub(crate) fn named_rows(&self) -> Vec<u32> {
+        self.names.borrow().iter().map(|(value, _)| value.row).collect()
     }
 
     /// Runs the transpose of a custom rule, unless such are nested too deep.

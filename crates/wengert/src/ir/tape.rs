@@ -175,6 +175,12 @@ impl Tape {
         self.call(origin).operation.unwrap_or(op.name())
     }
 
+    /// Whether a row is an array of one number that the user asked for, not one that stands in an expression.
+    pub(crate) fn asked_for(&self, row: &Row) -> bool {
+        let fills = matches!(row.op, Op::Leaf(Leaf::Fill(_))) && row.origin.phase == Phase::Forward;
+        fills && matches!(self.call(&row.origin).operation, Some("fill" | "full"))
+    }
+
     /// An error of a row, named by the user's operation and line.
     pub(crate) fn blame(&self, row: &Row, kind: ErrorKind) -> Error {
         Error::at(kind, self.operation(&row.origin, &row.op), self.site(&row.origin))

@@ -144,7 +144,7 @@ impl<'t> Var<'t> {
         if self.id().is_none() {
             return self;
         }
-        self.recorder.fill(self.ty(), value)
+        self.recorder.operation("fill", || self.recorder.fill(self.ty(), value))
     }
 
     /// Whether both name the same result of the same row; [`eq`](Self::eq) compares their numbers.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
-use super::{checked, dependent, derived, diagonal, differentiable, open};
+use super::walk::Walk;
+use super::{checked, derived, diagonal, differentiable, open};
 use crate::error::ErrorKind;
 use crate::ir::{Op, Phase, Recorder, Tangents, Value, ValueMap, Var, Vars};
 
@@ -16,29 +17,7 @@ pub(crate) fn jvp<'t>(
     inputs: &[(Var<'t>, Var<'t>)],
 ) -> Vec<Option<Var<'t>>> {
     let sources: HashSet<Value> = inputs.iter().filter_map(|(x, _)| x.id()).collect();
-    let (Some(start), Some(end)) = (
-        sources.iter().map(|v| v.row as usize).min(),
-        outputs.iter().filter_map(|y| y.id()).map(|v| v.row as usize + 1).max(),
-    ) else {
-        return vec![None; outputs.len()];
-    };
-    let end = end.max(start);
-    let active = dependent(t, &sources, start, end);
-    let mut needed = vec![false; end - start];
-    t.with_tape(|tape| {
-        for row in outputs.iter().filter_map(|y| y.id()).filter_map(|v| (v.row as usize).checked_sub(start)) {
-            needed[row] = true;
-        }
-        for i in (start..end).rev().filter(|i| active[i - start]) {
-            if needed[i - start] {
-                for operand in &tape.rows()[i].operands {
-                    if let Some(n) = (operand.row as usize).checked_sub(start) {
-                        needed[n] = true;
-                    }
-                }
-            }
-        }
-    });
+    let walk = Walk::new(t, &sources, outputs.iter().filter_map(|y| y.id()));
     let mut tangents: ValueMap<Var<'t>> = ValueMap::default();
     for (x, tangent) in inputs {
         if let Some(id) = x.id() {
@@ -46,8 +25,8 @@ pub(crate) fn jvp<'t>(
             tangents.insert(id, sum);
         }
     }
-    for index in (start..end).filter(|i| active[i - start] && needed[i - start]) {
-        let Some((row, x, y)) = open(t, index) else { continue };
+    for index in walk.rows() {
+        let Some((row, x, y)) = open(t, index, |v| walk.of(v)) else { continue };
         let flows = |o: usize| tangents.get(&row.operands[o]).copied().filter(|_| differentiable(t, &row, o));
         let incoming: SmallVec<[Option<Var<'t>>; 3]> = (0..x.len()).map(flows).collect();
         if incoming.iter().all(Option::is_none) {
@@ -71,7 +50,7 @@ pub(crate) fn jvp<'t>(
             }
         }
     }
-    outputs.iter().map(|y| y.id().and_then(|id| tangents.get(&id).copied())).collect()
+    outputs.iter().map(|y| y.id().and_then(|id| tangents.get(&walk.of(id)).copied())).collect()
 }
 
 /// The tangents of one row's results.

@@ -1,17 +1,18 @@
 //! Tape to tape: each transform reads rows and records more of them; none computes a number.
 
+mod equal;
 mod inline;
 mod jvp;
 mod optimise;
 mod vjp;
 mod vmap;
+mod walk;
 
 pub(crate) use jvp::jvp;
 pub(crate) use optimise::optimise;
 pub use optimise::{PASSES, Pass};
 pub(crate) use vjp::vjp;
-
-use std::collections::HashSet;
+pub(crate) use walk::ambiguous;
 
 use smallvec::SmallVec;
 
@@ -30,26 +31,6 @@ fn diagonal<'t>(partial: Partial<'t>, t: Var<'t>) -> Var<'t> {
     }
 }
 
-/// Which of the rows `start..end` depend differentiably on some values.
-fn dependent(t: &Recorder, on: &HashSet<Value>, start: usize, end: usize) -> Vec<bool> {
-    t.with_tape(|tape| {
-        let mut depends = vec![false; end - start];
-        for value in on {
-            if let Some(d) = (value.row as usize).checked_sub(start).and_then(|i| depends.get_mut(i)) {
-                *d = true;
-            }
-        }
-        for (i, row) in tape.rows().iter().enumerate().take(end).skip(start) {
-            depends[i - start] |= (0..row.operands.len()).any(|o| {
-                let operand = row.operands[o];
-                carries(tape.ty(operand).is_some_and(|ty| ty.dtype.is_float()), row, o)
-                    && (operand.row as usize).checked_sub(start).is_some_and(|j| depends[j])
-            });
-        }
-        depends
-    })
-}
-
 fn carries(float: bool, row: &Row, operand: usize) -> bool {
     float && row.op.differentiable_in(operand)
 }
@@ -60,10 +41,15 @@ fn differentiable(t: &Recorder, row: &Row, o: usize) -> bool {
     carries(float, row, o)
 }
 
-/// A copy of a row, and its operands and results as variables.
+/// A copy of a row whose operands have these names, and its operands and results as variables.
 #[allow(clippy::type_complexity)] // a row, operands, results
-fn open<'t>(t: &'t Recorder, index: usize) -> Option<(Row, SmallVec<[Var<'t>; 3]>, Vars<'t>)> {
-    let row = t.with_tape(|tape| tape.rows().get(index).cloned())?;
+fn open<'t>(
+    t: &'t Recorder,
+    index: usize,
+    name: impl Fn(Value) -> Value,
+) -> Option<(Row, SmallVec<[Var<'t>; 3]>, Vars<'t>)> {
+    let mut row = t.with_tape(|tape| tape.rows().get(index).cloned())?;
+    row.operands.iter_mut().for_each(|v| *v = name(*v));
     let operands = row.operands.iter().map(|&v| t.var(v)).collect();
     let results =
         (0..row.results.len() as u32).map(|result| t.var(Value { row: index as u32, result })).collect();

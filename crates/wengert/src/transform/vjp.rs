@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use smallvec::SmallVec;
 
-use super::{checked, dependent, derived, diagonal, differentiable, open};
+use super::walk::Walk;
+use super::{checked, derived, diagonal, differentiable, open};
 use crate::error::ErrorKind;
 use crate::ir::{Contribution, Custom, Leaf, Op, Phase, Recorder, Value, ValueMap, Var};
 
@@ -16,20 +17,14 @@ pub(crate) fn vjp<'t>(
     wrt: &[Var<'t>],
 ) -> Vec<Option<Var<'t>>> {
     let targets: HashSet<Value> = wrt.iter().filter_map(|v| v.id()).collect();
-    let (Some(start), Some(end)) = (
-        targets.iter().map(|v| v.row as usize).min(),
-        outputs.iter().filter_map(|(y, _)| y.id()).map(|v| v.row as usize + 1).max(),
-    ) else {
-        return vec![None; wrt.len()];
-    };
-    let active = dependent(t, &targets, start, end.max(start));
+    let walk = Walk::new(t, &targets, outputs.iter().filter_map(|(y, _)| y.id()));
     let mut cotangents: ValueMap<Var<'t>> = ValueMap::default();
     for (y, ct) in outputs {
-        if let Some(id) = y.id().filter(|id| id.row as usize >= start) {
+        if let Some(id) = y.id().map(|id| walk.of(id)).filter(|id| walk.reaches(id.row)) {
             accumulate(&mut cotangents, id, *y, Contribution::Whole(*ct));
         }
     }
-    for index in (start..end.max(start)).rev().filter(|i| active[i - start]) {
+    for index in walk.rows().rev() {
         let id = |result: usize| Value { row: index as u32, result: result as u32 };
         let results = t.with_tape(|tape| tape.rows().get(index).map_or(0, |r| r.results.len()));
         let cts: SmallVec<[Option<Var<'t>>; 2]> =
@@ -37,14 +32,11 @@ pub(crate) fn vjp<'t>(
         if cts.iter().all(Option::is_none) {
             continue;
         }
-        let Some((row, x, y)) = open(t, index) else { continue };
+        let Some((row, x, y)) = open(t, index, |v| walk.of(v)) else { continue };
         for value in (0..results).map(id).filter(|v| !targets.contains(v)) {
             cotangents.remove(&value);
         }
-        let flows = |o: usize| {
-            let from = row.operands[o].row as usize;
-            from >= start && active[from - start] && differentiable(t, &row, o)
-        };
+        let flows = |o: usize| walk.reaches(row.operands[o].row) && differentiable(t, &row, o);
         let wanted: SmallVec<[bool; 3]> = (0..x.len()).map(flows).collect();
         if !wanted.contains(&true) {
             continue;

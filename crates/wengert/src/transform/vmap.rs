@@ -114,7 +114,7 @@ impl Recorder {
             return outputs.iter().map(|y| self.poisoned(y.ty())).collect();
         }
         for index in needed(self, &outputs, start) {
-            let Some((row, x, _)) = open(self, index) else { continue };
+            let Some((row, x, _)) = open(self, index, |v| v) else { continue };
             let flags: Vec<bool> = row.operands.iter().map(|v| batched.contains_key(v)).collect();
             if !flags.contains(&true) {
                 continue;
