@@ -49,6 +49,8 @@ enum Workload {
     GradcostGmm,
     /// Recording, differentiating and running a chain once
     Record,
+    /// Recording and planning the gradients of a long recurrent network
+    Planning,
     /// Reading the four files of MNIST, against `gzip -dc` of the same files
     Load,
 }
@@ -99,7 +101,7 @@ type Outcome = Result<Value, Failure>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.profile && matches!(arguments.workload, Workload::Record | Workload::Load) {
+    if arguments.profile && matches!(arguments.workload, Workload::Record | Workload::Planning | Workload::Load) {
         eprintln!("wengert-bench: --profile: this workload has no plan of its own to look into");
         return ExitCode::from(2);
     }
@@ -118,6 +120,7 @@ fn main() -> ExitCode {
         Workload::GradcostMlp => training::gradcost(&arguments),
         Workload::GradcostGmm => gmm::gradcost(&arguments),
         Workload::Record => record::record(&arguments),
+        Workload::Planning => record::planning(&arguments),
         Workload::Load => load::load(&arguments),
     };
     match outcome {
