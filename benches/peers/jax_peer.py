@@ -17,6 +17,8 @@ import jax  # noqa: E402  (the thread count must be set before)
 import jax.numpy as jnp  # noqa: E402
 from jax import lax  # noqa: E402
 
+import numpy as np  # noqa: E402
+
 import forms  # noqa: E402
 
 jax.config.update("jax_enable_x64", args.dtype == "f64")
@@ -232,7 +234,112 @@ def gradcost_gmm():
     return {"compile_seconds": seconds, **checks, **common.cost(args, value, both)}
 
 
+# Steps of solvers and of training that repeat something small
+
+def wave(shape, rate, scale):
+    count = int(np.prod(shape))
+    return (scale * np.sin(rate * np.arange(1, count + 1))).reshape(shape).astype(args.type)
+
+
+def stepped(step, carried, *rest):
+    """Times a step that carries arrays from one call to the next, and gives back a number."""
+    began = common.clock()
+    program = jax.jit(step, donate_argnums=0)
+    carried, rest = jax.device_put(carried), jax.device_put(rest)
+    carried, value = program(carried, *rest)
+    value = float(value)
+    seconds = common.clock() - began
+
+    def call():
+        nonlocal carried
+        carried, y = program(carried, *rest)
+        jax.block_until_ready((carried, y))
+
+    return {"compile_seconds": seconds, "value": value, **common.single(args, call)}
+
+
+def ode():
+    def slope(u):
+        left, middle, right = u[:-2], u[1:-1], u[2:]
+        return jnp.pad((left - 2 * middle + right) * 0.1 + middle * (1 - middle * middle), 1)
+
+    def step(u):
+        a = slope(u)
+        b = slope(u + 0.05 * a)
+        c = slope(u + 0.05 * b)
+        d = slope(u + 0.1 * c)
+        u = u + (a + 2 * b + 2 * c + d) * (0.1 / 6)
+        return u, u.sum()
+
+    return stepped(step, wave((100_000,), 1e-3, 0.5))
+
+
+def recurrent(gates):
+    steps, batch, hidden = 50, 32, 64
+
+    def network(parameters, x):
+        w, u, b = parameters
+
+        def lstm(carried, x):
+            h, c = carried
+            i, f, o, g = jnp.split(x @ w + b + h @ u, 4, axis=1)
+            c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+        def gru(carried, x):
+            h, _ = carried
+            from_x, from_h = jnp.split(x @ w + b, 3, axis=1), jnp.split(h @ u, 3, axis=1)
+            z, r = (jax.nn.sigmoid(from_x[k] + from_h[k]) for k in (0, 1))
+            n = jnp.tanh(from_x[2] + r * from_h[2])
+            h = n + z * (h - n)
+            return (h, h), None
+
+        zero = jnp.zeros((batch, hidden), x.dtype)
+        (h, _), _ = lax.scan(lstm if gates == 4 else gru, (zero, zero), x)
+        return (h * h).mean()
+
+    def step(parameters, x):
+        value, g = jax.value_and_grad(network)(parameters, x)
+        return jax.tree.map(lambda p, g: p - 0.1 * g, parameters, g), value
+
+    parameters = (wave((hidden, gates * hidden), 0.37, 0.1), wave((hidden, gates * hidden), 0.73, 0.1),
+                  wave((gates * hidden,), 0.11, 0.1))
+    return stepped(step, parameters, wave((steps, batch, hidden), 0.19, 1.0))
+
+
+def pinn():
+    sizes = (1, 32, 32, 1)
+
+    def network(p, x):
+        h = jnp.tanh(x @ p[0] + p[1])
+        h = jnp.tanh(h @ p[2] + p[3])
+        return h @ p[4] + p[5]
+
+    def loss(p, x):
+        one = jnp.ones_like(x)
+        slope = lambda x: jax.jvp(lambda x: network(p, x), (x,), (one,))[1]  # noqa: E731
+        curvature = jax.jvp(slope, (x,), (one,))[1]
+        ends = network(p, jnp.array([[0.0], [1.0]], x.dtype))
+        return ((curvature + jnp.pi**2 * jnp.sin(jnp.pi * x)) ** 2).mean() + (ends * ends).sum()
+
+    def step(carried, x):
+        p, m, v, t = carried
+        value, g = jax.value_and_grad(loss)(p, x)
+        t = t + 1
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        rate = 1e-3 * jnp.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        p = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v) + 1e-8), p, m, v)
+        return (p, m, v, t), value
+
+    p = [a for i, o in zip(sizes, sizes[1:]) for a in (wave((i, o), 0.7, i**-0.5), wave((o,), 0.3, 0.1))]
+    zeros = [np.zeros_like(a) for a in p]
+    x = ((np.arange(128) + 0.5) / 128).reshape(128, 1).astype(args.type)
+    return stepped(step, (p, zeros, [np.zeros_like(a) for a in p], args.type(0)), x)
+
+
 figures = {
+    "ode": ode, "lstm": lambda: recurrent(4), "gru": lambda: recurrent(3), "pinn": pinn,
     "seed": lambda: dense(common.BOOK), "mlp-large": lambda: dense(common.LARGE), "cnn": cnn, "conv": conv,
     "small-ops": small_ops, "hvp": hvp, "gradcost-mlp": gradcost_mlp, "gradcost-gmm": gradcost_gmm,
 }[args.workload]()

@@ -11,6 +11,7 @@ mod irregular;
 mod load;
 mod matrices;
 mod record;
+mod steps;
 mod training;
 
 use std::fs;
@@ -47,6 +48,14 @@ enum Workload {
     GradcostMlp,
     /// Value against value and gradient of a mixture of Gaussians (ADBench)
     GradcostGmm,
+    /// A step of a solver of 100,000 numbers by shifted slices
+    Ode,
+    /// A training step of a long short-term memory of 50 steps
+    Lstm,
+    /// A training step of gated recurrent units of 50 steps
+    Gru,
+    /// A training step of a small network whose loss has second derivatives, with Adam
+    Pinn,
     /// Recording, differentiating and running a chain once
     Record,
     /// Recording and planning the gradients of a long recurrent network
@@ -85,8 +94,8 @@ struct Arguments {
 
 impl Arguments {
     fn precision(&self) -> Precision {
-        use Workload::{Cnn, Conv, GradcostMlp, MlpLarge, Seed};
-        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp | Cnn | Conv);
+        use Workload::{Cnn, Conv, GradcostMlp, Gru, Lstm, MlpLarge, Seed};
+        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp | Cnn | Conv | Lstm | Gru);
         self.dtype.unwrap_or(if network { Precision::F32 } else { Precision::F64 })
     }
 
@@ -101,7 +110,9 @@ type Outcome = Result<Value, Failure>;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.profile && matches!(arguments.workload, Workload::Record | Workload::Planning | Workload::Load) {
+    if arguments.profile
+        && matches!(arguments.workload, Workload::Record | Workload::Planning | Workload::Load)
+    {
         eprintln!("wengert-bench: --profile: this workload has no plan of its own to look into");
         return ExitCode::from(2);
     }
@@ -119,6 +130,10 @@ fn main() -> ExitCode {
         Workload::Hvp => calls::hvp(&arguments),
         Workload::GradcostMlp => training::gradcost(&arguments),
         Workload::GradcostGmm => gmm::gradcost(&arguments),
+        Workload::Ode => steps::ode(&arguments),
+        Workload::Lstm => steps::recurrent(&arguments, steps::Cell::Lstm),
+        Workload::Gru => steps::recurrent(&arguments, steps::Cell::Gru),
+        Workload::Pinn => steps::pinn(&arguments),
         Workload::Record => record::record(&arguments),
         Workload::Planning => record::planning(&arguments),
         Workload::Load => load::load(&arguments),
