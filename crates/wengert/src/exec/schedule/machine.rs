@@ -28,6 +28,16 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
+    /// The chunks that a task has at least for some of its nodes, from the most.
+    pub(super) fn least_rows(&self) -> impl IntoIterator<Item = usize> {
+        [
+            self.many_rows,
+            self.rows,
+            #[cfg(feature = "nets")]
+            self.examples,
+        ]
+    }
+
     /// A processor of today: measured on several, tuned to none.
     pub(crate) const THIS: Self = Self {
         task: 1 << 15,

@@ -3,7 +3,7 @@
 use super::levels::Spot;
 use super::machine::Machine;
 use super::{Group, Level};
-use crate::exec::graph::{Action, Graph, segments};
+use crate::exec::graph::{Action, Graph, Node, segments};
 use crate::exec::table::{NodeId, Table};
 #[cfg(feature = "nets")]
 use crate::ir::Form;
@@ -39,10 +39,8 @@ pub(super) fn groups(graph: &Graph, spots: &Table<NodeId, Spot>, machine: &Machi
 fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
     let nodes = || group.nodes.iter().map(|&n| &graph.nodes[n]);
     let work: usize = nodes().map(|n| n.work).fold(0, usize::saturating_add);
-    // What is little beside the rest is not spared.
-    let heavy = nodes().filter(|n| n.work >= work / 16);
     let rows =
-        heavy.map(|n| match &n.action {
+        |n: &Node| match &n.action {
             // A batch of products shares no matrix, nor do the columns of one row.
             Action::Compute(..) if n.operands.iter().all(|s| s.chunked) || graph.is_row(n) => 1,
             #[cfg(feature = "nets")]
@@ -57,10 +55,16 @@ fn tasks(group: &Group, graph: &Graph, machine: &Machine) -> usize {
                 if packed > machine.second_cache { machine.many_rows } else { machine.rows }
             }
             _ => 1,
-        });
+        };
+    // What is little beside the rest, all together, is not spared.
+    let much = |least: &usize| {
+        let wanting = nodes().filter(|n| rows(n) >= *least).map(|n| n.work);
+        wanting.fold(0, usize::saturating_add) >= (work / 16).max(1)
+    };
+    let rows = machine.least_rows().into_iter().find(much).unwrap_or(1);
     // A task is a call for every node: not worth it where each has little to do.
     let calls = work / machine.call.saturating_mul(group.nodes.len().max(1));
-    let most = (group.chunks / rows.max().unwrap_or(1)).min(calls).clamp(1, machine.most_tasks);
+    let most = (group.chunks / rows).min(calls).clamp(1, machine.most_tasks);
     let tasks = 1 << (work / machine.task).clamp(1, most).ilog2();
     // A task takes whole segments of what is split.
     let splits = nodes().any(|n| matches!(n.action, Action::Partial(_)));
