@@ -1,4 +1,4 @@
-//! Machine code against rows that are computed one by one: random programs of small arrays, bit for bit.
+//! Machine code against rows that are computed one by one: random programs of small arrays and of long ones, bit for bit.
 
 use wengert::DType::{F32, F64};
 use wengert::{DType, Program, Recorder, Result, Sampler, States, Tensor, Var};
@@ -74,15 +74,14 @@ fn bits(tensor: &Tensor) -> Vec<u64> {
     tensor.to_f64().into_iter().map(|x| if x.is_nan() { u64::MAX } else { x.to_bits() }).collect()
 }
 
-/// Values and gradients of ten thousand programs, on numbers among which are zeros of both signs, infinities and NaNs.
-#[test]
-fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
+/// Values and gradients of programs of arrays of some sizes, on numbers among which are zeros of both signs, infinities and NaNs: how many were
+/// machine code.
+fn agree(programs: u64, sizes: &[usize], most: usize) -> Result<usize> {
     let mut compiled = 0;
-    for seed in 0..10_000u64 {
+    for seed in 0..programs {
         let mut rng = Sampler::new(seed);
-        let (dtype, n) =
-            (any(&mut rng, &[F32, F64]), any(&mut rng, &[1, 2, 3, 5, 8, 9, 13, 16, 31, 32, 33, 65]));
-        let count = 1 + below(&mut rng, 24);
+        let (dtype, n) = (any(&mut rng, &[F32, F64]), any(&mut rng, sizes));
+        let count = 1 + below(&mut rng, most);
         let record = |t: &Recorder| {
             let x = [(); 3].map(|()| t.input(dtype, [n]));
             let results = rows(t, &mut Sampler::new(!seed), x, n, count);
@@ -121,9 +120,25 @@ fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
         }
         compiled += usize::from(program.machine_code().is_some());
     }
-    println!("{compiled} of 10000 were machine code");
-    let any =
-        Program::record(&States::new(), |t| t.outputs(t.input(F64, []) * 2.0))?.machine_code().is_some();
-    assert!(compiled >= if any { 5000 } else { 0 }, "only {compiled} were machine code");
+    Ok(compiled)
+}
+
+/// Whether this processor has machine code.
+fn some() -> Result<bool> {
+    Ok(Program::record(&States::new(), |t| t.outputs(t.input(F64, []) * 2.0))?.machine_code().is_some())
+}
+
+#[test]
+fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
+    let compiled = agree(10_000, &[1, 2, 3, 5, 8, 9, 13, 16, 31, 32, 33, 65], 24)?;
+    assert!(compiled >= if some()? { 5000 } else { 0 }, "only {compiled} were machine code");
+    Ok(())
+}
+
+/// Loops over tiles, with more numbers at once than there are registers.
+#[test]
+fn random_programs_of_long_arrays_have_the_bits_of_their_rows() -> Result<()> {
+    let compiled = agree(500, &[257, 300, 1000, 1001, 5003], 60)?;
+    assert!(compiled >= if some()? { 300 } else { 0 }, "only {compiled} were machine code");
     Ok(())
 }

@@ -59,7 +59,8 @@ pub(crate) fn ode(arguments: &Arguments) -> Outcome {
     let program = Program::record(&states, |t| {
         let u = t.state(start);
         let slope = closure(|u| {
-            let (left, middle, right) = (u.slice(0, ..-2), u.slice(0, 1..-1), u.slice(0, 2..));
+            let (left, middle, right) =
+                (u.slice(0, ..POINTS - 2), u.slice(0, 1..POINTS - 1), u.slice(0, 2..));
             ((left - middle * 2 + right) * 0.1 + middle * (1 - middle * middle)).pad([(1, 1)], 0.0)
         });
         let a = slope(u);

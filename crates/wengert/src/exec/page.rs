@@ -44,6 +44,20 @@ impl Page {
         &self.code
     }
 
+    /// Runs the loop that begins with this byte for arrays of so many elements.
+    ///
+    /// # Safety
+    /// The loop is of as many pointers. Pointer by pointer, as many elements as it reads and writes are there, and nobody else writes what
+    /// it reads or uses what it writes; only where two pointers are one do those share bytes.
+    pub(super) unsafe fn run_loop(&self, byte: u32, pointers: &[*mut u8], len: usize) {
+        let Some(code) = self.bytes.get(byte as usize..) else { return };
+        // SAFETY: the caller's promise; the code was made for this processor, keeps to the convention of C, and ends.
+        unsafe {
+            let code: unsafe extern "C" fn(*const *mut u8, usize) = std::mem::transmute(code.as_ptr());
+            code(pointers.as_ptr(), len);
+        }
+    }
+
     /// The function of these micro-ops, if they are one.
     #[inline]
     pub(super) fn part(&self, ops: &Range<usize>) -> Option<Function<'_>> {

@@ -136,10 +136,17 @@ impl Interpreter<'_> {
                 let chunks = at..at.saturating_add(tiles.tile).min(end).min(most);
                 at = chunks.end;
                 let tile = Tile { chunks, task: start, thread };
-                for (call, index) in self.plan.calls[calls.clone()].iter().zip(calls.clone()) {
+                let mut index = calls.start;
+                while index < calls.end {
+                    let call = &self.plan.calls[index];
+                    if let Some(next) = self.fused(index, &tile).map_err(|kind| (call.row, kind))? {
+                        index = next;
+                        continue;
+                    }
                     if !(call.once && tile.chunks.len() <= longest) {
                         self.timed(call, index, &tile).map_err(|kind| (call.row, kind))?;
                     }
+                    index += 1;
                 }
                 longest = longest.max(tile.chunks.len());
             }
@@ -181,7 +188,7 @@ impl Interpreter<'_> {
     #[inline]
     fn fast(&self, ops: Range<usize>) -> Result<(), ErrorKind> {
         #[cfg(feature = "jit")]
-        if let Some(code) = self.plan.machine.as_ref().and_then(|machine| machine.part(&ops)) {
+        if let Some(code) = self.plan.machine.as_ref().and_then(|machine| machine.page.part(&ops)) {
             self.memory.words(self.plan.addresses, self.plan.reach).ok_or_else(leaves)?;
             // SAFETY: as for `apply`, whose functions on the same arrays this code is.
             unsafe { code.run(self.memory.regions) };
@@ -204,6 +211,40 @@ impl Interpreter<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Computes the calls of a tile that are one loop with this one, if there are some; the call that comes next. Not where the time of each
+    /// call is asked for.
+    #[cfg(feature = "jit")]
+    #[inline]
+    fn fused(&self, index: usize, tile: &Tile) -> Result<Option<usize>, ErrorKind> {
+        let machine = self.plan.machine.as_ref().filter(|_| self.clock.is_none());
+        let begun = machine.and_then(|machine| Some((machine, (*machine.begins.get(index)?)?)));
+        let Some((machine, at)) = begun else { return Ok(None) };
+        let fused = &machine.loops[at as usize];
+        let mut len = None;
+        let pointer = |part: &Part| {
+            let (region, offset, found) = self.locate(*part, tile);
+            let fits = found == *len.get_or_insert(found);
+            region.pointer(offset, found, self.ty(part).dtype.bytes()).filter(|_| fits)
+        };
+        let pointers: Option<SmallVec<[*mut u8; 16]>> = fused.streams.iter().map(pointer).collect();
+        let pointers = pointers.ok_or_else(leaves)?;
+        // SAFETY: as for `map`, whose calls on the same parts this loop is: they have as many elements as each of these, and where they share
+        // memory, it is that of the same element.
+        unsafe { machine.page.run_loop(fused.byte, &pointers, len.unwrap_or(0)) };
+        for call in self.plan.calls[fused.calls.clone()].iter().filter(|call| call.canonical) {
+            for part in &call.results {
+                // SAFETY: as in `call`, whose parts are gone.
+                unsafe { self.write(*part, tile) }.canonicalise();
+            }
+        }
+        Ok(Some(fused.calls.end))
+    }
+
+    #[cfg(not(feature = "jit"))]
+    fn fused(&self, _: usize, _: &Tile) -> Result<Option<usize>, ErrorKind> {
+        Ok(None)
     }
 
     /// Where the part of a buffer that a tile works on lies: its region, byte and number of elements.

@@ -13,6 +13,7 @@ impl Gpr {
     pub(super) const RCX: Self = Self(1);
     pub(super) const RDX: Self = Self(2);
     pub(super) const RBX: Self = Self(3);
+    pub(super) const RSP: Self = Self(4);
     pub(super) const RBP: Self = Self(5);
     pub(super) const RSI: Self = Self(6);
     pub(super) const RDI: Self = Self(7);
@@ -75,7 +76,9 @@ const MAP3A: u8 = 3;
 pub(super) enum Place {
     Register(Reg),
     Memory(Gpr, i32),
-    /// This one of [`CONSTANTS`], behind the code.
+    /// The element that a loop is at of the array that this pointer is to, of so many bytes as a power of two.
+    Indexed(usize, u8),
+    /// This one of [`CONSTANTS`], or of the numbers that were asked for, behind the code.
     Constant(usize),
 }
 
@@ -128,6 +131,8 @@ pub(super) struct Assembler {
     code: Vec<u8>,
     /// Where the distance to which constant is to be put.
     constants: Vec<(usize, usize)>,
+    /// Numbers behind the constants.
+    numbers: Vec<[u64; 4]>,
 }
 
 impl Assembler {
@@ -141,7 +146,8 @@ impl Assembler {
                 (start + 32 * constant) as i32 - i32::from_le_bytes([self.code[at], 0, 0, 0]) - at as i32;
             self.code[at..at + 4].copy_from_slice(&distance.to_le_bytes());
         }
-        self.code.extend(CONSTANTS.iter().flatten().flat_map(|word| word.to_le_bytes()));
+        let words = CONSTANTS.iter().chain(&self.numbers).flatten();
+        self.code.extend(words.flat_map(|word| word.to_le_bytes()));
         self.code
     }
 
@@ -155,7 +161,14 @@ impl Assembler {
             Place::Register(Reg(rm)) => self.code.push(0xc0 | reg | (rm & 7)),
             Place::Memory(Gpr(base), offset) => {
                 self.code.push(0x80 | reg | (base & 7));
+                if base & 7 == Gpr::RSP.0 {
+                    self.code.push(0x24);
+                }
                 self.code.extend(offset.to_le_bytes());
+            }
+            // [rax + rcx · size]
+            Place::Indexed(_, scale) => {
+                self.code.extend([reg | 4, scale << 6 | Gpr::RCX.0 << 3 | Gpr::RAX.0])
             }
             Place::Constant(constant) => {
                 self.code.push(reg | 5);
@@ -175,9 +188,12 @@ impl Assembler {
         place: Place,
         behind: u8,
     ) {
+        if let Place::Indexed(pointer, _) = place {
+            self.word(Gpr::RAX, Gpr::RDI, 8 * pointer as i32);
+        }
         let high = match place {
             Place::Register(Reg(n)) | Place::Memory(Gpr(n), _) => n >> 3,
-            Place::Constant(_) => 0,
+            Place::Indexed(..) | Place::Constant(_) => 0,
         };
         let fields = (!(reg.0 >> 3) & 1) << 7 | 1 << 6 | (!high & 1) << 5 | map;
         self.code.extend([0xc4, fields]);
@@ -244,9 +260,16 @@ impl Assembler {
         let (double, none) = (u8::from(kind.double), Reg(0));
         if kind.width == Width::One {
             // No more bytes than there are: movzx eax, byte; vmovd.
-            let Place::Memory(base, offset) = from else { return };
-            self.code.extend([0x40 | base.0 >> 3, 0x0f, 0xb6]);
-            self.modrm(Gpr::RAX.0, Place::Memory(base, offset), 0);
+            let high = match from {
+                Place::Indexed(pointer, _) => {
+                    self.word(Gpr::RAX, Gpr::RDI, 8 * pointer as i32);
+                    0
+                }
+                Place::Memory(base, _) => base.0 >> 3,
+                _ => return,
+            };
+            self.code.extend([0x40 | high, 0x0f, 0xb6]);
+            self.modrm(Gpr::RAX.0, from, 0);
             self.vex((MAP, P66, false, false, 0x6e), to, none, Place::Register(Reg(Gpr::RAX.0)), 0);
         } else {
             self.vex((MAP38, P66, false, kind.long(), 0x31 + double), to, none, from, 0);
@@ -315,6 +338,58 @@ impl Assembler {
     pub(super) fn enter(&mut self) {
         // push rbx; push rbp; push r14; mov rbx, rdi; mov rbp, rsi
         self.code.extend([0x53, 0x55, 0x41, 0x56, 0x48, 0x89, 0xfb, 0x48, 0x89, 0xf5]);
+    }
+    /// The place of a number in all lanes, by its bits.
+    pub(super) fn number(&mut self, bits: u64, double: bool) -> Place {
+        let words = [if double { bits } else { bits << 32 | bits & 0xffff_ffff }; 4];
+        let at = self.numbers.iter().position(|known| *known == words).unwrap_or_else(|| {
+            self.numbers.push(words);
+            self.numbers.len() - 1
+        });
+        Place::Constant(CONSTANTS.len() + at)
+    }
+
+    /// Begins a loop: the arguments are a list of pointers and a number of elements, of which so many, a power of two, are a vector. Returns what
+    /// [`leave_loop`](Self::leave_loop) needs.
+    pub(super) fn enter_loop(&mut self, lanes: u8) -> usize {
+        // sub rsp, …; xor ecx, ecx; mov rdx, rsi; and rdx, −lanes
+        self.code.extend([0x48, 0x81, 0xec, 0, 0, 0, 0]);
+        let frame = self.code.len() - 4;
+        self.code.extend([0x31, 0xc9, 0x48, 0x89, 0xf2, 0x48, 0x83, 0xe2, lanes.wrapping_neg()]);
+        frame
+    }
+    /// Goes elsewhere if no elements are left for this loop; where to is said by [`land`](Self::land).
+    pub(super) fn jump_if_done(&mut self) -> usize {
+        // cmp rcx, rdx; jae …
+        self.code.extend([0x48, 0x39, 0xd1, 0x0f, 0x83, 0, 0, 0, 0]);
+        self.code.len()
+    }
+    /// Has a jump go to here.
+    pub(super) fn land(&mut self, jump: usize) {
+        let distance = (self.code.len() - jump) as i32;
+        self.code[jump - 4..jump].copy_from_slice(&distance.to_le_bytes());
+    }
+    /// To the next elements, and back to the beginning while there are some.
+    pub(super) fn advance(&mut self, elements: u8, begin: usize) -> Option<()> {
+        // add rcx, …; cmp rcx, rdx; jb …
+        self.code.extend([0x48, 0x83, 0xc1, elements, 0x48, 0x39, 0xd1, 0x0f, 0x82]);
+        let distance = i32::try_from(self.code.len() + 4 - begin).ok()?;
+        self.code.extend((-distance).to_le_bytes());
+        Some(())
+    }
+    /// Goes on with the elements that are left.
+    pub(super) fn rest(&mut self) {
+        // mov rdx, rsi
+        self.code.extend([0x48, 0x89, 0xf2]);
+    }
+    /// Ends a loop that needs so many bytes of the stack.
+    pub(super) fn leave_loop(&mut self, frame: usize, stack: i32) {
+        self.code[frame..frame + 4].copy_from_slice(&stack.to_le_bytes());
+        self.forget_upper();
+        // add rsp, …; ret
+        self.code.extend([0x48, 0x81, 0xc4]);
+        self.code.extend(stack.to_le_bytes());
+        self.code.push(0xc3);
     }
     pub(super) fn leave(&mut self) {
         self.forget_upper();

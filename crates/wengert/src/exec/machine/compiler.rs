@@ -5,45 +5,42 @@ use std::ops::Range;
 use super::assembler::{
     Arithmetic, Assembler, Bits, Compare, Gpr, Kind, MAGNITUDE, ONE, Place, Reg, SIGN, Width,
 };
+use super::fuse::Fusion;
 use super::stores::Stores;
 use crate::dtype::DType;
 use crate::exec::frame::{Frame, POOL};
 use crate::exec::memory::{Address, REGION};
-use crate::exec::page::Code;
-use crate::exec::plan::{Body, Function, MicroOp, Tiled, What};
+use crate::exec::page::{Code, Page};
+use crate::exec::plan::{Body, Function, Fused, Machined, MicroOp, Tiled, What};
 use crate::ir::Primitive;
 use crate::kernels::{Isa, Line};
 
 /// Bytes of an array whose elements are all done one behind the other; longer ones are called for.
 const MOST: usize = 256;
 /// Vector registers.
-const REGISTERS: usize = 16;
+pub(super) const REGISTERS: usize = 16;
 
-/// Code of all micro-ops of a plan, each run of them a function of its own; `None` where there are none, or none of this processor, or where
-/// one calls a function that may be a user's: a panic in there could not pass through the code.
-pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Code> {
-    if plan.micro.is_empty() || frame.isa < Isa::Avx2 {
+/// Code of all micro-ops of a plan, each run of them a function of its own, and of its loops; `None` where there is nothing of that kind, or
+/// none for this processor.
+pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Machined> {
+    if frame.isa < Isa::Avx2 {
         return None;
     }
-    let (assembler, registers) = (Assembler::default(), [None; REGISTERS]);
-    let mut compiler = Compiler { frame, plan, assembler, registers, clock: 0, stores: None };
+    let mut compiler = Compiler::new(frame, plan);
     let mut code = Code::default();
-    if plan.calls.is_empty() {
-        // Nobody else reads what is in the thread's own memory: once to see what is read from there again, and once for good.
-        compiler.stores = Some(Stores::new(plan.reach));
-        compiler.part(0..plan.micro.len(), &mut Code::default())?;
-        compiler.stores.iter_mut().for_each(Stores::again);
-        compiler.assembler = Assembler::default();
-        compiler.part(0..plan.micro.len(), &mut code)?;
-    } else {
-        for tiles in &plan.loops {
-            if let Body::Micro(ops) = &tiles.body {
-                compiler.part(ops.clone(), &mut code)?;
-            }
-        }
+    if compiler.parts(&mut code).is_none() {
+        (compiler, code) = (Compiler::new(frame, plan), Code::default());
+    }
+    let loops = compiler.loops()?;
+    if code.parts.is_empty() && loops.is_empty() {
+        return None;
+    }
+    let mut begins = vec![None; plan.calls.len()];
+    for (at, fused) in (0..).zip(&loops) {
+        begins[fused.calls.start] = Some(at);
     }
     code.bytes = compiler.assembler.finish();
-    Some(code)
+    Some(Machined { page: Page::new(code)?, loops, begins })
 }
 
 /// Some bytes of a region.
@@ -111,7 +108,48 @@ fn pieces(double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
     })
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
+    fn new(frame: &'a Frame, plan: &'a Tiled) -> Self {
+        let (assembler, registers) = (Assembler::default(), [None; REGISTERS]);
+        Self { frame, plan, assembler, registers, clock: 0, stores: None }
+    }
+
+    /// All micro-ops; `None` where one calls a function that may be a user's: a panic in there could not pass through the code.
+    fn parts(&mut self, code: &mut Code) -> Option<()> {
+        if self.plan.micro.is_empty() {
+            return Some(());
+        }
+        if self.plan.calls.is_empty() {
+            // Nobody else reads what is in the thread's own memory: once to see what is read from there again, and once for good.
+            self.stores = Some(Stores::new(self.plan.reach));
+            self.part(0..self.plan.micro.len(), &mut Code::default())?;
+            self.stores.iter_mut().for_each(Stores::again);
+            self.assembler = Assembler::default();
+            return self.part(0..self.plan.micro.len(), code);
+        }
+        for tiles in &self.plan.loops {
+            if let Body::Micro(ops) = &tiles.body {
+                self.part(ops.clone(), code)?;
+            }
+        }
+        Some(())
+    }
+
+    /// All loops of calls.
+    fn loops(&mut self) -> Option<Vec<Fused>> {
+        let (fusion, mut loops) = (Fusion::new(self.frame, self.plan), Vec::new());
+        for group in &self.plan.groups {
+            for tiles in &self.plan.loops[group.loops.clone()] {
+                for (fused, steps) in fusion.of(group, tiles) {
+                    let byte = u32::try_from(self.assembler.len()).ok().filter(|&at| at < 1 << 30)?;
+                    steps.assemble(&mut self.assembler)?;
+                    loops.push(Fused { byte, ..fused });
+                }
+            }
+        }
+        Some(loops)
+    }
+
     /// Compiles some micro-ops as a function.
     fn part(&mut self, ops: Range<usize>, code: &mut Code) -> Option<()> {
         // Constants behind the code are told by distances of 31 bits.
@@ -200,58 +238,13 @@ impl Compiler<'_> {
             let mask = i == 0 && matches!(primitive, Primitive::Select | Primitive::Cast(_));
             *x = if mask { self.mask(kind, address, offset)? } else { self.value(kind, address, offset)? };
         }
-        let [a, b, c] = x;
-        let to = self.free()?;
-        let asm = &mut self.assembler;
-        let place = Place::Register;
-        let constant = |which: [usize; 2]| Place::Constant(which[usize::from(kind.double)]);
-        match primitive {
-            Primitive::Add => asm.arithmetic(Arithmetic::Add, kind, to, a, place(b)),
-            Primitive::Sub => asm.arithmetic(Arithmetic::Sub, kind, to, a, place(b)),
-            Primitive::Mul | Primitive::GatedMul(0) => asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b)),
-            Primitive::Div => asm.arithmetic(Arithmetic::Div, kind, to, a, place(b)),
-            Primitive::Neg => asm.bits(Bits::Xor, kind, to, a, constant(SIGN)),
-            Primitive::Abs => asm.bits(Bits::And, kind, to, a, constant(MAGNITUDE)),
-            Primitive::Sqrt => asm.sqrt(kind, to, a),
-            Primitive::Round => asm.round(kind, false, to, a),
-            Primitive::Floor => asm.round(kind, true, to, a),
-            Primitive::MulAdd => {
-                asm.copy(kind, to, c);
-                asm.fused(kind, to, a, b);
-            }
-            // Where one is NaN, or both are zero, the processor takes the second: right but for a NaN that is the first.
-            Primitive::Max | Primitive::Min => {
-                let which = if primitive == Primitive::Max { Arithmetic::Max } else { Arithmetic::Min };
-                asm.arithmetic(which, kind, to, a, place(b));
-                let nan = self.free()?;
-                self.assembler.compare(Compare::Unordered, kind, nan, a, a);
-                self.assembler.blend(kind, to, to, a, nan);
-            }
-            // A zero of the operand that is a gate stands for itself; a NaN gives one whichever way.
-            Primitive::GatedMul(gate @ (1 | 2)) => {
-                let (own, open) = (if gate == 1 { a } else { b }, self.free()?);
-                let asm = &mut self.assembler;
-                asm.bits(Bits::Xor, kind, to, to, place(to));
-                asm.bits(Bits::And, kind, open, own, constant(MAGNITUDE));
-                asm.compare(Compare::Less, kind, open, to, open);
-                asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b));
-                asm.blend(kind, to, own, to, open);
-            }
-            Primitive::Select => asm.blend(kind, to, c, b, a),
-            Primitive::Cast(_) => asm.bits(Bits::And, kind, to, a, constant(ONE)),
-            Primitive::Less | Primitive::LessEqual | Primitive::Equal => {
-                let how = match primitive {
-                    Primitive::Less => Compare::Less,
-                    Primitive::LessEqual => Compare::LessEqual,
-                    _ => Compare::Equal,
-                };
-                asm.compare(how, kind, to, a, b);
-                return self.keep_mask(kind, to, op.out, offset);
-            }
-            Primitive::Copy => return self.keep(kind, a, op.out, offset),
-            _ => return None,
+        if primitive == Primitive::Copy {
+            return self.keep(kind, x[0], op.out, offset);
         }
-        self.keep(kind, to, op.out, offset)
+        let to = self.free()?;
+        let other = if spare(primitive) { self.free()? } else { to };
+        let Operation { mask } = operation(&mut self.assembler, primitive, kind, to, x, other)?;
+        if mask { self.keep_mask(kind, to, op.out, offset) } else { self.keep(kind, to, op.out, offset) }
     }
 
     /// A call of the function that an op is.
@@ -432,8 +425,71 @@ impl Compiler<'_> {
     }
 }
 
+/// What the instructions of a primitive make.
+pub(super) struct Operation {
+    /// All bits or none, for numbers of the operands' type.
+    pub(super) mask: bool,
+}
+
+/// Whether the instructions of a primitive need a register besides that of the result.
+pub(super) fn spare(primitive: Primitive) -> bool {
+    matches!(primitive, Primitive::Max | Primitive::Min | Primitive::GatedMul(1 | 2))
+}
+
+/// A primitive of what some registers hold, into another; `spare` may be overwritten.
+pub(super) fn operation(
+    asm: &mut Assembler,
+    primitive: Primitive,
+    kind: Kind,
+    to: Reg,
+    [a, b, c]: [Reg; 3],
+    spare: Reg,
+) -> Option<Operation> {
+    let place = Place::Register;
+    let constant = |which: [usize; 2]| Place::Constant(which[usize::from(kind.double)]);
+    match primitive {
+        Primitive::Add => asm.arithmetic(Arithmetic::Add, kind, to, a, place(b)),
+        Primitive::Sub => asm.arithmetic(Arithmetic::Sub, kind, to, a, place(b)),
+        Primitive::Mul | Primitive::GatedMul(0) => asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b)),
+        Primitive::Div => asm.arithmetic(Arithmetic::Div, kind, to, a, place(b)),
+        Primitive::Neg => asm.bits(Bits::Xor, kind, to, a, constant(SIGN)),
+        Primitive::Abs => asm.bits(Bits::And, kind, to, a, constant(MAGNITUDE)),
+        Primitive::Sqrt => asm.sqrt(kind, to, a),
+        Primitive::Round => asm.round(kind, false, to, a),
+        Primitive::Floor => asm.round(kind, true, to, a),
+        Primitive::MulAdd => {
+            asm.copy(kind, to, c);
+            asm.fused(kind, to, a, b);
+        }
+        // Where one is NaN, or both are zero, the processor takes the second: right but for a NaN that is the first.
+        Primitive::Max | Primitive::Min => {
+            let which = if primitive == Primitive::Max { Arithmetic::Max } else { Arithmetic::Min };
+            asm.arithmetic(which, kind, to, a, place(b));
+            asm.compare(Compare::Unordered, kind, spare, a, a);
+            asm.blend(kind, to, to, a, spare);
+        }
+        // A zero of the operand that is a gate stands for itself; a NaN gives one whichever way.
+        Primitive::GatedMul(gate @ (1 | 2)) => {
+            let own = if gate == 1 { a } else { b };
+            asm.bits(Bits::Xor, kind, to, to, place(to));
+            asm.bits(Bits::And, kind, spare, own, constant(MAGNITUDE));
+            asm.compare(Compare::Less, kind, spare, to, spare);
+            asm.arithmetic(Arithmetic::Mul, kind, to, a, place(b));
+            asm.blend(kind, to, own, to, spare);
+        }
+        Primitive::Select => asm.blend(kind, to, c, b, a),
+        Primitive::Cast(_) => asm.bits(Bits::And, kind, to, a, constant(ONE)),
+        Primitive::Less => asm.compare(Compare::Less, kind, to, a, b),
+        Primitive::LessEqual => asm.compare(Compare::LessEqual, kind, to, a, b),
+        Primitive::Equal => asm.compare(Compare::Equal, kind, to, a, b),
+        Primitive::Copy => asm.copy(kind, to, a),
+        _ => return None,
+    }
+    Some(Operation { mask: matches!(primitive, Primitive::Less | Primitive::LessEqual | Primitive::Equal) })
+}
+
 /// Whether there are instructions for a primitive.
-fn inlined(primitive: Primitive) -> bool {
+pub(super) fn inlined(primitive: Primitive) -> bool {
     use Primitive::{
         Abs, Add, Cast, Copy, Div, Equal, Floor, GatedMul, Less, LessEqual, Max, Min, Mul, MulAdd, Neg,
         Round, Select, Sqrt, Sub,

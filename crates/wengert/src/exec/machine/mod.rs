@@ -1,11 +1,13 @@
-//! Machine code for micro-ops: the same operations on the same numbers in the same order, one behind the other, with values kept
-//! in registers from where they are made to where they are read.
+//! Machine code for micro-ops, and for neighbouring maps of long arrays: the same operations on the same numbers in the same order, with values
+//! kept in registers from where they are made to where they are read.
 //!
-//! [`compiler`] turns micro-ops into instructions, [`assembler`] these into bytes. What has no instructions here is called, as the interpreter
+//! [`compiler`] turns micro-ops into instructions, [`fuse`] finds the calls that are one loop, [`loops`] makes that, and [`assembler`] turns instructions into bytes. What has no instructions here is called, as the interpreter
 //! calls it. Only what was verified is compiled, and what code reads and writes are the micro-ops' own places.
 
 mod assembler;
 mod compiler;
+mod fuse;
+mod loops;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -13,10 +15,9 @@ mod tests;
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
 
-use super::page::Page;
-use super::plan::{Plan, Tiled};
+use super::plan::{Machined, Plan, Tiled};
 
-/// Gives the micro-ops of a plan their machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
+/// Gives the micro-ops and maps of a plan their machine code, if this processor has the instructions, unless `WENGERT_JIT=off`, a switch for tests and
 /// benchmarks.
 pub(crate) fn compile(mut plan: Plan) -> Plan {
     static OFF: OnceLock<bool> = OnceLock::new();
@@ -24,30 +25,30 @@ pub(crate) fn compile(mut plan: Plan) -> Plan {
     if let Plan::Tiled(frame, tiled) = &mut plan
         && !off
     {
-        tiled.machine = compiler::compile(frame, tiled).and_then(Page::new);
+        tiled.machine = compiler::compile(frame, tiled).map(Box::new);
     }
     plan
 }
 
 /// The machine code of a program: see [`Program::machine_code`](crate::Program::machine_code).
 pub struct MachineCode<'a> {
-    page: &'a Page,
+    machine: &'a Machined,
     plan: &'a Tiled,
 }
 
 impl<'a> MachineCode<'a> {
     pub(crate) fn of(plan: &'a Plan) -> Option<Self> {
         let Plan::Tiled(_, plan) = plan else { return None };
-        Some(Self { page: plan.machine.as_ref()?, plan })
+        Some(Self { machine: plan.machine.as_ref()?, plan })
     }
 
     /// The instructions, which begin with the first byte; constants that they read follow them.
     pub fn bytes(&self) -> &'a [u8] {
-        self.page.bytes()
+        self.machine.page.bytes()
     }
 }
 
-/// The instructions of each micro-op, as bytes; with the last of a part those that leave it, with the last of all constants.
+/// The instructions of each micro-op and of each loop, as bytes; with the last of a part those that leave it, with the last of all constants.
 impl fmt::Display for MachineCode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, from: usize, to: usize| {
@@ -55,9 +56,12 @@ impl fmt::Display for MachineCode<'_> {
             self.bytes()[from..to].iter().try_for_each(|byte| write!(bytes, " {byte:02x}"))?;
             writeln!(f, "{from:>6}  {name}\n        {bytes}")
         };
-        let code = self.page.code();
+        let code = self.machine.page.code();
+        let loops = &self.machine.loops;
+        let behind = |next: Option<u32>| next.map_or(self.bytes().len(), |byte| byte as usize);
+        let first = loops.first().map(|first| first.byte);
         for (at, (ops, byte)) in code.parts.iter().enumerate() {
-            let end = code.parts.get(at + 1).map_or(self.bytes().len(), |(_, byte)| *byte as usize);
+            let end = behind(code.parts.get(at + 1).map(|(_, byte)| *byte).or(first));
             let start = |op: usize| code.starts.get(op).map_or(end, |&byte| byte as usize);
             line(f, "enter", *byte as usize, start(ops.start))?;
             for op in ops.clone() {
@@ -65,6 +69,13 @@ impl fmt::Display for MachineCode<'_> {
                 let end = if op + 1 < ops.end { start(op + 1) } else { end };
                 line(f, &format!("%{row} {}", function.name()), start(op), end)?;
             }
+        }
+        for (at, fused) in loops.iter().enumerate() {
+            let mut name = "loop of".to_owned();
+            for call in &self.plan.calls[fused.calls.clone()] {
+                write!(name, " %{} {}", call.row, call.action.name())?;
+            }
+            line(f, &name, fused.byte as usize, behind(loops.get(at + 1).map(|next| next.byte)))?;
         }
         Ok(())
     }

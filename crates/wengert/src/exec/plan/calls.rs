@@ -103,12 +103,32 @@ pub(crate) struct Tiled {
     pub(in crate::exec) addresses: Addresses,
     /// The same as machine code.
     #[cfg(feature = "jit")]
-    pub(in crate::exec) machine: Option<crate::exec::page::Page>,
+    pub(in crate::exec) machine: Option<Box<Machined>>,
     /// What micro-ops make whose NaNs are made canonical at the end.
     pub(in crate::exec) canonical: Vec<BufferId>,
     /// The byte of the arena before which all that micro-ops touch of it lies.
     pub(in crate::exec) reach: usize,
     pub(in crate::exec) buffers: Table<BufferId, Placed>,
+}
+
+/// The machine code of a plan.
+#[cfg(feature = "jit")]
+pub(in crate::exec) struct Machined {
+    pub(in crate::exec) page: crate::exec::page::Page,
+    /// Calls that are one loop, in their order.
+    pub(in crate::exec) loops: Vec<Fused>,
+    /// For each call of the plan the loop that begins with it.
+    pub(in crate::exec) begins: Vec<Option<u32>>,
+}
+
+/// Neighbouring calls of a tile loop that are one loop for each tile: a function of pointers to parts of arrays.
+#[cfg(feature = "jit")]
+pub(in crate::exec) struct Fused {
+    pub(in crate::exec) calls: Range<usize>,
+    /// What the pointers are to.
+    pub(in crate::exec) streams: SmallVec<[Part; 8]>,
+    /// The byte of the code that it begins with.
+    pub(in crate::exec) byte: u32,
 }
 
 /// A kernel call or a micro-op of a plan, and its position among those.

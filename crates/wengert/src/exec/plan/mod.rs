@@ -20,6 +20,8 @@ use crate::kernels::Isa;
 use crate::shape::TensorType;
 
 pub(super) use calls::{Body, Group, KernelCall, Part, Run, TileLoop, Tiled};
+#[cfg(feature = "jit")]
+pub(super) use calls::{Fused, Machined};
 pub use memory::{MemoryReport, RowMemory};
 pub(super) use micro::{Described, Function, MicroOp, What};
 pub(crate) use print::lowered;

@@ -1,0 +1,200 @@
+//! Calls of a tile as one loop: each number is read once, goes through all maps in registers, and is stored only where somebody
+//! else reads it.
+
+use std::collections::HashMap;
+
+use super::assembler::{Assembler, Gpr, Kind, Place, Reg, Width};
+use super::compiler::{Operation, REGISTERS, operation, spare};
+use crate::ir::Primitive;
+
+/// Where a number of a loop comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Source {
+    /// An earlier step.
+    Made(usize),
+    /// The array that this pointer is to.
+    Stream(usize),
+    /// A number, by its bits.
+    Number(u64),
+}
+
+/// A primitive, of numbers that come before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) primitive: Primitive,
+    pub(super) x: [Source; 3],
+    /// The array that the result is stored in.
+    pub(super) to: Option<usize>,
+}
+
+/// Steps that are done for each element of arrays of one type of floats, and truth values.
+#[derive(Default)]
+pub(super) struct Loop {
+    pub(super) double: bool,
+    pub(super) steps: Vec<Step>,
+    /// Of each array whether its elements are truth values.
+    pub(super) truths: Vec<bool>,
+}
+
+/// What a register holds while the numbers of one vector are computed.
+struct Registers<'a> {
+    assembler: &'a mut Assembler,
+    steps: &'a Loop,
+    /// The steps that read something, in order.
+    readers: &'a HashMap<Source, Vec<usize>>,
+    kind: Kind,
+    held: [Option<Source>; REGISTERS],
+    /// Those that the step in the making needs.
+    pinned: u32,
+    /// What was moved to the stack, each in a place of its own.
+    spilled: Vec<Source>,
+    at: usize,
+}
+
+impl Loop {
+    /// Adds the loop as a function of pointers to the arrays, and of the number of elements.
+    pub(super) fn assemble(&self, assembler: &mut Assembler) -> Option<()> {
+        let full = Kind { double: self.double, width: Width::Full };
+        let lanes = full.bytes() / if self.double { 8 } else { 4 };
+        let frame = assembler.enter_loop(lanes as u8);
+        let mut readers: HashMap<Source, Vec<usize>> = HashMap::new();
+        for (at, step) in self.steps.iter().enumerate() {
+            step.x[..step.primitive.arity()].iter().for_each(|&x| readers.entry(x).or_default().push(at));
+        }
+        let mut stack = 0;
+        for (width, step) in [(Width::Full, lanes as u8), (Width::One, 1)] {
+            let skip = assembler.jump_if_done();
+            let begin = assembler.len();
+            stack = self.vector(assembler, &readers, Kind { width, ..full })?.max(stack);
+            assembler.advance(step, begin)?;
+            assembler.land(skip);
+            if width == Width::Full {
+                assembler.rest();
+            }
+        }
+        assembler.leave_loop(frame, i32::try_from(stack * full.bytes()).ok()?);
+        Some(())
+    }
+
+    /// All steps for the elements of one vector; how many places on the stack they need.
+    fn vector(
+        &self,
+        assembler: &mut Assembler,
+        readers: &HashMap<Source, Vec<usize>>,
+        kind: Kind,
+    ) -> Option<usize> {
+        let (held, spilled) = ([None; REGISTERS], Vec::new());
+        let mut registers =
+            Registers { assembler, steps: self, readers, kind, held, pinned: 0, spilled, at: 0 };
+        for at in 0..self.steps.len() {
+            registers.step(at)?;
+        }
+        Some(registers.spilled.len())
+    }
+}
+
+impl Registers<'_> {
+    fn step(&mut self, at: usize) -> Option<()> {
+        self.at = at;
+        let Step { primitive, x: sources, to } = self.steps.steps[at];
+        let sources = &sources[..primitive.arity()];
+        // What is there already stays.
+        let wanted = |held: &Option<Source>| held.is_some_and(|held| sources.contains(&held));
+        self.pinned = self.held.iter().enumerate().map(|(n, held)| u32::from(wanted(held)) << n).sum();
+        let mut x = [Reg(0); 3];
+        for (x, source) in x.iter_mut().zip(sources) {
+            *x = self.load(*source)?;
+        }
+        let made = self.free()?;
+        self.held[usize::from(made.0)] = Some(Source::Made(at));
+        let other = if spare(primitive) { self.free()? } else { made };
+        let Operation { mask } = operation(self.assembler, primitive, self.kind, made, x, other)?;
+        if let Some(stream) = to {
+            let place = self.place(stream);
+            if mask {
+                let low = self.free()?;
+                self.assembler.store_mask(self.kind, made, low, place);
+            } else {
+                self.assembler.store(self.kind, made, place);
+            }
+        }
+        // What nobody reads any more makes room.
+        for n in 0..REGISTERS {
+            if self.held[n].is_some_and(|source| self.next(source, at + 1).is_none()) {
+                self.held[n] = None;
+            }
+        }
+        Some(())
+    }
+
+    /// The first step from this one on that reads something.
+    fn next(&self, source: Source, from: usize) -> Option<usize> {
+        let readers = self.readers.get(&source)?;
+        readers.get(readers.partition_point(|&reader| reader < from)).copied()
+    }
+
+    fn place(&self, stream: usize) -> Place {
+        let scale = if self.steps.truths[stream] { 0 } else { 2 + u8::from(self.steps.double) };
+        Place::Indexed(stream, scale)
+    }
+
+    /// Where something that was moved there lies, from the top of the stack.
+    fn slot(&self, slot: usize) -> Place {
+        Place::Memory(Gpr::RSP, (32 * slot) as i32)
+    }
+
+    /// A register for something new: an empty one, or that of what is needed last.
+    fn free(&mut self) -> Option<Reg> {
+        let open = |n: &usize| self.pinned >> n & 1 == 0;
+        let wanted = |n: &usize| {
+            self.held[*n].map_or(usize::MAX, |s| self.next(s, self.at + 1).unwrap_or(usize::MAX - 1))
+        };
+        let n = (0..REGISTERS).filter(open).max_by_key(wanted)?;
+        if let Some(source @ Source::Made(_)) = self.held[n].take()
+            && self.next(source, self.at + 1).is_some()
+            && !self.spilled.contains(&source)
+        {
+            let slot = self.slot(self.spilled.len());
+            self.spilled.push(source);
+            self.assembler.store(self.whole(), Reg(n as u8), slot);
+        }
+        self.pinned |= 1 << n;
+        Some(Reg(n as u8))
+    }
+
+    /// As much of a register as may hold something: masks of one number are as wide as half a register.
+    fn whole(&self) -> Kind {
+        Kind { width: if self.kind.width == Width::Full { Width::Full } else { Width::Half }, ..self.kind }
+    }
+
+    /// A register with this, for the step in the making.
+    fn load(&mut self, source: Source) -> Option<Reg> {
+        if let Some(n) = self.held.iter().position(|held| *held == Some(source)) {
+            self.pinned |= 1 << n;
+            return Some(Reg(n as u8));
+        }
+        let to = self.free()?;
+        match source {
+            Source::Made(_) => {
+                let slot = self.spilled.iter().position(|spilled| *spilled == source)?;
+                let (kind, slot) = (self.whole(), self.slot(slot));
+                self.assembler.load(kind, to, slot);
+            }
+            Source::Stream(stream) if self.steps.truths[stream] => {
+                let (zero, place) = (self.free()?, self.place(stream));
+                self.assembler.load_mask(self.kind, to, zero, place);
+                self.pinned &= !(1 << zero.0);
+            }
+            Source::Stream(stream) => {
+                let place = self.place(stream);
+                self.assembler.load(self.kind, to, place);
+            }
+            Source::Number(bits) => {
+                let number = self.assembler.number(bits, self.steps.double);
+                self.assembler.load(self.kind, to, number);
+            }
+        }
+        self.held[usize::from(to.0)] = Some(source);
+        Some(to)
+    }
+}
