@@ -1,6 +1,9 @@
 //! The few instructions of x86-64 that small programs are made of, in VEX's encoding ("Intel 64 and IA-32 Architectures Software Developer's
 //! Manual", volume 2, 2.3).
 
+use crate::exec::frame::POOL;
+use crate::exec::memory::REGION;
+
 /// A vector register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reg(pub(super) u8);
@@ -76,10 +79,21 @@ const MAP3A: u8 = 3;
 pub(super) enum Place {
     Register(Reg),
     Memory(Gpr, i32),
-    /// The element that a loop is at of the array that this pointer is to, of so many bytes as a power of two.
-    Indexed(usize, u8),
+    /// The element that a loop is at of an array that begins there, of so many bytes as a power of two.
+    Indexed(Base, u8),
+    /// The same, behind a byte of what a register points to.
+    Element(Gpr, i32, u8),
     /// This one of [`CONSTANTS`], or of the numbers that were asked for, behind the code.
     Constant(usize),
+}
+
+/// Where an array that a loop reads or writes begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// Where this one of the loop's pointers points to.
+    Pointer(usize),
+    /// At this byte of a region.
+    Region(usize, i32),
 }
 
 /// Two-operand arithmetic, by opcode.
@@ -166,15 +180,42 @@ impl Assembler {
                 }
                 self.code.extend(offset.to_le_bytes());
             }
-            // [rax + rcx · size]
-            Place::Indexed(_, scale) => {
-                self.code.extend([reg | 4, scale << 6 | Gpr::RCX.0 << 3 | Gpr::RAX.0])
+            // [base + rcx · size + offset]
+            Place::Element(Gpr(base), offset, scale) => {
+                self.code.extend([0x80 | reg | 4, scale << 6 | Gpr::RCX.0 << 3 | (base & 7)]);
+                self.code.extend(offset.to_le_bytes());
             }
+            // `resolve` makes others of these.
+            Place::Indexed(..) => {}
             Place::Constant(constant) => {
                 self.code.push(reg | 5);
                 self.constants.push((self.code.len(), constant));
                 // For `finish`: how far the end of the instruction is.
                 self.code.extend([4 + behind, 0, 0, 0]);
+            }
+        }
+    }
+
+    /// The element of a loop behind a register that points to the array.
+    fn resolve(&mut self, place: Place) -> Place {
+        let Place::Indexed(base, scale) = place else { return place };
+        match base {
+            Base::Pointer(at) => {
+                self.word(Gpr::RAX, Gpr::RDI, 8 * at as i32);
+                Place::Element(Gpr::RAX, 0, scale)
+            }
+            Base::Region(region, byte) => Place::Element(self.region(region), byte, scale),
+        }
+    }
+
+    /// A register that points to a region.
+    pub(super) fn region(&mut self, region: usize) -> Gpr {
+        match region {
+            0 => Gpr::RBX,
+            POOL => Gpr::R14,
+            _ => {
+                self.word(Gpr::RAX, Gpr::RBP, (region * REGION) as i32);
+                Gpr::RAX
             }
         }
     }
@@ -188,11 +229,9 @@ impl Assembler {
         place: Place,
         behind: u8,
     ) {
-        if let Place::Indexed(pointer, _) = place {
-            self.word(Gpr::RAX, Gpr::RDI, 8 * pointer as i32);
-        }
+        let place = self.resolve(place);
         let high = match place {
-            Place::Register(Reg(n)) | Place::Memory(Gpr(n), _) => n >> 3,
+            Place::Register(Reg(n)) | Place::Memory(Gpr(n), _) | Place::Element(Gpr(n), ..) => n >> 3,
             Place::Indexed(..) | Place::Constant(_) => 0,
         };
         let fields = (!(reg.0 >> 3) & 1) << 7 | 1 << 6 | (!high & 1) << 5 | map;
@@ -260,15 +299,9 @@ impl Assembler {
         let (double, none) = (u8::from(kind.double), Reg(0));
         if kind.width == Width::One {
             // No more bytes than there are: movzx eax, byte; vmovd.
-            let high = match from {
-                Place::Indexed(pointer, _) => {
-                    self.word(Gpr::RAX, Gpr::RDI, 8 * pointer as i32);
-                    0
-                }
-                Place::Memory(base, _) => base.0 >> 3,
-                _ => return,
-            };
-            self.code.extend([0x40 | high, 0x0f, 0xb6]);
+            let from = self.resolve(from);
+            let (Place::Memory(base, _) | Place::Element(base, ..)) = from else { return };
+            self.code.extend([0x40 | base.0 >> 3, 0x0f, 0xb6]);
             self.modrm(Gpr::RAX.0, from, 0);
             self.vex((MAP, P66, false, false, 0x6e), to, none, Place::Register(Reg(Gpr::RAX.0)), 0);
         } else {
@@ -349,9 +382,16 @@ impl Assembler {
         Place::Constant(CONSTANTS.len() + at)
     }
 
+    /// The second argument, as if it were given.
+    pub(super) fn second(&mut self, number: u32) {
+        // mov esi, …
+        self.code.push(0xbe);
+        self.code.extend(number.to_le_bytes());
+    }
+
     /// Begins a loop: the arguments are a list of pointers and a number of elements, of which so many, a power of two, are a vector. Returns what
-    /// [`leave_loop`](Self::leave_loop) needs.
-    pub(super) fn enter_loop(&mut self, lanes: u8) -> usize {
+    /// [`end_loop`](Self::end_loop) needs.
+    pub(super) fn begin_loop(&mut self, lanes: u8) -> usize {
         // sub rsp, …; xor ecx, ecx; mov rdx, rsi; and rdx, −lanes
         self.code.extend([0x48, 0x81, 0xec, 0, 0, 0, 0]);
         let frame = self.code.len() - 4;
@@ -383,12 +423,15 @@ impl Assembler {
         self.code.extend([0x48, 0x89, 0xf2]);
     }
     /// Ends a loop that needs so many bytes of the stack.
-    pub(super) fn leave_loop(&mut self, frame: usize, stack: i32) {
+    pub(super) fn end_loop(&mut self, frame: usize, stack: i32) {
         self.code[frame..frame + 4].copy_from_slice(&stack.to_le_bytes());
-        self.forget_upper();
-        // add rsp, …; ret
+        // add rsp, …
         self.code.extend([0x48, 0x81, 0xc4]);
         self.code.extend(stack.to_le_bytes());
+    }
+    /// Ends a function that keeps no registers.
+    pub(super) fn finish_function(&mut self) {
+        self.forget_upper();
         self.code.push(0xc3);
     }
     pub(super) fn leave(&mut self) {

@@ -16,7 +16,7 @@ use crate::ir::Primitive;
 use crate::kernels::{Isa, Line};
 
 /// Bytes of an array whose elements are all done one behind the other; longer ones are called for.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 /// Vector registers.
 pub(super) const REGISTERS: usize = 16;
 
@@ -45,17 +45,17 @@ pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Machined> {
 
 /// Some bytes of a region.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Span {
-    region: usize,
-    byte: usize,
-    bytes: usize,
+pub(super) struct Span {
+    pub(super) region: usize,
+    pub(super) byte: usize,
+    pub(super) bytes: usize,
 }
 
 impl Span {
     fn range(&self) -> Range<usize> {
         self.byte..self.byte + self.bytes
     }
-    fn meets(&self, other: &Self) -> bool {
+    pub(super) fn meets(&self, other: &Self) -> bool {
         let (a, b) = (self.byte + self.bytes, other.byte + other.bytes);
         self.region == other.region && self.byte < b && other.byte < a
     }
@@ -80,10 +80,10 @@ struct Held {
     used: usize,
 }
 
-struct Compiler<'a> {
+pub(super) struct Compiler<'a> {
     frame: &'a Frame,
-    plan: &'a Tiled,
-    assembler: Assembler,
+    pub(super) plan: &'a Tiled,
+    pub(super) assembler: Assembler,
     registers: [Option<Held>; REGISTERS],
     /// Counts pieces.
     clock: usize,
@@ -142,7 +142,7 @@ impl<'a> Compiler<'a> {
             for tiles in &self.plan.loops[group.loops.clone()] {
                 for (fused, steps) in fusion.of(group, tiles) {
                     let byte = u32::try_from(self.assembler.len()).ok().filter(|&at| at < 1 << 30)?;
-                    steps.assemble(&mut self.assembler)?;
+                    steps.function(&mut self.assembler)?;
                     loops.push(Fused { byte, ..fused });
                 }
             }
@@ -158,14 +158,24 @@ impl<'a> Compiler<'a> {
         (self.registers, self.clock) = ([None; REGISTERS], 0);
         self.assembler.enter();
         self.assembler.word(Gpr::R14, Gpr::RBP, (POOL * REGION) as i32);
-        for at in ops {
+        let (mut at, end) = (ops.start, ops.end);
+        while at < end {
             let (op, function) = (self.plan.micro[at], self.plan.described(at).1);
-            code.starts.push(here(&self.assembler)?);
+            let start = here(&self.assembler)?;
+            let looped = self.run(at, end)?;
+            // The first of a loop has its code.
+            code.starts.extend(
+                std::iter::once(start).chain((1..looped).map(|_| here(&self.assembler).unwrap_or(start))),
+            );
+            at += looped.max(1);
+            if looped > 0 {
+                continue;
+            }
             if function.calls_out() {
                 return None;
             }
             if !self.inline(&op, function)? {
-                self.call(at, &op, function)?;
+                self.call(at - 1, &op, function)?;
             }
         }
         self.assembler.leave();
@@ -264,7 +274,7 @@ impl<'a> Compiler<'a> {
         if let Some(stores) = &mut self.stores {
             stores.written(out.range(), None);
         }
-        self.registers = [None; REGISTERS];
+        self.forget();
         self.assembler.forget_upper();
         let arguments = [Gpr::RDI, Gpr::RSI, Gpr::RDX, Gpr::RCX];
         for (to, address) in arguments.into_iter().zip(op.x.into_iter().chain([op.out])) {
@@ -275,6 +285,11 @@ impl<'a> Compiler<'a> {
         }
         self.assembler.call(op.function as usize as u64, op.len);
         Some(())
+    }
+
+    /// Forgets what registers hold.
+    pub(super) fn forget(&mut self) {
+        self.registers = [None; REGISTERS];
     }
 
     /// Begins a piece: what it needs stays in registers until it is done.
@@ -299,15 +314,7 @@ impl<'a> Compiler<'a> {
     fn place(&mut self, address: Address, offset: usize) -> Option<Place> {
         let (region, byte) = self.plan.addresses.place(address);
         let offset = i32::try_from(byte + offset).ok()?;
-        let base = match region {
-            0 => Gpr::RBX,
-            POOL => Gpr::R14,
-            _ => {
-                self.assembler.word(Gpr::RAX, Gpr::RBP, i32::try_from(region * REGION).ok()?);
-                Gpr::RAX
-            }
-        };
-        Some(Place::Memory(base, offset))
+        Some(Place::Memory(self.assembler.region(region), offset))
     }
 
     fn span(&self, kind: Kind, address: Address, offset: usize) -> Span {
@@ -316,7 +323,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Notes that what was stored there is read from memory.
-    fn read(&mut self, span: Span) {
+    pub(super) fn read(&mut self, span: Span) {
         if let Some(stores) = self.stores.as_mut().filter(|_| span.region == 0) {
             stores.read(span.range());
         }
@@ -407,7 +414,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Whether what is made there is stored.
-    fn stores(&mut self, span: Span) -> bool {
+    pub(super) fn stores(&mut self, span: Span) -> bool {
         // What lies elsewhere than in the thread's own memory outlives the run.
         let outlives = span.byte < self.frame.arena;
         self.stores.as_mut().is_none_or(|stores| stores.next(span.range(), outlives))

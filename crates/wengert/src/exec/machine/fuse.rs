@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
+use super::assembler::Base;
 use super::compiler::inlined;
 use super::loops::{Loop, Source, Step};
 use crate::dtype::DType;
@@ -343,12 +344,12 @@ impl<'a> Fusion<'a> {
         }
         // Only the arrays that are read or written.
         let mut names = vec![None; streams.len()];
-        let (mut parts, mut truths) = (SmallVec::new(), Vec::new());
+        let (mut parts, mut bases) = (SmallVec::new(), Vec::new());
         let mut name = |stream: &mut usize| {
             *stream = *names[*stream].get_or_insert_with(|| {
                 let (part, _, truth) = streams[*stream];
                 parts.push(part);
-                truths.push(truth);
+                bases.push((Base::Pointer(parts.len() - 1), truth));
                 parts.len() - 1
             });
         };
@@ -360,7 +361,10 @@ impl<'a> Fusion<'a> {
             }
             step.to.iter_mut().for_each(&mut name);
         }
-        Some((Fused { calls, streams: parts, byte: 0 }, Loop { double: dtype == DType::F64, steps, truths }))
+        Some((
+            Fused { calls, streams: parts, byte: 0 },
+            Loop { double: dtype == DType::F64, steps, streams: bases },
+        ))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::assembler::{Assembler, Gpr, Kind, Place, Reg, Width};
+use super::assembler::{Assembler, Base, Gpr, Kind, Place, Reg, Width};
 use super::compiler::{Operation, REGISTERS, operation, spare};
 use crate::ir::Primitive;
 
@@ -32,8 +32,8 @@ pub(super) struct Step {
 pub(super) struct Loop {
     pub(super) double: bool,
     pub(super) steps: Vec<Step>,
-    /// Of each array whether its elements are truth values.
-    pub(super) truths: Vec<bool>,
+    /// Of each array where it begins, and whether its elements are truth values.
+    pub(super) streams: Vec<(Base, bool)>,
 }
 
 /// What a register holds while the numbers of one vector are computed.
@@ -53,10 +53,17 @@ struct Registers<'a> {
 
 impl Loop {
     /// Adds the loop as a function of pointers to the arrays, and of the number of elements.
+    pub(super) fn function(&self, assembler: &mut Assembler) -> Option<()> {
+        self.assemble(assembler)?;
+        assembler.finish_function();
+        Some(())
+    }
+
+    /// Adds the loop over as many elements as the second argument says.
     pub(super) fn assemble(&self, assembler: &mut Assembler) -> Option<()> {
         let full = Kind { double: self.double, width: Width::Full };
         let lanes = full.bytes() / if self.double { 8 } else { 4 };
-        let frame = assembler.enter_loop(lanes as u8);
+        let frame = assembler.begin_loop(lanes as u8);
         let mut readers: HashMap<Source, Vec<usize>> = HashMap::new();
         for (at, step) in self.steps.iter().enumerate() {
             step.x[..step.primitive.arity()].iter().for_each(|&x| readers.entry(x).or_default().push(at));
@@ -72,7 +79,7 @@ impl Loop {
                 assembler.rest();
             }
         }
-        assembler.leave_loop(frame, i32::try_from(stack * full.bytes()).ok()?);
+        assembler.end_loop(frame, i32::try_from(stack * full.bytes()).ok()?);
         Some(())
     }
 
@@ -134,8 +141,8 @@ impl Registers<'_> {
     }
 
     fn place(&self, stream: usize) -> Place {
-        let scale = if self.steps.truths[stream] { 0 } else { 2 + u8::from(self.steps.double) };
-        Place::Indexed(stream, scale)
+        let (base, truth) = self.steps.streams[stream];
+        Place::Indexed(base, if truth { 0 } else { 2 + u8::from(self.steps.double) })
     }
 
     /// Where something that was moved there lies, from the top of the stack.
@@ -180,7 +187,7 @@ impl Registers<'_> {
                 let (kind, slot) = (self.whole(), self.slot(slot));
                 self.assembler.load(kind, to, slot);
             }
-            Source::Stream(stream) if self.steps.truths[stream] => {
+            Source::Stream(stream) if self.steps.streams[stream].1 => {
                 let (zero, place) = (self.free()?, self.place(stream));
                 self.assembler.load_mask(self.kind, to, zero, place);
                 self.pinned &= !(1 << zero.0);

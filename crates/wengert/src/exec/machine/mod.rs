@@ -8,6 +8,7 @@ mod assembler;
 mod compiler;
 mod fuse;
 mod loops;
+mod runs;
 mod stores;
 #[cfg(test)]
 mod tests;

@@ -183,30 +183,41 @@ fn calls_are_what_a_disassembler_reads() {
 #[test]
 fn loops_are_what_a_disassembler_reads() {
     let kind = Kind { double: true, width: Width::Full };
-    let text = one(|a| a.load(kind, FAR, Place::Indexed(3, 3)));
+    let text = one(|a| a.load(kind, FAR, Place::Indexed(Base::Pointer(3), 3)));
     assert_eq!(text, "mov rax, qword ptr [rdi+18h]; vmovupd ymm13, ymmword ptr [rax+rcx*8]");
-    let text = one(|a| a.store(Kind { double: false, width: Width::One }, Reg(2), Place::Indexed(0, 2)));
+    let text = one(|a| {
+        a.store(Kind { double: false, width: Width::One }, Reg(2), Place::Indexed(Base::Pointer(0), 2))
+    });
     assert_eq!(text, "mov rax, qword ptr [rdi]; vmovss dword ptr [rax+rcx*4], xmm2");
-    let text =
-        one(|a| a.load_mask(Kind { width: Width::One, ..kind }, Reg(1), Reg(12), Place::Indexed(1, 0)));
+    let text = one(|a| {
+        a.load_mask(Kind { width: Width::One, ..kind }, Reg(1), Reg(12), Place::Indexed(Base::Pointer(1), 0))
+    });
     assert!(
         text.starts_with("mov rax, qword ptr [rdi+8]; movzx eax, byte ptr [rax+rcx]; vmovd xmm1, eax;"),
         "{text}"
     );
+    let text = one(|a| a.load(kind, Reg(2), Place::Indexed(Base::Region(0, 64), 3)));
+    assert_eq!(text, "vmovupd ymm2, ymmword ptr [rbx+rcx*8+40h]");
+    let text = one(|a| a.load(kind, Reg(2), Place::Indexed(Base::Region(1, -8), 3)));
+    assert_eq!(text, "vmovupd ymm2, ymmword ptr [r14+rcx*8-8]");
+    let text = one(|a| a.load(kind, Reg(2), Place::Indexed(Base::Region(3, 8), 3)));
+    assert_eq!(text, "mov rax, qword ptr [rbp+30h]; vmovupd ymm2, ymmword ptr [rax+rcx*8+8]");
+    assert_eq!(one(|a| a.second(100)), "mov esi, 64h");
     let text = one(|a| a.store(kind, Reg(9), Place::Memory(Gpr::RSP, 64)));
     assert_eq!(text, "vmovupd ymmword ptr [rsp+40h], ymm9");
     let text = one(|a| {
-        let frame = a.enter_loop(4);
+        let frame = a.begin_loop(4);
         let jump = a.jump_if_done();
         let begin = a.len();
         a.copy(kind, Reg(0), Reg(1));
         a.advance(4, begin);
         a.land(jump);
         a.rest();
-        a.leave_loop(frame, 96);
+        a.end_loop(frame, 96);
+        a.finish_function();
     });
     let due = "sub rsp, 60h; xor ecx, ecx; mov rdx, rsi; and rdx, 0FFFFFFFFFFFFFFFCh; cmp rcx, rdx; jae 000000000000002Bh; \
-               vmovupd ymm0, ymm1; add rcx, 4; cmp rcx, rdx; jb 0000000000000019h; mov rdx, rsi; vzeroupper; add rsp, 60h; ret";
+               vmovupd ymm0, ymm1; add rcx, 4; cmp rcx, rdx; jb 0000000000000019h; mov rdx, rsi; add rsp, 60h; vzeroupper; ret";
     assert_eq!(text, due);
     // The loop begins behind 25 bytes; 18 further on are the elements that are left.
     // Numbers lie behind the constants, each once.

@@ -184,8 +184,8 @@ impl Functions {
         if !call.operands.iter().all(whole) {
             return None;
         }
-        // What is large is made canonical while it is in the cache.
-        if call.canonical && len > CHUNK {
+        // Calls of long arrays are loops, and what they make is made canonical while it is in the cache.
+        if len > CHUNK {
             return None;
         }
         let at = self.of(call.code.as_ref(), [x, y], call.alias().is_some(), frame.isa, functions)?;
