@@ -21,6 +21,8 @@ impl Gpr {
     pub(super) const RSI: Self = Self(6);
     pub(super) const RDI: Self = Self(7);
     pub(super) const R14: Self = Self(14);
+    /// What the first pointers of a loop are kept in: registers that nobody wants back.
+    const POINTERS: [Self; 4] = [Self(8), Self(9), Self(10), Self(11)];
 }
 
 /// Numbers that an instruction works on at once.
@@ -201,8 +203,12 @@ impl Assembler {
         let Place::Indexed(base, scale) = place else { return place };
         match base {
             Base::Pointer(at) => {
-                self.word(Gpr::RAX, Gpr::RDI, 8 * at as i32);
-                Place::Element(Gpr::RAX, 0, scale)
+                let known = Gpr::POINTERS.get(at).copied();
+                let base = known.unwrap_or(Gpr::RAX);
+                if known.is_none() {
+                    self.word(base, Gpr::RDI, 8 * at as i32);
+                }
+                Place::Element(base, 0, scale)
             }
             Base::Region(region, byte) => Place::Element(self.region(region), byte, scale),
         }
@@ -387,6 +393,13 @@ impl Assembler {
         // mov esi, …
         self.code.push(0xbe);
         self.code.extend(number.to_le_bytes());
+    }
+
+    /// Reads the first of so many pointers.
+    pub(super) fn pointers(&mut self, count: usize) {
+        for (at, to) in Gpr::POINTERS.into_iter().enumerate().take(count) {
+            self.word(to, Gpr::RDI, 8 * at as i32);
+        }
     }
 
     /// Begins a loop: the arguments are a list of pointers and a number of elements, of which so many, a power of two, are a vector. Returns what

@@ -54,6 +54,7 @@ struct Registers<'a> {
 impl Loop {
     /// Adds the loop as a function of pointers to the arrays, and of the number of elements.
     pub(super) fn function(&self, assembler: &mut Assembler) -> Option<()> {
+        assembler.pointers(self.streams.len());
         self.assemble(assembler)?;
         assembler.finish_function();
         Some(())
