@@ -351,3 +351,21 @@ fn parts_are_added_where_the_whole_lies() {
         assert!(if least > 0 { added >= least } else { added == 0 }, "{name}: {plan}");
     }
 }
+
+#[test]
+fn products_of_shared_weights_are_added_where_their_sum_lies() {
+    let step: Step = |t, s| {
+        let [x, w, v] = input(t, s);
+        let weights = w.slice(0, 0..COLUMNS) * 0.01;
+        let h = (0..4).fold(x, |h, _| h.matmul(weights).tanh() + v);
+        t.outputs(h.square().sum(()).gradients([weights])[weights])
+    };
+    plans_agree("four products of one matrix", step);
+    let (start, states) = two(DType::F64);
+    let plan = Program::record(&start, |t| step(t, states)).unwrap().plan().to_string();
+    assert_eq!(
+        plan.lines().filter(|line| line.contains("contract") && line.contains("added to")).count(),
+        3,
+        "{plan}"
+    );
+}

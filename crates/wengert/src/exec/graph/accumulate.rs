@@ -1,10 +1,11 @@
-//! Products that are added to states by the kernel that computes them: `β w + α a·b` is one node.
+//! Products that are added by the kernel that computes them, to states or to sums: `β w + α a·b` is one node, and so is each further
+//! term of the gradient of weights that are used several times.
 //!
 //! It rounds: a product rounds once where the rows round twice.
 
-use super::{Action, Graph, Node, Source, WriteMode};
+use super::{Action, Begun, Graph, Node, Source, WriteMode};
 use crate::exec::table::{BufferId, NodeId, Table};
-use crate::ir::Primitive;
+use crate::ir::{Form, Primitive};
 
 /// Has products begin with the old value of the state that they are added to.
 pub(super) fn accumulate(graph: &mut Graph) {
@@ -18,12 +19,72 @@ pub(super) fn accumulate(graph: &mut Graph) {
             continue;
         };
         let node = &mut graph.nodes[product];
-        node.mode = WriteMode::Accumulate { alpha, beta, state };
+        node.mode = WriteMode::Accumulate { alpha, beta, on: Begun::State(state) };
         node.results = std::iter::once(next).collect();
         graph.buffers[next].maker = Some(product);
         scales.into_iter().flatten().chain([sum]).for_each(|n| gone[n] = true);
     }
     graph.order.retain(|&n| !gone[n]);
+    sums(graph);
+}
+
+/// Has products added to what other nodes made before, and nobody else reads.
+fn sums(graph: &mut Graph) {
+    let uses = graph.uses();
+    let mut position = Table::alike(&graph.nodes, usize::MAX);
+    for (at, &n) in graph.order.iter().enumerate() {
+        position[n] = at;
+    }
+    let (order, mut gone) = (graph.order.clone(), Table::alike(&graph.nodes, false));
+    for sum in order {
+        let Some((product, begun)) = term(graph, &uses, &position, sum) else { continue };
+        let result = graph.nodes[sum].results[0];
+        let node = &mut graph.nodes[product];
+        node.mode = WriteMode::Accumulate { alpha: 1.0, beta: 1.0, on: Begun::Buffer(begun) };
+        node.results = std::iter::once(result).collect();
+        graph.buffers[result].maker = Some(product);
+        graph.buffers[result].base = graph.base(begun);
+        gone[sum] = true;
+    }
+    graph.order.retain(|&n| !gone[n]);
+}
+
+/// The product that a sum adds to what was made before it, and that.
+fn term(
+    graph: &Graph,
+    uses: &Table<BufferId, u32>,
+    position: &Table<NodeId, usize>,
+    sum: NodeId,
+) -> Option<(NodeId, BufferId)> {
+    let Node { action, operands, results, .. } = &graph.nodes[sum];
+    let ([a, b], [result]) = (operands.as_slice(), results.as_slice()) else { return None };
+    if !action.computation()?.is(Primitive::Add) || graph.base(*result) != *result {
+        return None;
+    }
+    // What a node makes in memory of its own, or adds to a sum, for this one alone.
+    let alone = |s: &Source| {
+        let (maker, buffer) = (graph.maker(s.buffer)?, &graph.buffers[s.buffer]);
+        let own = buffer.of == s.buffer
+            && buffer.home.is_none()
+            && graph.nodes[maker].results.as_slice() == [s.buffer];
+        let added = matches!(graph.nodes[maker].mode, WriteMode::Accumulate { on: Begun::Buffer(_), .. });
+        let whole = s.strides.is_none() && (buffer.base == s.buffer || added);
+        let view = matches!(graph.nodes[maker].action.form(), Some(Form::View(_)));
+        (own && whole && !view && uses[s.buffer] == 1).then_some((maker, s.buffer))
+    };
+    let (a, b) = (alone(a)?, alone(b)?);
+    let ((_, begun), (product, term)) = if position[a.0] < position[b.0] { (a, b) } else { (b, a) };
+    let Node { action: Action::Compute(computation), mode: WriteMode::Overwrite, infallible: true, .. } =
+        &graph.nodes[product]
+    else {
+        return None;
+    };
+    let float = graph.buffers[term].ty.dtype.is_float();
+    (float
+        && graph.buffers[begun].ty == graph.buffers[term].ty
+        && computation.sums_products()
+        && computation.accumulates())
+    .then_some((product, begun))
 }
 
 /// What a node adds to a state, which the product can do itself.

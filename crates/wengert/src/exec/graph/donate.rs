@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Graph, Home, WriteMode};
+use super::{Begun, Graph, Home, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
 use crate::sort::{sort, sort_by_key};
@@ -47,7 +47,8 @@ pub(super) fn donate(graph: &mut Graph) -> Result<(), ErrorKind> {
             graph.buffers[next].home = Some(Home::State(state));
             maker
         } else {
-            if let (WriteMode::Accumulate { state, .. }, None) = (graph.nodes[maker].mode, begins.get(&maker))
+            if let (WriteMode::Accumulate { on: Begun::State(state), .. }, None) =
+                (graph.nodes[maker].mode, begins.get(&maker))
             {
                 begins.insert(maker, begin(graph, maker, next, state)?);
             }
@@ -83,7 +84,7 @@ fn may_write(graph: &Graph, maker: NodeId, next: BufferId, state: usize) -> bool
     // Other elements than those that are written.
     let part = old().any(|s| graph.buffers[s.buffer].part.is_some());
     let reads_old = old().next().is_some();
-    let elsewhere = matches!(node.mode, WriteMode::Accumulate { state: begun, .. } if begun != state);
+    let elsewhere = matches!(node.mode, WriteMode::Accumulate { on, .. } if on != Begun::State(state));
     let own = graph.base(next) == next && node.results.contains(&next);
     node.infallible && own && !elsewhere && (!reads_old || (node.action.in_place() && !part))
 }
@@ -130,6 +131,11 @@ impl<'a> Order<'a> {
         for at in 0..self.graph.order.len() {
             let n = self.graph.order[at];
             self.fallible += usize::from(!self.graph.nodes[n].infallible);
+            if let WriteMode::Accumulate { on: Begun::Buffer(_), .. } = self.graph.nodes[n].mode
+                && let Some(begun) = self.graph.begun(&self.graph.nodes[n])
+            {
+                self.after(n, begun);
+            }
             for o in 0..self.graph.nodes[n].operands.len() {
                 let buffer = self.graph.nodes[n].operands[o].buffer;
                 if let Some(maker) = self.graph.maker(buffer) {
@@ -215,7 +221,7 @@ impl<'a> Order<'a> {
         self.graph.commits.push((state, next));
         self.graph.buffers[next].home = None;
         self.waits[n] = 0;
-        if let WriteMode::Accumulate { state, .. } = self.graph.nodes[n].mode {
+        if let WriteMode::Accumulate { on: Begun::State(state), .. } = self.graph.nodes[n].mode {
             let copy = begin(self.graph, n, next, state)?;
             self.order.push(copy);
         }

@@ -109,10 +109,19 @@ pub(super) struct Source {
 pub(super) enum WriteMode {
     /// It may be anything.
     Overwrite,
-    /// The result is α times what the node computes, added to β times what is there: the value of this state at the start.
-    Accumulate { alpha: f64, beta: f64, state: usize },
+    /// The result is α times what the node computes, added to β times what is there.
+    Accumulate { alpha: f64, beta: f64, on: Begun },
     /// It is this operand, which the node changes where it lies.
     Alias(u8),
+}
+
+/// What a node adds to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Begun {
+    /// The value of this state at the start.
+    State(usize),
+    /// What another node made, which nobody else reads.
+    Buffer(BufferId),
 }
 
 impl fmt::Display for WriteMode {
@@ -263,7 +272,12 @@ impl Graph {
 
     /// The node that makes what another one adds to, unless that is a state.
     pub(super) fn begun(&self, node: &Node) -> Option<NodeId> {
-        let result = node.results.first().filter(|_| matches!(node.mode, WriteMode::Accumulate { .. }))?;
+        let WriteMode::Accumulate { on, .. } = node.mode else { return None };
+        if let Begun::Buffer(buffer) = on {
+            return self.maker(buffer);
+        }
+        // Or a copy of one.
+        let result = node.results.first()?;
         let base = self.base(*result);
         self.maker(base).filter(|_| base != *result)
     }

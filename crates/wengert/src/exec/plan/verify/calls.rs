@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::{At, Check, In, Named, Verifier, broken};
 use crate::exec::frame::POOL;
-use crate::exec::graph::{Action, Computation, WriteMode};
+use crate::exec::graph::{Action, Begun, Computation, WriteMode};
 use crate::exec::memory::Address;
 use crate::exec::place::Place;
 use crate::exec::plan::{Function, KernelCall, Part, Placed, What};
@@ -215,6 +215,10 @@ impl Verifier<'_> {
                 if !matches!(place, Place::Home(_)) || self.buffers[base].written.is_some() {
                     self.read(at, within, *part, None)?;
                     self.buffers[base].gone = base != part.buffer;
+                    if let WriteMode::Accumulate { on: Begun::Buffer(begun), .. } = call.mode {
+                        let of = self.buffer(begun, at)?.of;
+                        self.buffers[of].gone = true;
+                    }
                 }
             }
             self.write(at, within, *part, call.mode == WriteMode::Overwrite, call.once)?;
