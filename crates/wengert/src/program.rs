@@ -275,9 +275,9 @@ impl Program {
         &self.names.inputs
     }
 
-    /// The machine code of what a program computes of small arrays, with the feature `jit`: where there is something of that kind that one
-    /// thread does alone, the processor is one of x86-64 with AVX2, and the system calls functions as Unix does. `None` elsewhere: the
-    /// program then runs as without the feature, with the same bits.
+    /// The machine code of a program, with the feature `jit`: of what one thread computes of small arrays, and of neighbouring elementwise
+    /// rows of longer ones, where the processor is one of x86-64 with AVX2, and the system calls functions as Unix does. `None` where there is
+    /// nothing of that kind: the program then runs as without the feature, with the same bits.
     ///
     /// ```
     /// use wengert::{DType::F64, Program, States};

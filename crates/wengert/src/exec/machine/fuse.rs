@@ -66,6 +66,13 @@ struct Open {
     written: Vec<bool>,
 }
 
+/// The tile loop that calls are of, and its group.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    group: &'a Group,
+    tiles: &'a TileLoop,
+}
+
 /// What all loops of a plan are found with.
 pub(super) struct Fusion<'a> {
     frame: &'a Frame,
@@ -108,14 +115,15 @@ impl<'a> Fusion<'a> {
 
     /// The loops of a tile loop, and what they are loops of.
     pub(super) fn of(&self, group: &Group, tiles: &TileLoop) -> Vec<(Fused, Loop)> {
+        let within = Within { group, tiles };
         let Body::Calls(calls) = &tiles.body else { return Vec::new() };
         let (mut found, mut open) = (Vec::new(), None);
         for at in calls.clone() {
-            let fits = open.as_mut().is_some_and(|open| self.add(open, at, group, tiles));
+            let fits = open.as_mut().is_some_and(|open| self.add(open, at, within));
             if !fits {
                 found.extend(open.take().and_then(|open| self.close(open)));
-                open = self.begin(at, group);
-                if !open.as_mut().is_some_and(|open| self.add(open, at, group, tiles)) {
+                open = self.begin(at, within);
+                if !open.as_mut().is_some_and(|open| self.add(open, at, within)) {
                     open = None;
                 }
             }
@@ -124,9 +132,9 @@ impl<'a> Fusion<'a> {
         found
     }
 
-    fn begin(&self, at: usize, group: &Group) -> Option<Open> {
+    fn begin(&self, at: usize, within: Within<'_>) -> Option<Open> {
         let result = self.plan.calls[at].results.first()?;
-        let elements = self.elements(*result, group)?;
+        let elements = self.elements(*result, within)?;
         let first = self.plan.calls[at].operands.iter().chain([result]);
         let mut types = first.map(|part| self.plan.buffers[part.buffer].ty.dtype);
         let dtype = types.find(|dtype| dtype.is_float())?;
@@ -143,37 +151,39 @@ impl<'a> Fusion<'a> {
     }
 
     /// Elements of each chunk of the group that a part has.
-    fn elements(&self, part: Part, group: &Group) -> Option<usize> {
+    fn elements(&self, part: Part, within: Within<'_>) -> Option<usize> {
         match part.chunk {
             Some(chunk) => Some(chunk.get()),
-            None => (group.chunks == 1).then_some(self.plan.buffers[part.buffer].len),
+            None => (within.group.chunks == 1).then_some(self.plan.buffers[part.buffer].len),
         }
     }
 
-    fn extent(&self, part: Part, group: &Group, tiles: &TileLoop) -> Option<Extent> {
+    fn extent(&self, part: Part, within: Within<'_>) -> Option<Extent> {
         let buffer = &self.plan.buffers[part.buffer];
         let bytes = buffer.ty.dtype.bytes();
-        let (chunk, first) = (self.elements(part, group)? * bytes, buffer.first * bytes);
+        let (chunk, first) = (self.elements(part, within)? * bytes, buffer.first * bytes);
         let of = |chunks: usize| chunk * chunks;
         let (memory, start, len) = match buffer.place {
-            Place::Arena(offset) => (Memory::Arena, offset + first, of(group.chunks)),
+            Place::Arena(offset) => (Memory::Arena, offset + first, of(within.group.chunks)),
             Place::Task(offset) => {
-                let longest = group.chunks.div_ceil(group.tasks);
+                let longest = within.group.chunks.div_ceil(within.group.tasks);
                 (Memory::Thread { tile: false }, offset + first, of(longest))
             }
-            Place::Tile(offset) => {
-                (Memory::Thread { tile: true }, offset + first, of(tiles.tile.min(group.chunks)))
-            }
-            Place::Home(home) => (Memory::Home(home), first, of(group.chunks)),
+            Place::Tile(offset) => (
+                Memory::Thread { tile: true },
+                offset + first,
+                of(within.tiles.tile.min(within.group.chunks)),
+            ),
+            Place::Home(home) => (Memory::Home(home), first, of(within.group.chunks)),
         };
         Some(Extent { memory, start, end: start + len, chunk })
     }
 
     /// Adds a call to a loop, if it is of that kind; what was added of one that is not is taken away again.
-    fn add(&self, open: &mut Open, at: usize, group: &Group, tiles: &TileLoop) -> bool {
+    fn add(&self, open: &mut Open, at: usize, within: Within<'_>) -> bool {
         let (steps, streams) = (open.steps.len(), open.streams.len());
         let (values, written) = (open.values.clone(), open.written.clone());
-        let fits = self.try_add(open, at, group, tiles).is_some() && open.steps.len() <= MOST;
+        let fits = self.try_add(open, at, within).is_some() && open.steps.len() <= MOST;
         if fits {
             open.calls.end = at + 1;
         } else {
@@ -185,7 +195,7 @@ impl<'a> Fusion<'a> {
         fits
     }
 
-    fn try_add(&self, open: &mut Open, at: usize, group: &Group, tiles: &TileLoop) -> Option<()> {
+    fn try_add(&self, open: &mut Open, at: usize, within: Within<'_>) -> Option<()> {
         let KernelCall { action, code, operands, strides, results, mode, once, packed, .. } =
             &self.plan.calls[at];
         if strides.is_some() || *once || packed.is_some() || *mode != WriteMode::Overwrite {
@@ -193,7 +203,7 @@ impl<'a> Fusion<'a> {
         }
         let mut x = Vec::with_capacity(operands.len());
         for part in operands {
-            x.push(self.source(open, *part, group, tiles)?);
+            x.push(self.source(open, *part, within)?);
         }
         if matches!(action, Action::Copy) {
             let [to] = results.as_slice() else { return None };
@@ -201,7 +211,7 @@ impl<'a> Fusion<'a> {
             if dtype != open.dtype {
                 return None;
             }
-            return self.made(open, at, Primitive::Copy, [x[0]; 3], *to, group, tiles);
+            return self.made(open, at, Primitive::Copy, [x[0]; 3], *to, within);
         }
         let Action::Compute(_) = action else { return None };
         let body = code.as_ref()?.what.body()?;
@@ -244,7 +254,7 @@ impl<'a> Fusion<'a> {
                 };
             }
             match results_of(i) {
-                Some(to) => self.made(open, at, primitive, sources, to, group, tiles)?,
+                Some(to) => self.made(open, at, primitive, sources, to, within)?,
                 None => {
                     open.steps.push(Step { primitive, x: sources, to: None });
                     open.made.push(None);
@@ -255,7 +265,6 @@ impl<'a> Fusion<'a> {
     }
 
     /// Adds a step whose result a call leaves in its memory.
-    #[allow(clippy::too_many_arguments)]
     fn made(
         &self,
         open: &mut Open,
@@ -263,10 +272,9 @@ impl<'a> Fusion<'a> {
         primitive: Primitive,
         x: [Source; 3],
         to: Part,
-        group: &Group,
-        tiles: &TileLoop,
+        within: Within<'_>,
     ) -> Option<()> {
-        let stream = self.stream(open, to, true, group, tiles)?;
+        let stream = self.stream(open, to, true, within)?;
         open.values[stream] = Source::Made(open.steps.len());
         open.steps.push(Step { primitive, x, to: Some(stream) });
         open.made.push(Some((at, to.buffer)));
@@ -274,29 +282,22 @@ impl<'a> Fusion<'a> {
     }
 
     /// What an operand is at this point of a loop.
-    fn source(&self, open: &mut Open, part: Part, group: &Group, tiles: &TileLoop) -> Option<Source> {
+    fn source(&self, open: &mut Open, part: Part, within: Within<'_>) -> Option<Source> {
         if let Place::Home(Home::Fill(constant)) = self.plan.buffers[part.buffer].place {
             let Constant::Fill { value, dtype, .. } = self.frame.constants.get(constant)? else {
                 return None;
             };
             return number(*value, *dtype).filter(|_| *dtype == open.dtype);
         }
-        let stream = self.stream(open, part, false, group, tiles)?;
+        let stream = self.stream(open, part, false, within)?;
         Some(open.values[stream])
     }
 
     /// The array of a part among those of a loop; `None` where it would meet others in other elements.
-    fn stream(
-        &self,
-        open: &mut Open,
-        part: Part,
-        writes: bool,
-        group: &Group,
-        tiles: &TileLoop,
-    ) -> Option<usize> {
+    fn stream(&self, open: &mut Open, part: Part, writes: bool, within: Within<'_>) -> Option<usize> {
         let dtype = self.plan.buffers[part.buffer].ty.dtype;
-        let extent = self.extent(part, group, tiles)?;
-        if self.elements(part, group)? != open.elements || (dtype != open.dtype && dtype != DType::Bool) {
+        let extent = self.extent(part, within)?;
+        if self.elements(part, within)? != open.elements || (dtype != open.dtype && dtype != DType::Bool) {
             return None;
         }
         let mut others = open.streams.iter().zip(&open.written);
