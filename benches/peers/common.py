@@ -60,6 +60,10 @@ def fail(message):
     sys.exit(f"{pathlib.Path(sys.argv[0]).name}: {message}")
 
 
+# Of these only JAX has the same.
+STEPS = ("ode", "lstm", "gru", "pinn")
+
+
 def arguments(doc, package, without=()):
     """Parses the command line and settles the threads, which libraries count when they are imported."""
     parser = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 
-from common import ROOT, WORKLOADS, Parser, fail, pin, positive
+from common import ROOT, STEPS, WORKLOADS, Parser, fail, pin, positive
 
 HERE = pathlib.Path(__file__).parent
 RELEASE = ROOT / "target" / "release"
@@ -57,7 +57,7 @@ def contests(scale, peers, scratch):
         return ["--iters", str(max(1, round(n * scale)))]
 
     for workload, (n, _) in WORKLOADS.items():
-        for threads in (1,) if workload in ("small-ops", "conv", "linalg") else (1, 2):
+        for threads in (1,) if workload in ("small-ops", "conv", "linalg", *STEPS) else (1, 2):
             rest = [workload, "--threads", str(threads), *iters(n)]
             ours = [RELEASE / "wengert-bench", *rest, "--data", ROOT / "datasets" / "mnist"]
             others = {peer: [sys.executable, HERE / f"{peer}_peer.py", *rest] for peer in peers}

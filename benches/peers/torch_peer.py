@@ -7,7 +7,7 @@ least that an eager step can do. Weights are [outputs, inputs], as `torch.nn.Lin
 """
 import common
 
-args = common.arguments(__doc__, "torch", without=("linalg",))
+args = common.arguments(__doc__, "torch", without=("linalg", *common.STEPS))
 import torch  # noqa: E402  (the thread count must be set before)
 import torch.nn.functional as F  # noqa: E402
 
