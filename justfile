@@ -42,7 +42,7 @@ bench *ARGS:
 test-portable:
     WENGERT_SIMD=portable cargo test --package wengert --package wengert-tests --lib --test all
 
-# The tests without machine code: small programs as functions behind pointers
+# The tests without machine code: small programs as functions behind pointers, maps call by call
 test-interpreted:
     WENGERT_JIT=off cargo test --package wengert --package wengert-tests --lib --test all
 

@@ -221,7 +221,7 @@ pub(crate) struct GraphArgs {
     /// Print the plan by which the tape runs and the memory that it takes, as text, instead
     #[arg(long, group = "instead", conflicts_with = "format")]
     pub(crate) plan: bool,
-    /// Print the machine code of what a step computes of small arrays, as bytes, instead
+    /// Print the machine code of what a step computes of small arrays, and of its elementwise loops, as bytes, instead
     #[arg(long, group = "instead", conflicts_with = "format")]
     pub(crate) machine: bool,
 }
