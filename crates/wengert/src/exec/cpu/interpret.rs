@@ -223,12 +223,8 @@ impl Interpreter<'_> {
         let Some((machine, at)) = begun else { return Ok(None) };
         let fused = &machine.loops[at as usize];
         let mut len = None;
-        let pointer = |part: &Part| {
-            let (region, offset, found) = self.locate(*part, tile);
-            let fits = found == *len.get_or_insert(found);
-            region.pointer(offset, found, self.ty(part).dtype.bytes()).filter(|_| fits)
-        };
-        let pointers: Option<SmallVec<[*mut u8; 16]>> = fused.streams.iter().map(pointer).collect();
+        let pointers = fused.streams.iter().map(|part| self.pointer(part, tile, &mut len));
+        let pointers: Option<SmallVec<[*mut u8; 16]>> = pointers.collect();
         let pointers = pointers.ok_or_else(leaves)?;
         // SAFETY: as for `map`, whose calls on the same parts this loop is: they have as many elements as each of these, and where they share
         // memory, it is that of the same element.
@@ -311,14 +307,17 @@ impl Interpreter<'_> {
         unsafe { self.memory.regions[0].words(arena + tile.thread * (local + scratch) + local, call.scratch) }
     }
 
+    /// A pointer to a part, if it has as many elements as the parts before.
+    fn pointer(&self, part: &Part, tile: &Tile, len: &mut Option<usize>) -> Option<*mut u8> {
+        let (region, offset, found) = self.locate(*part, tile);
+        let fits = found == *len.get_or_insert(found);
+        region.pointer(offset, found, self.ty(part).dtype.bytes()).filter(|_| fits)
+    }
+
     /// Computes a map of a tile. Its result may lie where one of its operands does. `None` where not all of them fit.
     fn map(&self, map: &Compiled, call: &KernelCall, tile: &Tile) -> Option<()> {
         let mut len = None;
-        let mut pointer = |part: &Part| {
-            let (region, offset, found) = self.locate(*part, tile);
-            let fits = found == *len.get_or_insert(found);
-            region.pointer(offset, found, self.ty(part).dtype.bytes()).filter(|_| fits)
-        };
+        let mut pointer = |part: &Part| self.pointer(part, tile, &mut len);
         let (mut x, mut y): (SmallVec<[*const u8; INLINE]>, SmallVec<[*mut u8; INLINE]>) = Default::default();
         for part in &call.results {
             y.push(pointer(part)?);

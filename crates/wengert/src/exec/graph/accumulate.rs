@@ -3,9 +3,10 @@
 //!
 //! It rounds: a product rounds once where the rows round twice.
 
+use super::alias::given_up;
 use super::{Action, Begun, Graph, Node, Source, WriteMode};
 use crate::exec::table::{BufferId, NodeId, Table};
-use crate::ir::{Form, Primitive};
+use crate::ir::Primitive;
 
 /// Has products begin with the old value of the state that they are added to.
 pub(super) fn accumulate(graph: &mut Graph) {
@@ -64,13 +65,11 @@ fn term(
     // What a node makes in memory of its own, or adds to a sum, for this one alone.
     let alone = |s: &Source| {
         let (maker, buffer) = (graph.maker(s.buffer)?, &graph.buffers[s.buffer]);
-        let own = buffer.of == s.buffer
-            && buffer.home.is_none()
-            && graph.nodes[maker].results.as_slice() == [s.buffer];
+        let only = graph.nodes[maker].results.len() == 1 && given_up(graph, uses[s.buffer], s.buffer);
+        let own = only && buffer.of == s.buffer && buffer.home.is_none();
         let added = matches!(graph.nodes[maker].mode, WriteMode::Accumulate { on: Begun::Buffer(_), .. });
         let whole = s.strides.is_none() && (buffer.base == s.buffer || added);
-        let view = matches!(graph.nodes[maker].action.form(), Some(Form::View(_)));
-        (own && whole && !view && uses[s.buffer] == 1).then_some((maker, s.buffer))
+        (own && whole).then_some((maker, s.buffer))
     };
     let (a, b) = (alone(a)?, alone(b)?);
     let ((_, begun), (product, term)) = if position[a.0] < position[b.0] { (a, b) } else { (b, a) };

@@ -253,8 +253,12 @@ impl<'a> Compiler<'a> {
         }
         let to = self.free()?;
         let other = if spare(primitive) { self.free()? } else { to };
-        let Operation { mask } = operation(&mut self.assembler, primitive, kind, to, x, other)?;
-        if mask { self.keep_mask(kind, to, op.out, offset) } else { self.keep(kind, to, op.out, offset) }
+        operation(&mut self.assembler, primitive, kind, to, x, other)?;
+        if compares(primitive) {
+            self.keep_mask(kind, to, op.out, offset)
+        } else {
+            self.keep(kind, to, op.out, offset)
+        }
     }
 
     /// A call of the function that an op is.
@@ -432,10 +436,9 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// What the instructions of a primitive make.
-pub(super) struct Operation {
-    /// All bits or none, for numbers of the operands' type.
-    pub(super) mask: bool,
+/// Whether the instructions of a primitive make all bits or none, for numbers of the operands' type.
+pub(super) fn compares(primitive: Primitive) -> bool {
+    matches!(primitive, Primitive::Less | Primitive::LessEqual | Primitive::Equal)
 }
 
 /// Whether the instructions of a primitive need a register besides that of the result.
@@ -451,7 +454,7 @@ pub(super) fn operation(
     to: Reg,
     [a, b, c]: [Reg; 3],
     spare: Reg,
-) -> Option<Operation> {
+) -> Option<()> {
     let place = Place::Register;
     let constant = |which: [usize; 2]| Place::Constant(which[usize::from(kind.double)]);
     match primitive {
@@ -492,7 +495,7 @@ pub(super) fn operation(
         Primitive::Copy => asm.copy(kind, to, a),
         _ => return None,
     }
-    Some(Operation { mask: matches!(primitive, Primitive::Less | Primitive::LessEqual | Primitive::Equal) })
+    Some(())
 }
 
 /// Whether there are instructions for a primitive.

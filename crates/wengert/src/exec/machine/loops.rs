@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::assembler::{Assembler, Base, Gpr, Kind, Place, Reg, Width};
-use super::compiler::{Operation, REGISTERS, operation, spare};
+use super::compiler::{REGISTERS, compares, operation, spare};
 use crate::ir::Primitive;
 
 /// Where a number of a loop comes from.
@@ -116,10 +116,10 @@ impl Registers<'_> {
         let made = self.free()?;
         self.held[usize::from(made.0)] = Some(Source::Made(at));
         let other = if spare(primitive) { self.free()? } else { made };
-        let Operation { mask } = operation(self.assembler, primitive, self.kind, made, x, other)?;
+        operation(self.assembler, primitive, self.kind, made, x, other)?;
         if let Some(stream) = to {
             let place = self.place(stream);
-            if mask {
+            if compares(primitive) {
                 let low = self.free()?;
                 self.assembler.store_mask(self.kind, made, low, place);
             } else {

@@ -1,8 +1,9 @@
 //! Machine code for micro-ops, and for neighbouring maps of long arrays: the same operations on the same numbers in the same order, with values
 //! kept in registers from where they are made to where they are read.
 //!
-//! [`compiler`] turns micro-ops into instructions, [`fuse`] finds the calls that are one loop, [`loops`] makes that, and [`assembler`] turns instructions into bytes. What has no instructions here is called, as the interpreter
-//! calls it. Only what was verified is compiled, and what code reads and writes are the micro-ops' own places.
+//! [`compiler`] turns micro-ops into instructions; [`runs`] finds those that are one loop, [`fuse`] such calls, and [`loops`] makes it; [`assembler`]
+//! turns instructions into bytes. What has no instructions here is called, as the interpreter calls it. Only what was verified is compiled, and what
+//! code reads and writes are the own places of micro-ops and calls.
 
 mod assembler;
 mod compiler;

@@ -1,7 +1,7 @@
 //! Micro-ops of arrays that are too long for registers: neighbours of one length are one loop, like calls.
 
 use super::assembler::Base;
-use super::compiler::{Compiler, MOST, Span, inlined};
+use super::compiler::{Compiler, MOST, Span, compares, inlined};
 use super::loops::{Loop, Source, Step};
 use crate::dtype::DType;
 use crate::exec::memory::Address;
@@ -77,8 +77,7 @@ impl Compiler<'_> {
                     let stream = self.stream(open, address, 0, truth, false)?;
                     *x = open.values[stream];
                 }
-                let compares = matches!(primitive, Primitive::Less | Primitive::LessEqual | Primitive::Equal);
-                self.made(open, primitive, x, op.out, 0, compares)
+                self.made(open, primitive, x, op.out, 0, compares(primitive))
             }
             What::Copy if bytes >= 4 => {
                 self.fits(open, bytes == 8, op.len as usize)?;
