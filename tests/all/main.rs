@@ -42,6 +42,7 @@ mod functions;
 mod gates;
 mod golden;
 mod images;
+mod joins;
 mod large;
 mod laws;
 mod machine;

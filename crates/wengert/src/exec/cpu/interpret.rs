@@ -340,6 +340,9 @@ impl Interpreter<'_> {
         if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
             return self.map(map, call, tile).ok_or_else(leaves);
         }
+        if matches!(call.action, Action::Join) {
+            return Ok(());
+        }
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &call.action {
             Action::Pack(_, operand) => o == *operand,
@@ -367,6 +370,7 @@ impl Interpreter<'_> {
                 let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
                 if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
             }
+            Action::Join => Ok(()),
             Action::Copy => {
                 // SAFETY: see `call`.
                 let to = call.results.first().map(|part| unsafe { self.write(*part, tile) });

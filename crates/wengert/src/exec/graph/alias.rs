@@ -45,9 +45,10 @@ fn changed(graph: &Graph, n: NodeId) -> Option<(usize, BufferId)> {
 }
 
 /// Whether a buffer that one node reads was made for it alone. Not one whose parts are alike, which is made once for all of
-/// them, nor another view of one.
+/// them, nor another view of one, nor one whose parts others may read.
 pub(super) fn given_up(graph: &Graph, uses: u32, buffer: BufferId) -> bool {
     let Some(maker) = graph.maker(buffer) else { return false };
     let node = &graph.nodes[maker];
-    uses == 1 && node.results.contains(&buffer) && !matches!(node.action.form(), Some(Form::View(_)))
+    let whole = matches!(node.action, Action::Join) || matches!(node.action.form(), Some(Form::View(_)));
+    uses == 1 && node.results.contains(&buffer) && !whole
 }

@@ -35,6 +35,7 @@ pub(super) fn build(tape: &Tape) -> Result<Graph> {
             updates: Vec::new(),
             donated: Vec::new(),
             commits: Vec::new(),
+            within: HashMap::new(),
         },
     };
     let views = views(tape, &b.forms);
@@ -102,10 +103,13 @@ impl Builder<'_> {
         Ok(BufferId::new(first.at() as u32 + value.result))
     }
 
-    /// Whether a value is that of a state which changes: whoever reads it delays the writing, unless by a copy.
-    fn changes(&self, value: &Value) -> Result<bool> {
-        let state = self.graph.old_state(self.of(value)?);
-        Ok(state.is_some_and(|state| self.tape.updates().iter().any(|(s, _)| self.state(*s) == state)))
+    /// Whether a part of so many elements is better copied from a value: that of a state which changes, for whoever reads it delays the
+    /// writing, and the next value of the state may have to be copied in the end. A copy of half of it costs as much.
+    fn copied(&self, value: &Value, elements: usize) -> Result<bool> {
+        let buffer = self.of(value)?;
+        let changes = |state| self.tape.updates().iter().any(|(s, _)| self.state(*s) == state);
+        let small = 2 * elements < self.graph.buffers[buffer].ty.shape.elements();
+        Ok(small && self.graph.old_state(buffer).is_some_and(changes))
     }
 
     /// Another type for the memory of a value.
@@ -126,7 +130,7 @@ impl Builder<'_> {
             return Ok(());
         }
         if let Some((from, offset)) = part(self.tape, &self.forms, index)
-            && !self.changes(&from)?
+            && !self.copied(&from, row.results.first().map_or(0, |ty| ty.shape.elements()))?
         {
             let view = self.view(&from, row.results.first().copied())?;
             let Buffer { part, ty, .. } = &mut self.graph.buffers[view];

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Begun, Graph, Home, WriteMode};
+use super::{Action, Begun, Graph, Home, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
 use crate::sort::{sort, sort_by_key};
@@ -86,7 +86,8 @@ fn may_write(graph: &Graph, maker: NodeId, next: BufferId, state: usize) -> bool
     let reads_old = old().next().is_some();
     let elsewhere = matches!(node.mode, WriteMode::Accumulate { on, .. } if on != Begun::State(state));
     let own = graph.base(next) == next && node.results.contains(&next);
-    node.infallible && own && !elsewhere && (!reads_old || (node.action.in_place() && !part))
+    let written = !matches!(node.action, Action::Join);
+    node.infallible && own && written && !elsewhere && (!reads_old || (node.action.in_place() && !part))
 }
 
 /// An order of nodes in the making.

@@ -8,6 +8,7 @@ mod alias;
 mod build;
 mod computation;
 mod donate;
+mod join;
 mod layout;
 mod print;
 mod split_reduce;
@@ -15,6 +16,7 @@ mod steps;
 mod views;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -156,6 +158,8 @@ pub(crate) enum Action {
     Guard { recorded: bool },
     /// Copies elements.
     Copy,
+    /// Makes one array of several that lie one behind the other: there is nothing left to do.
+    Join,
 }
 
 impl Action {
@@ -164,7 +168,7 @@ impl Action {
         match self {
             Self::Compute(computation) | Self::Pack(computation, _) => Some(computation),
             Self::Partial(split) => Some(&split.computation),
-            Self::Guard { .. } | Self::Combine(_) | Self::Copy => None,
+            Self::Guard { .. } | Self::Combine(_) | Self::Copy | Self::Join => None,
         }
     }
 
@@ -197,6 +201,7 @@ impl Action {
             Self::Partial(split) => format!("partial {}", split.computation.name()).into(),
             Self::Combine(_) => "combine".into(),
             Self::Copy => "copy".into(),
+            Self::Join => "join".into(),
         }
     }
 }
@@ -252,12 +257,15 @@ pub(super) struct Graph {
     pub(super) donated: Vec<usize>,
     /// Next values that are copied at the end of a run.
     pub(super) commits: Vec<(usize, BufferId)>,
+    /// Of buffers that are joined the whole, in whose memory they lie, and from which element on.
+    pub(super) within: HashMap<BufferId, (BufferId, usize)>,
 }
 
 impl Graph {
     /// The graph of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
     pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
         let mut graph = build::build(tape)?;
+        join::join(&mut graph)?;
         if rounding {
             split_reduce::split(&mut graph)?;
         }
@@ -266,6 +274,7 @@ impl Graph {
             accumulate::accumulate(&mut graph);
         }
         donate::donate(&mut graph)?;
+        join::place(&mut graph)?;
         layout::convert(&mut graph)?;
         Ok(graph)
     }

@@ -68,6 +68,15 @@ impl Placement {
                 life.last.level = FOREVER;
             }
         }
+        // What is joined is needed as soon and as long as any of its parts, which threads may make.
+        let mut joined = Table::alike(&graph.buffers, false);
+        for (&part, &(whole, _)) in &graph.within {
+            if let (Some(own), Some(life)) = (lives[part].take(), &mut lives[whole]) {
+                life.first.level = life.first.level.min(own.first.level);
+                life.last.level = life.last.level.max(own.last.level);
+                joined[whole] = true;
+            }
+        }
         let groups: Vec<&Group> = schedule.levels.iter().flatten().collect();
         let home = |b: &super::graph::Buffer| b.home.map_or(Place::Arena(0), Place::Home);
         let mut places: Table<BufferId, Place> = graph.buffers.iter().map(|(_, b)| home(b)).collect();
@@ -76,7 +85,8 @@ impl Placement {
         for (buffer, life) in lives.iter().filter(|(b, _)| graph.buffers[*b].home.is_none()) {
             let Some(life) = life else { continue };
             let bytes = graph.bytes(buffer);
-            if life.last.level != FOREVER && life.last.group == life.first.group {
+            let brief = life.last.level != FOREVER && life.last.group == life.first.group;
+            if brief && !joined[buffer] {
                 let group = groups[life.first.group as usize];
                 let (span, tile) = local(graph, group, life, bytes, &loops);
                 places[buffer] = if tile { Place::Tile(0) } else { Place::Task(0) };
@@ -87,6 +97,11 @@ impl Placement {
             }
         }
         let arena = allocate(&mut shared, |buffer, offset| places[buffer] = Place::Arena(offset))?;
+        for (&part, &(whole, first)) in &graph.within {
+            if let Place::Arena(offset) = places[whole] {
+                places[part] = Place::Arena(offset + first * graph.buffers[part].ty.dtype.bytes());
+            }
+        }
         let mut bytes = 0;
         for spans in &mut own {
             let total = allocate(spans, |buffer, at| {

@@ -11,7 +11,7 @@ use super::{Placed, Plan};
 use crate::error::{ErrorKind, Result};
 use crate::exec::code::Codes;
 use crate::exec::frame::{Frame, LiveOut};
-use crate::exec::graph::{Action, Buffer, Constant, Graph, Home, rows_of};
+use crate::exec::graph::{Action, Buffer, Constant, Graph, Home, Node, rows_of};
 use crate::exec::memory::Addresses;
 use crate::exec::place::{ALIGN, Place, Placement};
 use crate::exec::schedule::{self, Machine, Schedule};
@@ -92,8 +92,14 @@ fn last_writes(graph: &Graph, schedule: &Schedule) -> Table<NodeId, bool> {
     let mut last = Table::alike(&graph.nodes, false);
     for group in schedule.levels.iter().flatten().rev() {
         for &n in group.nodes.iter().rev() {
-            for &result in &graph.nodes[n].results {
-                last[n] |= std::mem::take(&mut kept[graph.base(result)]);
+            let Node { action, operands, results, .. } = &graph.nodes[n];
+            for &result in results {
+                let kept_result = std::mem::take(&mut kept[graph.base(result)]);
+                if !matches!(action, Action::Join) {
+                    last[n] |= kept_result;
+                } else if kept_result {
+                    operands.iter().for_each(|part| kept[graph.base(part.buffer)] = true);
+                }
             }
         }
     }

@@ -76,6 +76,9 @@ impl Verifier<'_> {
                 if fresh { "made twice" } else { "added to what is not there" },
             ));
         }
+        if self.joined.contains_key(&base) {
+            return Err(broken("V10", at.row, "it writes to what is joined"));
+        }
         history.used(at);
         history.written = Some(Written { at, chunked: part.chunk.is_some() || len == 0 });
         history.once |= once;

@@ -153,6 +153,7 @@ impl Verifier<'_> {
         match &call.action {
             Action::Partial(split) => self.partial(at, within, call, split)?,
             Action::Combine(_) => self.combine(at, call)?,
+            Action::Join => self.join(at, within, call)?,
             _ => {}
         }
         if call.once && !self.repeats(within, call) {
@@ -162,7 +163,40 @@ impl Verifier<'_> {
         if !infallible || matches!(call.action, Action::Guard { .. }) {
             self.may_fail(at)?;
         }
-        self.results(at, within, call)
+        self.results(at, within, call)?;
+        if matches!(call.action, Action::Join) {
+            let whole = self.buffer(call.results[0].buffer, at)?.base;
+            self.joined.insert(whole, whole);
+        }
+        Ok(())
+    }
+
+    /// V10: that the parts fill the whole, in its order.
+    fn join(&mut self, at: At, (group, _): In<'_>, call: &KernelCall) -> Check {
+        let fail = |what| Err(broken("V10", at.row, what));
+        let &[Part { buffer: whole, .. }] = call.results.as_slice() else {
+            return fail("a join of no whole");
+        };
+        let Placed { place: Place::Arena(mut offset), base, ref ty, .. } = *self.buffer(whole, at)? else {
+            return fail("a whole that is not in the arena");
+        };
+        let (end, dtype) = (offset + ty.bytes(), ty.dtype);
+        if group.chunks != 1 || base != whole || call.mode != WriteMode::Overwrite {
+            return fail("a whole that is another buffer, or is joined in pieces");
+        }
+        for part in &call.operands {
+            let Placed { place, base, ref ty, .. } = *self.buffer(part.buffer, at)?;
+            let (own, bytes) = (self.buffer(base, at)?, ty.bytes());
+            let all = (own.place, own.ty.bytes()) == (place, bytes) && ty.dtype == dtype;
+            if place != Place::Arena(offset) || !all || self.buffers[base].written.is_none() {
+                return fail("parts that do not lie one behind the other");
+            }
+            if self.joined.insert(base, whole).is_some() {
+                return fail("a part of two wholes");
+            }
+            offset += bytes;
+        }
+        if offset == end { Ok(()) } else { fail("parts that do not fill the whole") }
     }
 
     fn operand(&mut self, at: At, within: In<'_>, call: &KernelCall, (o, part): (usize, Part)) -> Check {
@@ -246,7 +280,7 @@ impl Verifier<'_> {
             (Action::Compute(what), _) => what.blocks(&operands, &results),
             (Action::Pack(..), Some(code)) => code.packed(&operands).map_or(0, |p| p.pieces),
             (Action::Partial(split), _) => split.rows,
-            (Action::Guard { .. }, _) => 1,
+            (Action::Guard { .. } | Action::Join, _) => 1,
             _ => results.first().map_or(0, |y| y.shape.elements()),
         };
         let chunked = |part: &Part| part.chunk.is_some() || group.chunks == 1;

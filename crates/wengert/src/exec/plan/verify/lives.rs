@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Check, Verifier, broken};
 use crate::exec::place::Place;
 use crate::exec::plan::Placed;
+
 use crate::sort::sort_by_key;
 
 /// The row of a fault that is no single call's.
@@ -13,12 +14,33 @@ const NOWHERE: u32 = u32::MAX;
 const FOREVER: u32 = u32::MAX;
 
 impl Verifier<'_> {
+    /// Has each whole live from the first use of any of its parts to the last, and outlive the run if any of them does; and
+    /// its parts likewise.
+    pub(super) fn wholes(&mut self) {
+        for (&part, &whole) in &self.joined {
+            let own = self.buffers[part];
+            let history = &mut self.buffers[whole];
+            history.live_out |= own.live_out;
+            if let (Some(used), Some(own)) = (&mut history.used, own.used) {
+                used.first = if own.first.call < used.first.call { own.first } else { used.first };
+                used.last = if own.last.call > used.last.call { own.last } else { used.last };
+            }
+        }
+        for (&part, &whole) in &self.joined {
+            self.buffers[part].live_out = self.buffers[whole].live_out;
+        }
+    }
+
     /// V1: no two buffers that are alive together share a byte.
     pub(super) fn sweep(&mut self) -> Check {
         let plan = self.plan;
         let (mut arena, mut local): (Vec<Life>, Vec<Life>) = (Vec::new(), Vec::new());
         for (base, history) in self.buffers.iter() {
             let (Some(used), Some(written)) = (history.used, history.written) else { continue };
+            // Parts of a whole live there.
+            if self.joined.get(&base).is_some_and(|&whole| whole != base) {
+                continue;
+            }
             let Placed { place, ty, len, .. } = &plan.buffers[base];
             let bytes = len * ty.dtype.bytes();
             match *place {

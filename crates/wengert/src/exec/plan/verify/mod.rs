@@ -13,7 +13,8 @@
 //!   everything that may fail;
 //! - V7: operands are packed before they are used, and neither they nor constants nor inputs are written to;
 //! - V8: inputs, states and constants have the lengths that are assumed of what is bound;
-//! - V9: each partial result is made by one task, and all of them are combined once, in their order.
+//! - V9: each partial result is made by one task, and all of them are combined once, in their order;
+//! - V10: what is joined lies one behind the other in the whole, and nothing is written to either afterwards.
 
 mod access;
 mod bounds;
@@ -141,6 +142,8 @@ struct Verifier<'a> {
     times: Vec<(u32, u32)>,
     /// Split reductions whose partial results are not combined yet.
     partials: HashMap<BufferId, usize>,
+    /// Of what is joined so far the whole; of a whole itself.
+    joined: HashMap<BufferId, BufferId>,
     /// The micro-ops so far.
     micro: usize,
 }
@@ -166,6 +169,7 @@ pub(super) fn verify(frame: &Frame, plan: &Tiled, micro: &[Named]) -> Check {
         changed: false,
         times: vec![(0, 0); plan.loops.len()],
         partials: HashMap::new(),
+        joined: HashMap::new(),
         micro: 0,
     };
     for &k in &frame.donated {
@@ -283,6 +287,7 @@ impl Verifier<'_> {
             }
             history.live_out = true;
         }
+        self.wholes();
         let lives = |&b: &BufferId| {
             let found = self.plan.buffers.get(b).filter(|b| matches!(b.place, Place::Arena(_)));
             found.is_some_and(|b| self.buffers[b.base].live_out)

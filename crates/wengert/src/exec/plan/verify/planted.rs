@@ -14,6 +14,7 @@ use crate::exec::frame::LiveOut;
 use crate::exec::graph::{Action, Home, WriteMode};
 use crate::exec::memory::Address;
 use crate::exec::schedule::Machine;
+use crate::exec::table::Id;
 use crate::ir::{Outputs, Recorder, States, Tape};
 use crate::kernels::Isa;
 use crate::shape::{Shape, TensorType};
@@ -36,7 +37,8 @@ fn training(t: &Recorder) -> crate::Result<Outputs> {
     let long = t.input(F64, [3000]);
     let parts = [0, 200, 400].map(|i| long.slice(0, i..i + 300).sum(()));
     let parts = (parts[0] + parts[1] * parts[2]).gradients([long])[long];
-    t.outputs([loss, y.sum(0), y.max(1).sum(()), x.matmul(turned), square.matmul(square), parts])
+    let joined = t.concat([long.exp(), long, long.sin()], 0).sum(());
+    t.outputs([loss, y.sum(0), y.max(1).sum(()), x.matmul(turned), square.matmul(square), parts, joined])
 }
 
 /// Small calls that one thread does alone.
@@ -111,7 +113,7 @@ fn in_arena(buffer: &Placed, _: &Part) -> bool {
 /// What breaks, how, and the change; `None` where a plan has nothing to change so.
 type Plant = (&'static str, &'static str, fn(&mut Draft) -> Option<()>);
 
-const PLANTS: [Plant; 39] = [
+const PLANTS: [Plant; 43] = [
     ("V1", "an output where another is", |d| {
         let [a, b] = [*d.frame.outputs.first()?, *d.frame.outputs.get(1)?];
         d.frame.outputs[1].offset = a.offset;
@@ -370,6 +372,34 @@ const PLANTS: [Plant; 39] = [
         let call = &mut d.plan.calls[combine];
         call.operands[0] = Part { buffer: other, chunk: call.results[0].chunk };
         call.action = Action::Copy;
+        Some(())
+    }),
+    ("V10", "parts in another order than they lie in", |d| {
+        let join = d.named("join")?;
+        d.plan.calls[join].operands.swap(0, 1);
+        Some(())
+    }),
+    ("V10", "a whole with a gap", |d| {
+        let join = d.named("join")?;
+        d.plan.calls[join].operands.pop()?;
+        Some(())
+    }),
+    ("V10", "a part of two wholes", |d| {
+        let join = d.named("join")?;
+        let (mut again, whole) = (copy(&d.plan.calls[join]), d.plan.calls[join].results[0]);
+        let placed = d.plan.buffers[whole.buffer].clone();
+        let other = BufferId::new(d.plan.buffers.len() as u32);
+        d.plan.buffers.push(Placed { of: other, base: other, ..placed }).ok()?;
+        again.results[0].buffer = other;
+        d.insert(join + 1, again);
+        Some(())
+    }),
+    ("V10", "a part that is written when it is joined", |d| {
+        let join = d.named("join")?;
+        let part = d.plan.calls[join].operands[0];
+        let mut call = copy(&d.plan.calls[d.find(|c| c.alias() == Some(0))?]);
+        (call.operands[0], call.results[0]) = (part, part);
+        d.insert(join + 1, call);
         Some(())
     }),
 ];

@@ -1,0 +1,119 @@
+//! Arrays that are put together: the parts are computed where they lie, whoever else reads them.
+
+use wengert::check::{Function, laws};
+use wengert::{DType, Program, Recorder, Result, States, Tensor, Var};
+
+use crate::planning::numbers;
+
+fn keeps_the_bits(f: impl Function, dims: &[&[usize]]) {
+    let inputs: Vec<Tensor> = dims.iter().zip(1..).map(|(d, seed)| numbers(d, seed)).collect();
+    laws::execution(&f, &inputs).expect("the same bits");
+}
+
+/// How many copies and how many joins the plan of a function of arrays of these sizes has.
+fn counted(f: impl Function, dims: &[&[usize]]) -> Result<(usize, usize)> {
+    let program = Program::record(&States::new(), |t| {
+        let x: Vec<Var<'_>> = dims.iter().map(|d| t.input(DType::F64, *d)).collect();
+        t.outputs(f(t, &x))
+    })?;
+    let text = program.plan().to_string();
+    let count = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(count("set_part") + count("set_slice"), 0, "{text}");
+    Ok((count(" copy("), count(" join(")))
+}
+
+#[test]
+fn parts_are_computed_where_they_lie() -> Result<()> {
+    fn rows<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        vec![t.concat([x[0].exp(), x[1].tanh(), x[0].sin()], 0).square()]
+    }
+    let dims: &[&[usize]] = &[&[100, 20], &[33, 20]];
+    assert_eq!(counted(rows, dims)?, (0, 1));
+    keeps_the_bits(rows, dims);
+    fn layers<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let all = t.stack([x[0].matmul(x[1]), x[0].exp().matmul(x[1]), (x[0] * x[0]).matmul(x[1])], 0);
+        vec![all.sum(0), all.max(2)]
+    }
+    let dims: &[&[usize]] = &[&[70, 40], &[40, 30]];
+    assert_eq!(counted(layers, dims)?, (0, 1));
+    keeps_the_bits(layers, dims);
+    // Margins are filled beside what they are around.
+    fn margin<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let y = (x[0] * 3.0).pad([(2, 1)], -1.5);
+        vec![y.slice(0, 2..) - y.slice(0, ..x[0].dim(0) + 1)]
+    }
+    let dims: &[&[usize]] = &[&[4000]];
+    assert_eq!(counted(margin, dims)?, (2, 1));
+    keeps_the_bits(margin, dims);
+    Ok(())
+}
+
+#[test]
+fn others_may_read_the_parts_and_change_what_they_read() -> Result<()> {
+    // A part that is an output, one that is read later, one that is there twice, and inputs, which stay where they are.
+    fn shared<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let (a, b) = (x[0].exp(), x[1].sqrt());
+        let all = t.concat([a, b, a, x[0]], 0);
+        let far = all.slice(0, 10..900).sum(()) * a;
+        vec![a, all.add_part([(5..300).into()], 1.0), far + b.sum(()), all.cumsum(0)]
+    }
+    let dims: &[&[usize]] = &[&[500], &[700]];
+    assert_eq!(counted(shared, dims)?.1, 1);
+    keeps_the_bits(shared, dims);
+    // Joins of joins, of what was changed where it lies, of nothing, and of products that are added to sums.
+    fn nested<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let inner = t.concat([x[0].exp(), x[1]], 0);
+        let set = (x[1] * 2.0).set_part([(3..90).into()], x[0].slice(0, 0..87));
+        let empty = x[0].slice(0, 0..0);
+        let all = t.concat([inner, empty, set, inner.tanh()], 0);
+        vec![all.sin().sum(()).gradients([x[0]])[x[0]], all, (all.pad([(1, 1)], 2.0) * 2.0).slice(0, 1..7)]
+    }
+    keeps_the_bits(nested, dims);
+    fn sums<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let products = x[0].matmul(x[1]) + x[0].exp().matmul(x[1]);
+        let all = t.concat([products, x[0].sin().matmul(x[1])], 0);
+        vec![all.exp(), (all + all.matmul(x[2])).sum(0)]
+    }
+    keeps_the_bits(sums, &[&[40, 60], &[60, 40], &[40, 40]]);
+    Ok(())
+}
+
+#[test]
+fn parts_of_f32_begin_at_whole_words_or_are_copied() -> Result<()> {
+    for (before, after) in [(1, 1), (2, 2), (1, 2), (0, 1)] {
+        let record = |t: &Recorder| {
+            let x = t.input(DType::F32, [3001]);
+            t.outputs((x.exp().pad([(before, after)], 1.0) * 2.0).sum(()))
+        };
+        let (program, rows) =
+            (Program::record_exact(&States::new(), record)?, Program::record_once(&States::new(), record)?);
+        let x = Tensor::new([3001], (0..3001).map(|i| (i as f32).sin()).collect())?;
+        let value = |p: &Program| p.evaluate(&mut p.workspace()?, &States::new(), (&x,))?.tensor(0)?.item();
+        assert_eq!(value(&program)?, value(&rows)?, "{before}, {after}");
+    }
+    Ok(())
+}
+
+#[test]
+fn states_that_are_put_together_anew_are_written_when_all_is_read() -> Result<()> {
+    let mut ends = Vec::new();
+    for once in [false, true] {
+        let mut states = States::new();
+        let s = states.add("s", numbers(&[3000], 4))?;
+        let record = |t: &Recorder| {
+            let s = t.state(s);
+            let next = t.concat([s.slice(0, 1..) * 0.5, s.slice(0, 0..1).exp()], 0);
+            t.update(s, next);
+            t.outputs([s.sum(()), next.at(7)])
+        };
+        let how = if once { Program::record_once } else { Program::record };
+        let program = how(&states, record)?;
+        let mut workspace = program.workspace()?;
+        for _ in 0..3 {
+            program.run(&mut workspace, &mut states, ())?;
+        }
+        ends.push(states.get(s)?.to_f64());
+    }
+    assert_eq!(ends[0], ends[1]);
+    Ok(())
+}
