@@ -117,3 +117,89 @@ fn states_that_are_put_together_anew_are_written_when_all_is_read() -> Result<()
     assert_eq!(ends[0], ends[1]);
     Ok(())
 }
+
+/// The bits of a full plan are the same on every machine, and off by rounding.
+fn rounds(f: impl Function, dims: &[&[usize]]) {
+    let inputs: Vec<Tensor> = dims.iter().zip(1..).map(|(d, seed)| numbers(d, seed)).collect();
+    let record = |t: &Recorder| {
+        let x: Vec<Var<'_>> = dims.iter().map(|d| t.input(DType::F64, *d)).collect();
+        t.outputs(f(t, &x))
+    };
+    laws::program(&States::new(), &inputs, 1e-12, &record).expect("rounding");
+}
+
+/// A recurrent network over the steps of its input, and the gradients of its weights.
+fn recurrent<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+    let [inputs, w, u, start] = [x[0], x[1], x[2], x[3]];
+    let steps = inputs.dim(0);
+    let mut h = start;
+    let mut all = Vec::new();
+    for step in 0..steps {
+        h = (inputs.at(step).matmul(w) + h.matmul(u)).tanh();
+        all.push(h);
+    }
+    let loss = (t.stack(all, 0) * 0.5).square().sum(()) + (w * w).sum(());
+    let g = loss.gradients([w, u, start]);
+    vec![loss, g[w], g[u], g[start]]
+}
+
+#[test]
+fn products_of_all_steps_are_one() -> Result<()> {
+    let products = |dims: &[&[usize]]| -> Result<usize> {
+        let program = Program::record(&States::new(), |t| {
+            let x: Vec<Var<'_>> = dims.iter().map(|d| t.input(DType::F64, *d)).collect();
+            t.outputs(recurrent(t, &x))
+        })?;
+        let text = program.lowered(wengert::Lowering::Graph)?;
+        Ok(text.lines().filter(|line| line.contains(" contract(") && !line.contains("pack for")).count())
+    };
+    // One of all inputs, two for gradients; each step and each step back has its own.
+    let dims: &[&[usize]] = &[&[9, 20, 16], &[16, 24], &[24, 24], &[20, 24]];
+    assert_eq!(products(dims)?, 1 + 2 + 9 + 9);
+    rounds(recurrent, dims);
+    // Few steps, and few numbers, stay as they are.
+    let dims: &[&[usize]] = &[&[3, 20, 16], &[16, 24], &[24, 24], &[20, 24]];
+    assert_eq!(products(dims)?, 5 * 3);
+    rounds(recurrent, dims);
+    rounds(recurrent, &[&[9, 3, 5], &[5, 7], &[7, 7], &[3, 7]]);
+    // Two layers: the second one's inputs are the first one's states.
+    fn layers<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let (mut a, mut b) = (x[3], x[3]);
+        let mut loss = (x[1] * 3.0).sum(());
+        for step in (0..x[0].dim(0)).rev() {
+            a = (x[0].at(step).matmul(x[1]) + a.matmul(x[2])).tanh();
+            b = (a.matmul(x[2]) + b.matmul(x[2])).sigmoid();
+            loss += (b * a).sum(());
+        }
+        let g = loss.gradients([x[0], x[1], x[2]]);
+        let _ = t;
+        vec![loss, g[x[0]], g[x[1]], g[x[2]]]
+    }
+    rounds(layers, &[&[9, 20, 16], &[16, 24], &[24, 24], &[20, 24]]);
+    Ok(())
+}
+
+#[test]
+fn products_of_rows_that_others_see_are_theirs() -> Result<()> {
+    // Outputs, views of results, rows in another order, with gaps, and from several arrays.
+    fn rows<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let y: Vec<Var<'t>> = [5, 0, 1, 2, 3, 7, 8, 9, 10].map(|i| x[0].at(i).matmul(x[1])).to_vec();
+        let sums = y.iter().fold(y[0] * 0.0, |sum, y| sum + y.slice(0, 3..10).sum(0));
+        let turned = y[7].permute([1, 0]).reshape([30 * 24]).sum(());
+        vec![y[0], sums, turned, y[0].reshape([24 * 30]), x[0].at(4).slice(0, 4..9).matmul(x[1])]
+    }
+    rounds(rows, &[&[11, 24, 40], &[40, 30]]);
+    // Sums of products of several kinds, and of other terms.
+    fn sums<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let part = |a: Var<'t>, i: usize| a.slice(0, 20 * i..20 * i + 20);
+        let mut sum = x[2].exp();
+        for i in [2, 0, 3, 1, 4] {
+            sum += part(x[0], i).einsum("ki,kj->ij", part(x[1], i).sin());
+            sum = part(x[0], i).exp().einsum("ki,kj->ij", part(x[1], 4 - i)) + sum;
+            sum -= part(x[1], i).einsum("kj,ki->ij", part(x[0], 4 - i).tanh());
+        }
+        vec![sum, sum.tanh()]
+    }
+    rounds(sums, &[&[100, 30], &[100, 18], &[30, 18]]);
+    Ok(())
+}

@@ -80,7 +80,6 @@ impl<I: Id, T> Table<I, T> {
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (I, &T)> {
         self.ids().zip(&self.items)
     }
-    #[cfg(test)]
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.items.iter_mut()
     }

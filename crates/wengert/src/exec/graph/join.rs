@@ -12,7 +12,7 @@ use crate::shape::{Shape, TensorType};
 use crate::sort::sort_by_key;
 
 /// Bytes of an array, at most, that is put together by copies: those of small arrays stay in registers.
-const SMALL: usize = 4 << 10;
+pub(super) const SMALL: usize = 4 << 10;
 
 /// An array of one number, parts of which others take one after the other.
 struct Whole {
@@ -124,15 +124,25 @@ fn filled(graph: &mut Graph, n: NodeId, whole: Whole, order: &mut Vec<NodeId>) -
         }
         at = part.first + part.len;
     }
+    graph.nodes[n] = joined(row, operands, result, &ty);
+    Ok(())
+}
+
+/// A node that joins arrays to one of this type.
+pub(super) fn joined(
+    row: u32,
+    parts: impl IntoIterator<Item = BufferId>,
+    whole: BufferId,
+    ty: &TensorType,
+) -> Node {
     let source = |buffer| Source { buffer, strides: None, chunked: false };
-    graph.nodes[n] = Node {
+    Node {
         action: Action::Join,
-        operands: operands.into_iter().map(source).collect(),
+        operands: parts.into_iter().map(source).collect(),
         blocks: 1,
         work: 0,
-        ..Node::copy(row, result, result, &ty)
-    };
-    Ok(())
+        ..Node::copy(row, whole, whole, ty)
+    }
 }
 
 /// Says of the parts of each whole that they lie within it; those that lie elsewhere for a reason are copied.

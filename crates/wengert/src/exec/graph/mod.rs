@@ -11,6 +11,7 @@ mod donate;
 mod join;
 mod layout;
 mod print;
+mod products;
 mod split_reduce;
 mod steps;
 mod views;
@@ -267,6 +268,7 @@ impl Graph {
         let mut graph = build::build(tape)?;
         join::join(&mut graph)?;
         if rounding {
+            products::join(&mut graph)?;
             split_reduce::split(&mut graph)?;
         }
         alias::alias(&mut graph)?;
