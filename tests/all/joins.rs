@@ -203,3 +203,59 @@ fn products_of_rows_that_others_see_are_theirs() -> Result<()> {
     rounds(sums, &[&[100, 30], &[100, 18], &[30, 18]]);
     Ok(())
 }
+
+#[test]
+fn rows_are_put_side_by_side() -> Result<()> {
+    fn columns<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let all = t.concat([x[0].exp(), x[1], x[0], x[1].sin().slice(1, 1..2)], -1);
+        vec![all.tanh().sum(0), all, all.pad([(0, 0), (2, 3)], 0.25)]
+    }
+    let dims: &[&[usize]] = &[&[90, 7], &[90, 4]];
+    assert_eq!(counted(columns, dims)?, (0, 0));
+    keeps_the_bits(columns, dims);
+    fn middle<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let all = t.stack([x[0], x[0] * 2.0, x[0].exp()], 2).square();
+        let around = x[0].pad([(0, 0), (1, 2), (0, 0)], -1.0);
+        vec![all, around.cumsum(1), all.add_part([(1..3).into()], 1.0)]
+    }
+    keeps_the_bits(middle, &[&[12, 9, 11]]);
+    // Truth values and bytes, and parts of no columns.
+    fn truths<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let (a, b) = (x[0].gt(0.0), x[1].le(0.1));
+        let all = t.concat([a, b.slice(1, 0..0), b, a], 1);
+        vec![all.cast(DType::F64), t.concat([a.cast(DType::U8), b.cast(DType::U8)], 1).cast(DType::I64)]
+    }
+    keeps_the_bits(truths, &[&[300, 13], &[300, 5]]);
+    Ok(())
+}
+
+#[test]
+fn gradients_of_parts_are_put_together_where_that_rounds() -> Result<()> {
+    // Zeros keep their signs in the exact plan: 0 + −0 is 0.
+    fn gates<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let gate = |k: usize| x[0].slice(1, 30 * k..30 * k + 30);
+        let y = gate(0).sigmoid() * gate(1).tanh() + gate(2) * gate(3).relu();
+        let g = (y * x[1]).sum(()).gradients([x[0]])[x[0]];
+        vec![g]
+    }
+    let dims: &[&[usize]] = &[&[40, 120], &[40, 30]];
+    keeps_the_bits(gates, dims);
+    rounds(gates, dims);
+    let program = Program::record(&States::new(), |t| {
+        let x = [t.input(DType::F64, [40, 120]), t.input(DType::F64, [40, 30])];
+        t.outputs(gates(t, &x))
+    })?;
+    let text = program.plan().to_string();
+    assert!(text.contains("join rows") && !text.contains("add_slice"), "{text}");
+    // Parts that overlap, or leave gaps.
+    fn overlaps<'t>(_: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let y = x[0].slice(1, 3..50).square().sum(()) + x[0].slice(1, 49..80).exp().sum(());
+        let z = x[1].slice(1, 2..9).square().sum(()) + x[1].slice(1, 20..27).exp().sum(());
+        let w = x[0].slice(0, 5..20).sin().sum(()) + x[0].slice(0, 30..40).exp().sum(());
+        let g = (y + z * w).gradients([x[0], x[1]]);
+        vec![g[x[0]], g[x[1]]]
+    }
+    keeps_the_bits(overlaps, dims);
+    rounds(overlaps, dims);
+    Ok(())
+}

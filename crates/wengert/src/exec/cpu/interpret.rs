@@ -371,6 +371,7 @@ impl Interpreter<'_> {
                 if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
             }
             Action::Join => Ok(()),
+            Action::Beside(_) => self.beside(call, &operands, tile),
             Action::Copy => {
                 // SAFETY: see `call`.
                 let to = call.results.first().map(|part| unsafe { self.write(*part, tile) });
@@ -445,6 +446,30 @@ impl Interpreter<'_> {
             code.run_within(&rows, &mut partials, memory, self.memory.frame.isa, beta)
                 .map_err(ErrorKind::Fault)?;
         }
+        Ok(())
+    }
+
+    /// Puts the rows of a tile side by side.
+    fn beside(&self, call: &KernelCall, operands: &[Operand<'_>], tile: &Tile) -> Result<(), ErrorKind> {
+        let part = call.results.first().ok_or(ErrorKind::Fault(Fault::Type))?;
+        // SAFETY: see `call`.
+        let mut to = unsafe { self.write(*part, tile) };
+        let rows = tile.chunks.len() * call.blocks;
+        with_dtype!(self.ty(part).dtype, T => {
+            let to = T::from_slice_mut(&mut to).ok_or(ErrorKind::Fault(Fault::Type))?;
+            let (each, mut first) = (to.len() / rows.max(1), 0);
+            for operand in operands {
+                let from = T::stored(operand.data).ok_or(ErrorKind::Fault(Fault::Type))?;
+                let len = from.len() / rows.max(1);
+                if len > 0 {
+                    let to = to.chunks_exact_mut(each).map(|row| row.get_mut(first..first + len));
+                    for (to, from) in to.zip(from.chunks_exact(len)) {
+                        to.ok_or_else(leaves)?.copy_from_slice(from);
+                    }
+                }
+                first += len;
+            }
+        });
         Ok(())
     }
 

@@ -161,6 +161,8 @@ pub(crate) enum Action {
     Copy,
     /// Makes one array of several that lie one behind the other: there is nothing left to do.
     Join,
+    /// Puts so many rows of several arrays side by side.
+    Beside(usize),
 }
 
 impl Action {
@@ -169,7 +171,8 @@ impl Action {
         match self {
             Self::Compute(computation) | Self::Pack(computation, _) => Some(computation),
             Self::Partial(split) => Some(&split.computation),
-            Self::Guard { .. } | Self::Combine(_) | Self::Copy | Self::Join => None,
+            Self::Guard { .. } | Self::Combine(_) | Self::Copy => None,
+            Self::Join | Self::Beside(_) => None,
         }
     }
 
@@ -203,6 +206,7 @@ impl Action {
             Self::Combine(_) => "combine".into(),
             Self::Copy => "copy".into(),
             Self::Join => "join".into(),
+            Self::Beside(_) => "join rows".into(),
         }
     }
 }
@@ -266,7 +270,7 @@ impl Graph {
     /// The graph of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
     pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
         let mut graph = build::build(tape)?;
-        join::join(&mut graph)?;
+        join::join(&mut graph, rounding)?;
         if rounding {
             products::join(&mut graph)?;
             split_reduce::split(&mut graph)?;

@@ -154,6 +154,7 @@ impl Verifier<'_> {
             Action::Partial(split) => self.partial(at, within, call, split)?,
             Action::Combine(_) => self.combine(at, call)?,
             Action::Join => self.join(at, within, call)?,
+            Action::Beside(rows) => self.beside(at, call, *rows)?,
             _ => {}
         }
         if call.once && !self.repeats(within, call) {
@@ -169,6 +170,22 @@ impl Verifier<'_> {
             self.joined.insert(whole, whole);
         }
         Ok(())
+    }
+
+    /// V4: that rows of arrays are as long as those that they are put together to.
+    fn beside(&self, at: At, call: &KernelCall, rows: usize) -> Check {
+        let ty = |part: &Part| self.buffer(part.buffer, at).map(|b| *b.ty);
+        let &[to] = call.results.as_slice() else { return Err(broken("V4", at.row, "rows of no array")) };
+        let (to, mut elements) = (ty(&to)?, 0);
+        for part in &call.operands {
+            let from = ty(part)?;
+            if from.dtype != to.dtype || !from.shape.elements().is_multiple_of(rows) {
+                return Err(broken("V4", at.row, "rows of another type, or of several lengths"));
+            }
+            elements += from.shape.elements();
+        }
+        let fits = elements == to.shape.elements() && call.mode == WriteMode::Overwrite;
+        if fits { Ok(()) } else { Err(broken("V4", at.row, "rows that do not make up those of the result")) }
     }
 
     /// V10: that the parts fill the whole, in its order.
@@ -281,6 +298,7 @@ impl Verifier<'_> {
             (Action::Pack(..), Some(code)) => code.packed(&operands).map_or(0, |p| p.pieces),
             (Action::Partial(split), _) => split.rows,
             (Action::Guard { .. } | Action::Join, _) => 1,
+            (Action::Beside(rows), _) => *rows,
             _ => results.first().map_or(0, |y| y.shape.elements()),
         };
         let chunked = |part: &Part| part.chunk.is_some() || group.chunks == 1;
