@@ -7,6 +7,7 @@ use super::assembler::{
 };
 use super::fuse::Fusion;
 use super::stores::Stores;
+use super::verify::verify;
 use crate::dtype::DType;
 use crate::exec::frame::{Frame, POOL};
 use crate::exec::memory::{Address, REGION};
@@ -20,9 +21,22 @@ pub(super) const MOST: usize = 256;
 /// Vector registers.
 pub(super) const REGISTERS: usize = 16;
 
-/// Code of all micro-ops of a plan, each run of them a function of its own, and of its loops; `None` where there is nothing of that kind, or
-/// none for this processor.
+/// Code of all micro-ops of a plan, each run of them a function of its own, and of its loops, verified; `None` where there is nothing of that
+/// kind, or none for this processor.
 pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Machined> {
+    let (code, loops, end) = assembled(frame, plan)?;
+    let verified = verify(plan, &code, &loops, end);
+    debug_assert_eq!(verified, Ok(()), "machine code of a verified plan");
+    verified.ok()?;
+    let mut begins = vec![None; plan.calls.len()];
+    for (at, fused) in (0..).zip(&loops) {
+        begins[fused.calls.start] = Some(at);
+    }
+    Some(Machined { page: Page::new(code)?, loops, begins })
+}
+
+/// That code, its loops, and where the instructions end.
+pub(super) fn assembled(frame: &Frame, plan: &Tiled) -> Option<(Code, Vec<Fused>, usize)> {
     if frame.isa < Isa::Avx2 {
         return None;
     }
@@ -35,12 +49,9 @@ pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Machined> {
     if code.parts.is_empty() && loops.is_empty() {
         return None;
     }
-    let mut begins = vec![None; plan.calls.len()];
-    for (at, fused) in (0..).zip(&loops) {
-        begins[fused.calls.start] = Some(at);
-    }
+    let end = compiler.assembler.len();
     code.bytes = compiler.assembler.finish();
-    Some(Machined { page: Page::new(code)?, loops, begins })
+    Some((code, loops, end))
 }
 
 /// Some bytes of a region.

@@ -2,17 +2,20 @@
 //! kept in registers from where they are made to where they are read.
 //!
 //! [`compiler`] turns micro-ops into instructions; [`runs`] finds those that are one loop, [`fuse`] such calls, and [`loops`] makes it; [`assembler`]
-//! turns instructions into bytes. What has no instructions here is called, as the interpreter calls it. Only what was verified is compiled, and what
-//! code reads and writes are the own places of micro-ops and calls.
+//! turns instructions into bytes. What has no instructions here is called, as the interpreter calls it. Only what was verified is compiled, and
+//! [`verify`] reads the bytes back: all that they touch and call is what those micro-ops and calls do.
 
 mod assembler;
 mod compiler;
 mod fuse;
 mod loops;
+#[cfg(test)]
+mod planted;
 mod runs;
 mod stores;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::fmt::{self, Write};
 use std::sync::OnceLock;
