@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 use super::assembler::Base;
 use super::compiler::inlined;
 use super::loops::{Loop, Source, Step};
+use super::streams::{Extent, Memory, Open};
 use crate::dtype::DType;
 use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Constant, Home, WriteMode};
@@ -20,50 +21,27 @@ use crate::ir::{Primitive, Scalar};
 /// Steps of a loop, at most: more would not share more.
 const MOST: usize = 96;
 
-/// Where an array lies, as far as that is known before a run: bytes of some memory for all tiles of a task, or of all.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Extent {
-    memory: Memory,
-    start: usize,
-    end: usize,
-    /// Bytes of a chunk: elements of two arrays that begin alike, and have these alike, lie in the same places.
-    chunk: usize,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Memory {
-    Arena,
-    /// Of a thread: for a tile, or for a task, in which tiles lie one behind the other.
-    Thread {
-        tile: bool,
-    },
-    Home(Home),
-}
-
-impl Extent {
-    /// Whether writing one changes what is read of the other at another element.
-    fn disturbs(&self, other: &Self) -> bool {
-        let same = match (self.memory, other.memory) {
-            (Memory::Thread { .. }, Memory::Thread { .. }) => true,
-            (a, b) => a == b,
-        };
-        same && self != other && self.start < other.end && other.start < self.end
-    }
-}
-
-/// A loop in the making.
-struct Open {
+/// A loop of calls in the making.
+#[derive(Clone)]
+struct Calls {
     calls: Range<usize>,
     dtype: DType,
     /// Elements of a chunk.
     elements: usize,
-    steps: Vec<Step>,
+    open: Open,
     /// The call and the buffer of each step's result that a call makes.
     made: Vec<Option<(usize, BufferId)>>,
-    streams: Vec<(Part, Extent, bool)>,
-    /// What was last written where, or is read there.
-    values: Vec<Source>,
-    written: Vec<bool>,
+    /// What names each array first.
+    parts: Vec<Part>,
+}
+
+impl Calls {
+    /// Notes what names an array that was added last, if one was.
+    fn named(&mut self, part: Part) {
+        if self.open.extents().count() > self.parts.len() {
+            self.parts.push(part);
+        }
+    }
 }
 
 /// The tile loop that calls are of, and its group.
@@ -132,21 +110,19 @@ impl<'a> Fusion<'a> {
         found
     }
 
-    fn begin(&self, at: usize, within: Within<'_>) -> Option<Open> {
+    fn begin(&self, at: usize, within: Within<'_>) -> Option<Calls> {
         let result = self.plan.calls[at].results.first()?;
         let elements = self.elements(*result, within)?;
         let first = self.plan.calls[at].operands.iter().chain([result]);
         let mut types = first.map(|part| self.plan.buffers[part.buffer].ty.dtype);
         let dtype = types.find(|dtype| dtype.is_float())?;
-        Some(Open {
+        Some(Calls {
             calls: at..at,
             dtype,
             elements,
-            steps: Vec::new(),
+            open: Open::default(),
             made: Vec::new(),
-            streams: Vec::new(),
-            values: Vec::new(),
-            written: Vec::new(),
+            parts: Vec::new(),
         })
     }
 
@@ -176,26 +152,23 @@ impl<'a> Fusion<'a> {
             ),
             Place::Home(home) => (Memory::Home(home), first, of(within.group.chunks)),
         };
-        Some(Extent { memory, start, end: start + len, chunk })
+        let truth = buffer.ty.dtype == DType::Bool;
+        Some(Extent { memory, start, end: start + len, chunk, truth })
     }
 
-    /// Adds a call to a loop, if it is of that kind; what was added of one that is not is taken away again.
-    fn add(&self, open: &mut Open, at: usize, within: Within<'_>) -> bool {
-        let (steps, streams) = (open.steps.len(), open.streams.len());
-        let (values, written) = (open.values.clone(), open.written.clone());
-        let fits = self.try_add(open, at, within).is_some() && open.steps.len() <= MOST;
+    /// Adds a call to a loop, if it is of that kind.
+    fn add(&self, open: &mut Calls, at: usize, within: Within<'_>) -> bool {
+        let before = open.clone();
+        let fits = self.try_add(open, at, within).is_some() && open.open.steps.len() <= MOST;
         if fits {
             open.calls.end = at + 1;
         } else {
-            open.steps.truncate(steps);
-            open.made.truncate(steps);
-            open.streams.truncate(streams);
-            (open.values, open.written) = (values, written);
+            *open = before;
         }
         fits
     }
 
-    fn try_add(&self, open: &mut Open, at: usize, within: Within<'_>) -> Option<()> {
+    fn try_add(&self, open: &mut Calls, at: usize, within: Within<'_>) -> Option<()> {
         let KernelCall { action, code, operands, strides, results, mode, once, packed, .. } =
             &self.plan.calls[at];
         if strides.is_some() || *once || packed.is_some() || *mode != WriteMode::Overwrite {
@@ -215,7 +188,7 @@ impl<'a> Fusion<'a> {
         }
         let Action::Compute(_) = action else { return None };
         let body = code.as_ref()?.what.body()?;
-        let first = open.steps.len();
+        let first = open.open.steps.len();
         let results_of = |i: usize| {
             let own = body.results().iter().position(|y| *y == Scalar::Instruction(i as u16));
             own.map(|own| results[own])
@@ -256,7 +229,7 @@ impl<'a> Fusion<'a> {
             match results_of(i) {
                 Some(to) => self.made(open, at, primitive, sources, to, within)?,
                 None => {
-                    open.steps.push(Step { primitive, x: sources, to: None });
+                    open.open.steps.push(Step { primitive, x: sources, to: None });
                     open.made.push(None);
                 }
             }
@@ -267,55 +240,38 @@ impl<'a> Fusion<'a> {
     /// Adds a step whose result a call leaves in its memory.
     fn made(
         &self,
-        open: &mut Open,
+        open: &mut Calls,
         at: usize,
         primitive: Primitive,
         x: [Source; 3],
         to: Part,
         within: Within<'_>,
     ) -> Option<()> {
-        let stream = self.stream(open, to, true, within)?;
-        open.values[stream] = Source::Made(open.steps.len());
-        open.steps.push(Step { primitive, x, to: Some(stream) });
+        open.open.write(primitive, x, self.fitting(open, to, within)?)?;
+        open.named(to);
         open.made.push(Some((at, to.buffer)));
         Some(())
     }
 
     /// What an operand is at this point of a loop.
-    fn source(&self, open: &mut Open, part: Part, within: Within<'_>) -> Option<Source> {
+    fn source(&self, open: &mut Calls, part: Part, within: Within<'_>) -> Option<Source> {
         if let Place::Home(Home::Fill(constant)) = self.plan.buffers[part.buffer].place {
             let Constant::Fill { value, dtype, .. } = self.frame.constants.get(constant)? else {
                 return None;
             };
             return number(*value, *dtype).filter(|_| *dtype == open.dtype);
         }
-        let stream = self.stream(open, part, false, within)?;
-        Some(open.values[stream])
+        let source = open.open.read(self.fitting(open, part, within)?)?;
+        open.named(part);
+        Some(source)
     }
 
-    /// The array of a part among those of a loop; `None` where it would meet others in other elements.
-    fn stream(&self, open: &mut Open, part: Part, writes: bool, within: Within<'_>) -> Option<usize> {
-        let dtype = self.plan.buffers[part.buffer].ty.dtype;
+    /// Where a part lies, if it may be an array of a loop.
+    fn fitting(&self, open: &Calls, part: Part, within: Within<'_>) -> Option<Extent> {
         let extent = self.extent(part, within)?;
-        if self.elements(part, within)? != open.elements || (dtype != open.dtype && dtype != DType::Bool) {
-            return None;
-        }
-        let mut others = open.streams.iter().zip(&open.written);
-        if others.any(|((_, other, _), written)| (writes || *written) && extent.disturbs(other)) {
-            return None;
-        }
-        let known = open
-            .streams
-            .iter()
-            .position(|(_, other, truth)| *other == extent && *truth == (dtype == DType::Bool));
-        let at = known.unwrap_or_else(|| {
-            open.streams.push((part, extent, dtype == DType::Bool));
-            open.values.push(Source::Stream(open.streams.len() - 1));
-            open.written.push(false);
-            open.streams.len() - 1
-        });
-        open.written[at] |= writes;
-        Some(at)
+        let dtype = self.plan.buffers[part.buffer].ty.dtype;
+        let fits = self.elements(part, within)? == open.elements && (dtype == open.dtype || extent.truth);
+        fits.then_some(extent)
     }
 
     /// Whether anything but the calls of a loop behind this one reads what the call makes.
@@ -331,8 +287,10 @@ impl<'a> Fusion<'a> {
             || !self.readers.get(&placed.base).is_some_and(within)
     }
 
-    fn close(&self, open: Open) -> Option<(Fused, Loop)> {
-        let Open { calls, dtype, mut steps, made, streams, .. } = open;
+    fn close(&self, open: Calls) -> Option<(Fused, Loop)> {
+        let Calls { calls, dtype, open, made, parts, .. } = open;
+        let extents: Vec<Extent> = open.extents().collect();
+        let mut steps = open.steps;
         if steps.len() < 2 {
             return None;
         }
@@ -344,14 +302,13 @@ impl<'a> Fusion<'a> {
             }
         }
         // Only the arrays that are read or written.
-        let mut names = vec![None; streams.len()];
-        let (mut parts, mut bases) = (SmallVec::new(), Vec::new());
+        let mut names = vec![None; parts.len()];
+        let (mut streams, mut bases) = (SmallVec::new(), Vec::new());
         let mut name = |stream: &mut usize| {
             *stream = *names[*stream].get_or_insert_with(|| {
-                let (part, _, truth) = streams[*stream];
-                parts.push(part);
-                bases.push((Base::Pointer(parts.len() - 1), truth));
-                parts.len() - 1
+                streams.push(parts[*stream]);
+                bases.push((Base::Pointer(streams.len() - 1), extents[*stream].truth));
+                streams.len() - 1
             });
         };
         for step in &mut steps {
@@ -362,10 +319,7 @@ impl<'a> Fusion<'a> {
             }
             step.to.iter_mut().for_each(&mut name);
         }
-        Some((
-            Fused { calls, streams: parts, byte: 0 },
-            Loop { double: dtype == DType::F64, steps, streams: bases },
-        ))
+        Some((Fused { calls, streams, byte: 0 }, Loop { double: dtype == DType::F64, steps, streams: bases }))
     }
 }
 

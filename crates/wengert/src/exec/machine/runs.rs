@@ -2,7 +2,8 @@
 
 use super::assembler::Base;
 use super::compiler::{Compiler, MOST, Span, compares, inlined};
-use super::loops::{Loop, Source, Step};
+use super::loops::{Loop, Source};
+use super::streams::{Extent, Memory, Open};
 use crate::dtype::DType;
 use crate::exec::memory::Address;
 use crate::exec::plan::What;
@@ -14,29 +15,45 @@ const STEPS: usize = 64;
 
 /// A loop of micro-ops in the making.
 #[derive(Default)]
-struct Open {
-    code: Loop,
+struct Ops {
+    double: bool,
     /// Elements of all arrays.
     len: usize,
-    spans: Vec<Span>,
-    written: Vec<bool>,
-    values: Vec<Source>,
+    open: Open,
+}
+
+impl Ops {
+    /// Whether arrays of floats of this type and so many elements may be in it.
+    fn fits(&mut self, double: bool, len: usize) -> Option<()> {
+        if self.open.steps.is_empty() {
+            *self = Self { double, len, open: Open::default() };
+        }
+        let long = len * (4 << usize::from(double)) > MOST;
+        (long && self.len == len && self.double == double).then_some(())
+    }
 }
 
 impl Compiler<'_> {
     /// Compiles the micro-ops from one on that are a loop; how many.
     pub(super) fn run(&mut self, from: usize, end: usize) -> Option<usize> {
-        let mut open = Open::default();
+        let mut ops = Ops::default();
         let mut at = from;
-        while at < end && open.code.steps.len() < STEPS && self.add(&mut open, at).is_some() {
+        while at < end && ops.open.steps.len() < STEPS && self.add(&mut ops, at).is_some() {
             at += 1;
         }
         if at == from {
             return Some(0);
         }
-        let Open { mut code, len, spans, .. } = open;
+        let Ops { double, len, open } = ops;
+        let (mut spans, mut streams) = (Vec::new(), Vec::new());
+        for Extent { memory, start, end, truth, .. } in open.extents() {
+            let Memory::Region(region) = memory else { return None };
+            spans.push(Span { region, byte: start, bytes: end - start });
+            streams.push((Base::Region(region, i32::try_from(start).ok()?), truth));
+        }
+        let mut steps = open.steps;
         // What is read from memory, and what need be stored, in the order of the micro-ops.
-        for step in &mut code.steps {
+        for step in &mut steps {
             for x in &step.x[..step.primitive.arity()] {
                 if let Source::Stream(stream) = x {
                     self.read(spans[*stream]);
@@ -50,12 +67,12 @@ impl Compiler<'_> {
         }
         self.forget();
         self.assembler.second(u32::try_from(len).ok()?);
-        code.assemble(&mut self.assembler)?;
+        Loop { double, steps, streams }.assemble(&mut self.assembler)?;
         Some(at - from)
     }
 
     /// Adds a micro-op to a loop, if it is one of those.
-    fn add(&self, open: &mut Open, at: usize) -> Option<()> {
+    fn add(&self, ops: &mut Ops, at: usize) -> Option<()> {
         let (op, function) = (self.plan.micro[at], self.plan.described(at).1);
         let bytes = usize::from(function.single.bytes[0]);
         match &function.what {
@@ -70,18 +87,17 @@ impl Compiler<'_> {
                     return None;
                 }
                 let double = dtype == DType::F64;
-                self.fits(open, double, op.len as usize)?;
+                ops.fits(double, op.len as usize)?;
                 let mut x = [Source::Number(0); 3];
                 for (i, (x, address)) in x.iter_mut().zip(op.x).take(primitive.arity()).enumerate() {
                     let truth = i == 0 && matches!(primitive, Primitive::Select | Primitive::Cast(_));
-                    let stream = self.stream(open, address, 0, truth, false)?;
-                    *x = open.values[stream];
+                    *x = ops.open.read(self.extent(ops, (address, 0), truth))?;
                 }
-                self.made(open, primitive, x, op.out, 0, compares(primitive))
+                ops.open.write(primitive, x, self.extent(ops, (op.out, 0), compares(primitive)))
             }
             What::Copy if bytes >= 4 => {
-                self.fits(open, bytes == 8, op.len as usize)?;
-                self.moved(open, (op.x[0], 0), (op.out, 0), false)
+                ops.fits(bytes == 8, op.len as usize)?;
+                self.moved(ops, (op.x[0], 0), (op.out, 0), false)
             }
             What::Copy => None,
             What::Small(..) => {
@@ -92,80 +108,27 @@ impl Compiler<'_> {
                     Line::Add(to) => (0, to * bytes, small.x.shape.elements(), true),
                     Line::Repeat(_) => return None,
                 };
-                self.fits(open, bytes == 8, len)?;
-                self.moved(open, (op.x[0], from), (op.out, to), adds)
+                ops.fits(bytes == 8, len)?;
+                self.moved(ops, (op.x[0], from), (op.out, to), adds)
             }
         }
     }
 
-    /// Whether arrays of floats of this type and so many elements may be in a loop.
-    fn fits(&self, open: &mut Open, double: bool, len: usize) -> Option<()> {
-        if open.code.steps.is_empty() {
-            *open = Open { len, ..Open::default() };
-            open.code.double = double;
-        }
-        let long = len * (4 << usize::from(double)) > MOST;
-        (long && open.len == len && open.code.double == double).then_some(())
-    }
-
-    fn moved(&self, open: &mut Open, from: (Address, usize), to: (Address, usize), adds: bool) -> Option<()> {
-        let stream = self.stream(open, from.0, from.1, false, false)?;
-        let x = open.values[stream];
+    fn moved(&self, ops: &mut Ops, from: (Address, usize), to: (Address, usize), adds: bool) -> Option<()> {
+        let to = self.extent(ops, to, false);
+        let x = ops.open.read(self.extent(ops, from, false))?;
         if !adds {
-            return self.made(open, Primitive::Copy, [x; 3], to.0, to.1, false);
+            return ops.open.write(Primitive::Copy, [x; 3], to);
         }
-        let stream = self.stream(open, to.0, to.1, false, false)?;
-        let old = open.values[stream];
-        self.made(open, Primitive::Add, [old, x, x], to.0, to.1, false)
+        let old = ops.open.read(to)?;
+        ops.open.write(Primitive::Add, [old, x, x], to)
     }
 
-    fn made(
-        &self,
-        open: &mut Open,
-        primitive: Primitive,
-        x: [Source; 3],
-        to: Address,
-        offset: usize,
-        truth: bool,
-    ) -> Option<()> {
-        let stream = self.stream(open, to, offset, truth, true)?;
-        open.values[stream] = Source::Made(open.code.steps.len());
-        open.code.steps.push(Step { primitive, x, to: Some(stream) });
-        Some(())
-    }
-
-    /// An array among those of a loop; `None` where it would meet others in other elements.
-    fn stream(
-        &self,
-        open: &mut Open,
-        address: Address,
-        offset: usize,
-        truth: bool,
-        writes: bool,
-    ) -> Option<usize> {
+    /// Where an array of a loop lies, from a byte behind an address on.
+    fn extent(&self, ops: &Ops, (address, offset): (Address, usize), truth: bool) -> Extent {
         let (region, byte) = self.plan.addresses.place(address);
-        let byte = byte + offset;
-        let size = if truth { 1 } else { 4 << usize::from(open.code.double) };
-        let span = Span { region, byte, bytes: open.len * size };
-        let known =
-            open.spans.iter().zip(&open.code.streams).position(|(s, (_, t))| *s == span && *t == truth);
-        let mut others = open.spans.iter().zip(&open.written).enumerate();
-        let met =
-            others.any(|(i, (other, written))| (writes || *written) && Some(i) != known && span.meets(other));
-        if met {
-            return None;
-        }
-        let at = match known {
-            Some(at) => at,
-            None => {
-                open.code.streams.push((Base::Region(region, i32::try_from(byte).ok()?), truth));
-                open.spans.push(span);
-                open.written.push(false);
-                open.values.push(Source::Stream(open.spans.len() - 1));
-                open.spans.len() - 1
-            }
-        };
-        open.written[at] |= writes;
-        Some(at)
+        let size = if truth { 1 } else { 4 << usize::from(ops.double) };
+        let (start, bytes) = (byte + offset, ops.len * size);
+        Extent { memory: Memory::Region(region), start, end: start + bytes, chunk: bytes, truth }
     }
 }
