@@ -179,6 +179,23 @@ fn products_of_all_steps_are_one() -> Result<()> {
     Ok(())
 }
 
+/// What one sum is joined from depends on the other sum, which could share it.
+#[test]
+fn sums_that_wait_for_one_another_stay_apart() {
+    fn circle<'t>(t: &'t Recorder, x: &[Var<'t>]) -> Vec<Var<'t>> {
+        let mut d: Vec<Var<'t>> = (0..5).map(|i| x[0].at(i).exp()).collect();
+        let sum = |d: &[Var<'t>], by: fn(Var<'t>) -> Var<'t>| {
+            let term = |(i, &d): (usize, &Var<'t>)| by(x[1].at(i)).einsum("ki,kj->ij", d);
+            d.iter().enumerate().map(term).reduce(|a, b| a + b).expect("some")
+        };
+        let first = sum(&d, |x| x.sin());
+        d.push(x[0].at(5) * first.sum(()));
+        let _ = t;
+        vec![sum(&d, |x| x.cos()), first]
+    }
+    rounds(circle, &[&[6, 20, 16], &[6, 20, 24]]);
+}
+
 #[test]
 fn products_of_rows_that_others_see_are_theirs() -> Result<()> {
     // Outputs, views of results, rows in another order, with gaps, and from several arrays.

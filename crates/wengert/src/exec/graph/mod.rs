@@ -24,7 +24,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::table::{BufferId, Id, NodeId, Table};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::ir::{Form, Monoid, Tape};
 use crate::shape::{MAX_RANK, TensorType};
 use crate::tensor::Tensor;
@@ -269,10 +269,16 @@ pub(super) struct Graph {
 impl Graph {
     /// The graph of a tape that keeps every bit of its rows; or, where `rounding` is allowed, adds in another order.
     pub(super) fn new(tape: &Tape, rounding: bool) -> Result<Self> {
-        let mut graph = build::build(tape)?;
-        join::join(&mut graph, rounding)?;
+        let begun = || {
+            let mut graph = build::build(tape)?;
+            join::join(&mut graph, rounding)?;
+            Ok::<_, Error>(graph)
+        };
+        let mut graph = begun()?;
         if rounding {
-            products::join(&mut graph)?;
+            if !products::join(&mut graph)? {
+                graph = begun()?;
+            }
             split_reduce::split(&mut graph)?;
         }
         alias::alias(&mut graph)?;

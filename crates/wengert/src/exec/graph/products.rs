@@ -3,7 +3,7 @@
 //!
 //! It rounds: sums are added in another order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -21,20 +21,20 @@ const LEAST: usize = 4;
 /// Rows of each, at most: with more they are as fast alone.
 const ROWS: usize = 128;
 
-/// Makes products one that are of the rows of one array, and those that are terms of one sum.
-pub(super) fn join(graph: &mut Graph) -> Result<(), ErrorKind> {
+/// Makes products one that are of the rows of one array, and those that are terms of one sum. Whether what is left can be put in order: not
+/// where one of two sums shares what is joined for the other, and that wants the result of the first.
+pub(super) fn join(graph: &mut Graph) -> Result<bool, ErrorKind> {
     let few = graph.nodes.iter().filter(|(_, node)| product(node).is_some()).count() < LEAST;
     // What a guard protects must stay behind it.
     let guarded = graph.nodes.iter().any(|(_, node)| matches!(node.action, Action::Guard { .. }));
     if few || guarded {
-        return Ok(());
+        return Ok(true);
     }
     let gone = Table::alike(&graph.nodes, false);
     let mut joining = Joining { graph, gone, wholes: Vec::new(), places: HashMap::new() };
     joining.rows()?;
     joining.sums()?;
-    joining.order();
-    Ok(())
+    Ok(joining.order().is_some())
 }
 
 /// What a node multiplies, if that is two arrays that are read as they lie.
@@ -132,37 +132,39 @@ impl Joining<'_> {
     fn sums(&mut self) -> Result<(), ErrorKind> {
         let uses = self.graph.uses();
         let mut sums = found(self.graph, &uses);
-        let mut all: Vec<(usize, Kind, Vec<NodeId>)> = Vec::new();
+        // Of which sum, and which products.
+        let mut all: Vec<(usize, Vec<NodeId>)> = Vec::new();
         for (at, sum) in sums.iter().enumerate() {
-            let begin = all.len();
+            let mut kinds: HashMap<Kind, usize> = HashMap::new();
             for &term in &sum.terms {
                 let Some(n) = alone(self.graph, &uses, term) else { continue };
                 let Some(kind) = summed(self.graph, n) else { continue };
-                match all[begin..].iter_mut().find(|(_, known, _)| *known == kind) {
-                    Some((.., members)) => members.push(n),
-                    None => all.push((at, kind, vec![n])),
+                let known = *kinds.entry(kind).or_insert(all.len());
+                if known == all.len() {
+                    all.push((at, Vec::new()));
                 }
+                all[known].1.push(n);
             }
         }
-        all.retain(|(.., members)| self.worth(members));
+        all.retain(|(_, members)| self.worth(members));
         // Where parts of one array, or more of them, are multiplied, they say in which order others are joined.
         let lies = |members: &[NodeId]| (0..2).any(|o| self.keys(members, o).is_some());
         let mut order: Vec<(usize, u64)> = all
             .iter()
             .enumerate()
-            .map(|(i, (.., members))| (i, u64::MAX - members.len() as u64 - (u64::from(lies(members)) << 32)))
+            .map(|(i, (_, members))| (i, u64::MAX - members.len() as u64 - (u64::from(lies(members)) << 32)))
             .collect();
         sort_by_key(&mut order, |(_, key)| (key, 0));
         for (i, _) in order {
-            let (at, _, members) = &all[i];
+            let (at, members) = &all[i];
             let product = self.one(members)?;
-            let made: Vec<BufferId> = members.iter().map(|&n| self.graph.nodes[n].results[0]).collect();
+            let made: HashSet<BufferId> = members.iter().map(|&n| self.graph.nodes[n].results[0]).collect();
             let terms = &mut sums[*at].terms;
             terms.retain(|term| !made.contains(term));
             terms.push(product);
             members.iter().for_each(|&n| self.gone[n] = true);
         }
-        let mut changed: Vec<usize> = all.iter().map(|(at, ..)| *at).collect();
+        let mut changed: Vec<usize> = all.iter().map(|(at, _)| *at).collect();
         changed.dedup();
         for at in changed {
             self.add_up(&sums[at]);
@@ -301,28 +303,34 @@ impl Joining<'_> {
         Ok(())
     }
 
-    /// Puts every node behind those whose results it reads, else in the order that they had.
-    fn order(&mut self) {
+    /// Puts every node behind those whose results it reads, else in the order that they had; `None` where they read in a circle.
+    fn order(&mut self) -> Option<()> {
         let mut done = self.gone.clone();
+        let mut waits = Table::alike(&self.gone, false);
         let mut order = Vec::with_capacity(self.graph.order.len());
         let mut open: Vec<NodeId> = Vec::new();
-        for n in std::mem::take(&mut self.graph.order) {
+        for &n in &self.graph.order {
             open.push(n);
             while let Some(&next) = open.last() {
-                let makers = self.graph.nodes[next].operands.iter();
-                let waits = makers.filter_map(|s| self.graph.maker(s.buffer)).find(|&maker| !done[maker]);
-                match waits.filter(|_| !done[next]) {
-                    Some(maker) => open.push(maker),
-                    None => {
-                        open.pop();
-                        if !std::mem::replace(&mut done[next], true) {
-                            order.push(next);
-                        }
+                if done[next] || waits[next] {
+                    open.pop();
+                    if !std::mem::replace(&mut done[next], true) {
+                        order.push(next);
                     }
+                    continue;
+                }
+                waits[next] = true;
+                let makers = self.graph.nodes[next].operands.iter().rev();
+                for maker in makers.filter_map(|s| self.graph.maker(s.buffer)).filter(|&maker| !done[maker]) {
+                    if waits[maker] {
+                        return None;
+                    }
+                    open.push(maker);
                 }
             }
         }
         self.graph.order = order;
+        Some(())
     }
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::{Placed, Plan, Run, Tiled};
 use crate::error::Site;
 use crate::exec::frame::Frame;
-use crate::exec::graph::WriteMode;
+use crate::exec::graph::{Action, WriteMode};
 use crate::exec::place::Place;
 use crate::ir::Tape;
 use crate::shape::TensorType;
@@ -112,8 +112,8 @@ impl Tiled {
                     held.push((row, function.name().into(), bytes, self.addresses.place(address).1 >= arena));
                 }
                 Run::Call(_, call) => {
-                    // What is added to lies where it did.
-                    let fresh = call.mode == WriteMode::Overwrite;
+                    // What is added to, or joined, lies where it did.
+                    let fresh = call.mode == WriteMode::Overwrite && !matches!(call.action, Action::Join);
                     for part in call.results.iter().filter(|_| fresh) {
                         let Placed { place, ty, .. } = &self.buffers[part.buffer];
                         let part = |chunks: usize| ty.bytes() / group.chunks.max(1) * chunks;
