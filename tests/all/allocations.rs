@@ -133,6 +133,33 @@ fn a_replay_allocates_nothing() {
     }
 }
 
+/// Loops over many arrays, and many arrays put together.
+#[test]
+fn runs_over_many_arrays_allocate_nothing() {
+    const COUNT: usize = 90;
+    let states = States::new();
+    let record = |t: &wengert::Recorder| {
+        let x: Vec<_> = (0..COUNT).map(|_| t.input(DType::F64, [700, 2])).collect();
+        let product = x.iter().fold(x[0], |y, &x| y * x + 0.5);
+        let columns = t.concat(x.iter().map(|x| x.exp()).collect::<Vec<_>>(), 1);
+        let rows = t.concat(x.iter().map(|x| x.tanh()).collect::<Vec<_>>(), 0);
+        t.outputs([product, columns, rows])
+    };
+    let program = Program::record(&states, record).unwrap();
+    let plan = program.plan().to_string();
+    assert!(plan.contains(" join(") && plan.contains(" join rows("), "{plan}");
+    let x: Vec<Tensor> =
+        (0..COUNT).map(|i| Tensor::new([700, 2], vec![1.0 / (1 + i) as f64; 1400]).unwrap()).collect();
+    for threads in [1, 2] {
+        let mut workspace = program.workspace_on(threads).unwrap();
+        let mut run = || {
+            program.evaluate(&mut workspace, &states, x.as_slice()).unwrap();
+        };
+        run();
+        assert_eq!(allocations(|| (0..3).for_each(|_| run())), 0, "{threads} threads");
+    }
+}
+
 /// Bytes for each row of a long chain with its gradient, and for each slice of an array whose gradient is taken: in
 /// recording, planning and the workspace together.
 #[test]

@@ -131,7 +131,7 @@ fn some() -> Result<bool> {
 #[test]
 fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
     let compiled = agree(10_000, &[1, 2, 3, 5, 8, 9, 13, 16, 31, 32, 33, 65], 24)?;
-    assert!(compiled >= if some()? { 5000 } else { 0 }, "only {compiled} were machine code");
+    assert!(compiled >= if some()? { 10_000 } else { 0 }, "only {compiled} were machine code");
     Ok(())
 }
 
@@ -139,6 +139,6 @@ fn random_programs_have_the_bits_of_their_rows() -> Result<()> {
 #[test]
 fn random_programs_of_long_arrays_have_the_bits_of_their_rows() -> Result<()> {
     let compiled = agree(500, &[257, 300, 1000, 1001, 5003], 60)?;
-    assert!(compiled >= if some()? { 300 } else { 0 }, "only {compiled} were machine code");
+    assert!(compiled >= if some()? { 500 } else { 0 }, "only {compiled} were machine code");
     Ok(())
 }

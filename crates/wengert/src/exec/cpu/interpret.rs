@@ -15,6 +15,8 @@ use crate::exec::frame::Frame;
 use crate::exec::graph::{Action, Home, Split, rows_of, segment_end};
 use crate::exec::memory::{Memory, Region};
 use crate::exec::place::Place;
+#[cfg(feature = "jit")]
+use crate::exec::plan::Fused;
 use crate::exec::plan::{Body, Group, KernelCall, MicroOp, Part, Placed, Tiled};
 use crate::ir::{Monoid, Operand, ResultMut};
 use crate::kernels::{Compiled, reduce};
@@ -224,7 +226,7 @@ impl Interpreter<'_> {
         let fused = &machine.loops[at as usize];
         let mut len = None;
         let pointers = fused.streams.iter().map(|part| self.pointer(part, tile, &mut len));
-        let pointers: Option<SmallVec<[*mut u8; 16]>> = pointers.collect();
+        let pointers: Option<SmallVec<[*mut u8; Fused::POINTERS]>> = pointers.collect();
         let pointers = pointers.ok_or_else(leaves)?;
         // SAFETY: as for `map`, whose calls on the same parts this loop is: they have as many elements as each of these, and where they share
         // memory, it is that of the same element.
@@ -340,9 +342,6 @@ impl Interpreter<'_> {
         if let (Action::Compute(_), Some(map)) = (&call.action, call.code.as_ref().and_then(|c| c.map())) {
             return self.map(map, call, tile).ok_or_else(leaves);
         }
-        if matches!(call.action, Action::Join) {
-            return Ok(());
-        }
         // Operands that are not read, or lie where the result does, come without elements.
         let there = |o: usize| match &call.action {
             Action::Pack(_, operand) => o == *operand,
@@ -359,23 +358,23 @@ impl Interpreter<'_> {
                 Slice::U8(&[])
             },
         };
-        let operands: SmallVec<[Operand<'_>; INLINE]> =
-            call.operands.iter().enumerate().map(operand).collect();
+        let operands =
+            || call.operands.iter().enumerate().map(operand).collect::<SmallVec<[Operand<'_>; INLINE]>>();
         match &call.action {
-            Action::Compute(_) => self.compute(call, &operands, tile),
-            Action::Pack(..) => self.pack(call, &operands, tile),
-            Action::Partial(split) => self.partials(split, call, &operands, tile),
-            Action::Combine(monoid) => self.combine(*monoid, call, &operands, tile),
+            Action::Compute(_) => self.compute(call, &operands(), tile),
+            Action::Pack(..) => self.pack(call, &operands(), tile),
+            Action::Partial(split) => self.partials(split, call, &operands(), tile),
+            Action::Combine(monoid) => self.combine(*monoid, call, &operands(), tile),
             Action::Guard { recorded } => {
-                let found = operands.first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
+                let found = operands().first().and_then(|p| p.data.f64_at(0)).is_some_and(|p| p != 0.0);
                 if found == *recorded { Ok(()) } else { Err(ErrorKind::Guard { recorded: *recorded, found }) }
             }
             Action::Join => Ok(()),
-            Action::Beside(_) => self.beside(call, &operands, tile),
+            Action::Beside(_) => self.beside(call, tile),
             Action::Copy => {
                 // SAFETY: see `call`.
                 let to = call.results.first().map(|part| unsafe { self.write(*part, tile) });
-                let fits = to.zip(operands.first()).is_some_and(|(mut to, from)| to.copy_from(from.data));
+                let fits = to.zip(operands().first()).is_some_and(|(mut to, from)| to.copy_from(from.data));
                 if fits {
                     Ok(())
                 } else {
@@ -449,8 +448,8 @@ impl Interpreter<'_> {
         Ok(())
     }
 
-    /// Puts the rows of a tile side by side.
-    fn beside(&self, call: &KernelCall, operands: &[Operand<'_>], tile: &Tile) -> Result<(), ErrorKind> {
+    /// Puts the rows of a tile side by side: of any number of arrays, so that they are not listed first.
+    fn beside(&self, call: &KernelCall, tile: &Tile) -> Result<(), ErrorKind> {
         let part = call.results.first().ok_or(ErrorKind::Fault(Fault::Type))?;
         // SAFETY: see `call`.
         let mut to = unsafe { self.write(*part, tile) };
@@ -458,8 +457,9 @@ impl Interpreter<'_> {
         with_dtype!(self.ty(part).dtype, T => {
             let to = T::from_slice_mut(&mut to).ok_or(ErrorKind::Fault(Fault::Type))?;
             let (each, mut first) = (to.len() / rows.max(1), 0);
-            for operand in operands {
-                let from = T::stored(operand.data).ok_or(ErrorKind::Fault(Fault::Type))?;
+            for part in &call.operands {
+                // SAFETY: see `call`.
+                let from = T::stored(unsafe { self.read(*part, tile) }).ok_or(ErrorKind::Fault(Fault::Type))?;
                 let len = from.len() / rows.max(1);
                 if len > 0 {
                     let to = to.chunks_exact_mut(each).map(|row| row.get_mut(first..first + len));

@@ -1,12 +1,9 @@
 //! Results that take the place of an operand: what is added to a part of an array need not copy all of it.
 
-use super::{Action, Graph, Node, WriteMode};
+use super::{Action, Graph, Node, SMALL, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId};
 use crate::ir::Form;
-
-/// Bytes of an array that is copied to be changed: a copy of its own is then a call that small programs make soon.
-const SMALL: usize = 4 << 10;
 
 /// Has nodes that may change an operand where it lies do so where nothing else reads it, or in a copy of one that is small.
 pub(super) fn alias(graph: &mut Graph) -> Result<(), ErrorKind> {
@@ -35,7 +32,7 @@ pub(super) fn alias(graph: &mut Graph) -> Result<(), ErrorKind> {
 }
 
 /// The operand that a node may change where it lies, and the result that this becomes.
-fn changed(graph: &Graph, n: NodeId) -> Option<(usize, BufferId)> {
+pub(super) fn changed(graph: &Graph, n: NodeId) -> Option<(usize, BufferId)> {
     let node = &graph.nodes[n];
     let Action::Compute(computation) = &node.action else { return None };
     let operand = computation.alias()?;

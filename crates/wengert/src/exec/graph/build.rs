@@ -108,7 +108,7 @@ impl Builder<'_> {
     fn copied(&self, value: &Value, elements: usize) -> Result<bool> {
         let buffer = self.of(value)?;
         let changes = |state| self.tape.updates().iter().any(|(s, _)| self.state(*s) == state);
-        let small = 2 * elements < self.graph.buffers[buffer].ty.shape.elements();
+        let small = 2 * elements < self.graph.buffers[self.graph.base(buffer)].ty.shape.elements();
         Ok(small && self.graph.old_state(buffer).is_some_and(changes))
     }
 

@@ -7,14 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 
-use super::{Action, Begun, Graph, Home, WriteMode};
+use super::{Action, Begun, Graph, Home, SMALL, WriteMode};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
 use crate::sort::{sort, sort_by_key};
-
-/// A next value of at most this many bytes that other nodes also read is copied into its state: maps of small arrays are
-/// fastest when their results lie in the arena.
-const SMALL: usize = 4 << 10;
 
 /// What a node writes to a state.
 #[derive(Clone, Copy)]
@@ -40,6 +36,7 @@ pub(super) fn donate(graph: &mut Graph) -> Result<(), ErrorKind> {
     for (state, next) in updates {
         let made = || ErrorKind::Malformed("a next value that no node makes".into());
         let maker = graph.maker(next).ok_or_else(made)?;
+        // Maps of small arrays are fastest when their results lie in the arena.
         let only = uses.get(graph.base(next)) == Some(&1) || graph.bytes(next) > SMALL;
         let only = only && !writes.contains_key(&maker);
         let directly = only && keepers.get(&next) == Some(&1) && may_write(graph, maker, next, state);

@@ -4,15 +4,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Action, Buffer, Constant, Graph, Home, Layout, Node, Source};
+use super::alias::changed;
+use super::{Action, Buffer, Constant, Graph, Home, Layout, Node, SMALL, Source};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId};
 use crate::ir::{Form, IndexMap, Indexed};
 use crate::shape::{Shape, TensorType};
 use crate::sort::sort_by_key;
-
-/// Bytes of an array, at most, that is put together by copies: those of small arrays stay in registers.
-pub(super) const SMALL: usize = 4 << 10;
 
 /// An array of one number, parts of which others take one after the other.
 struct Whole {
@@ -58,7 +56,11 @@ pub(super) fn join(graph: &mut Graph, rounding: bool) -> Result<(), ErrorKind> {
         }
     }
     // What another node changes where it lies is better made by those that set parts.
-    let changed: HashSet<BufferId> = graph.order.iter().filter_map(|&n| changed(graph, n)).collect();
+    let changed = |&n: &NodeId| {
+        let (operand, _) = changed(graph, n)?;
+        Some(graph.base(graph.nodes[n].operands[operand].buffer))
+    };
+    let changed: HashSet<BufferId> = graph.order.iter().filter_map(changed).collect();
     open.retain(|result, whole| whole.rows > 1 || uses[*result] != 1 || !changed.contains(result));
     let (mut joins, mut gone) = (HashMap::new(), Vec::new());
     for (result, mut whole) in open {
@@ -119,13 +121,6 @@ fn rows(map: &IndexMap, part: Shape, all: Shape) -> Option<usize> {
     let mut cut = (0..all.rank()).filter(|&a| part[a] != all[a]);
     let axis = cut.next().filter(|_| alike && cut.next().is_none() && part.elements() > 0)?;
     Some(all[..axis].iter().product())
-}
-
-/// What a node may change where it lies.
-fn changed(graph: &Graph, n: NodeId) -> Option<BufferId> {
-    let node = &graph.nodes[n];
-    let operand = node.action.computation()?.alias()?;
-    Some(graph.base(node.operands.get(operand)?.buffer))
 }
 
 /// Makes a node join the parts of a whole, and what fills the gaps between them.

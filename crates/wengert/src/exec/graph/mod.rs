@@ -35,6 +35,10 @@ pub(super) use print::Listing;
 pub(crate) use split_reduce::Split;
 pub(super) use split_reduce::{rows_of, segment_end, segments};
 
+/// Bytes of arrays that are small: they are copied rather than changed, written or put together where they lie, for calls and copies of small arrays
+/// are soon made, and machine code has them in registers.
+const SMALL: usize = 4 << 10;
+
 /// How far apart the neighbours along each axis of an operand lie, in elements.
 pub(crate) type Strides = [usize; MAX_RANK];
 

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::join::{SMALL, joined};
-use super::{Action, Buffer, Computation, Graph, Node, Source};
+use super::alias::given_up;
+use super::join::joined;
+use super::{Action, Buffer, Computation, Graph, Node, SMALL, Source};
 use crate::error::ErrorKind;
 use crate::exec::table::{BufferId, NodeId, Table};
 use crate::ir::{Contraction, Form, Primitive};
@@ -341,19 +342,14 @@ fn adjacent(graph: &Graph, a: BufferId, b: BufferId) -> bool {
     a.of == b.of && first + len == next && a.ty.dtype == b.ty.dtype
 }
 
-/// What makes a buffer that is read once, and nothing else.
+/// What makes a buffer that one node reads.
 fn alone(graph: &Graph, uses: &Table<BufferId, u32>, buffer: BufferId) -> Option<NodeId> {
-    let maker = graph.maker(buffer)?;
-    (uses[buffer] == 1 && graph.nodes[maker].results.as_slice() == [buffer]).then_some(maker)
+    graph.maker(buffer).filter(|_| given_up(graph, uses[buffer], buffer))
 }
 
 /// The sums of many terms that no other sum has as a part.
 fn found(graph: &Graph, uses: &Table<BufferId, u32>) -> Vec<Sum> {
-    let adds = |n: NodeId| {
-        let Node { action, operands, results, .. } = &graph.nodes[n];
-        let added = action.computation().is_some_and(|what| what.is(Primitive::Add));
-        added && operands.len() == 2 && results.len() == 1
-    };
+    let adds = |n: NodeId| graph.nodes[n].action.computation().is_some_and(|what| what.is(Primitive::Add));
     let part = |s: &Source| alone(graph, uses, s.buffer).filter(|&n| adds(n));
     let mut inner = Table::alike(&graph.nodes, false);
     for &n in graph.order.iter().filter(|&&n| adds(n)) {

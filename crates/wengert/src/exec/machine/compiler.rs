@@ -25,9 +25,7 @@ pub(super) const REGISTERS: usize = 16;
 /// kind, or none for this processor.
 pub(super) fn compile(frame: &Frame, plan: &Tiled) -> Option<Machined> {
     let (code, loops, end) = assembled(frame, plan)?;
-    let verified = verify(plan, &code, &loops, end);
-    debug_assert_eq!(verified, Ok(()), "machine code of a verified plan");
-    verified.ok()?;
+    verify(plan, &code, &loops, end).ok()?;
     let mut begins = vec![None; plan.calls.len()];
     for (at, fused) in (0..).zip(&loops) {
         begins[fused.calls.start] = Some(at);

@@ -22,7 +22,6 @@ use crate::ir::{Primitive, Scalar};
 const MOST: usize = 96;
 
 /// A loop of calls in the making.
-#[derive(Clone)]
 struct Calls {
     calls: Range<usize>,
     dtype: DType,
@@ -158,12 +157,16 @@ impl<'a> Fusion<'a> {
 
     /// Adds a call to a loop, if it is of that kind.
     fn add(&self, open: &mut Calls, at: usize, within: Within<'_>) -> bool {
-        let before = open.clone();
-        let fits = self.try_add(open, at, within).is_some() && open.open.steps.len() <= MOST;
+        let before = open.open.so_far();
+        let fits = self.try_add(open, at, within).is_some()
+            && open.open.steps.len() <= MOST
+            && open.parts.len() <= Fused::POINTERS;
         if fits {
             open.calls.end = at + 1;
         } else {
-            *open = before;
+            open.open.back_to(before);
+            open.made.truncate(open.open.steps.len());
+            open.parts.truncate(open.open.extents().count());
         }
         fits
     }

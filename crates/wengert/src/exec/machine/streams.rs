@@ -41,7 +41,7 @@ impl Extent {
 
 /// An array of a loop.
 #[derive(Clone, Copy)]
-struct Stream {
+pub(super) struct Stream {
     extent: Extent,
     /// What was last written there, or is read there.
     value: Source,
@@ -49,7 +49,7 @@ struct Stream {
 }
 
 /// Steps so far, and the arrays that they read and write.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Open {
     pub(super) steps: Vec<Step>,
     streams: Vec<Stream>,
@@ -59,6 +59,16 @@ impl Open {
     /// Where the arrays lie.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> + '_ {
         self.streams.iter().map(|stream| stream.extent)
+    }
+
+    /// What is there so far, to go back to.
+    pub(super) fn so_far(&self) -> (usize, Vec<Stream>) {
+        (self.steps.len(), self.streams.clone())
+    }
+
+    pub(super) fn back_to(&mut self, (steps, streams): (usize, Vec<Stream>)) {
+        self.steps.truncate(steps);
+        self.streams = streams;
     }
 
     /// An array as it is at this point; `None` where it would meet others in other elements.

@@ -131,6 +131,12 @@ pub(in crate::exec) struct Fused {
     pub(in crate::exec) byte: u32,
 }
 
+#[cfg(feature = "jit")]
+impl Fused {
+    /// Pointers of a loop, at most: a run has room for them without asking for memory.
+    pub(in crate::exec) const POINTERS: usize = 64;
+}
+
 /// A kernel call or a micro-op of a plan, and its position among those.
 pub(in crate::exec) enum Run<'a> {
     Call(usize, &'a KernelCall),

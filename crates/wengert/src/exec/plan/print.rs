@@ -135,8 +135,12 @@ impl Printer<'_> {
             place(f, x)?;
         }
         f.write_str(") -> ")?;
-        let ty = self.tape.rows()[row as usize].results.first();
-        ty.map_or(Ok(()), |ty| write!(f, "{ty} "))?;
+        // What is made for a row may have another type.
+        let len = self.plan.micro[at].len as usize;
+        match self.tape.rows()[row as usize].results.first().filter(|ty| ty.shape.elements() == len) {
+            Some(ty) => write!(f, "{ty} ")?,
+            None => write!(f, "[{len}] ")?,
+        }
         place(f, self.plan.result(at).0)?;
         writeln!(f)
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{Check, Verifier, broken};
 use crate::exec::place::Place;
 use crate::exec::plan::Placed;
-
 use crate::sort::sort_by_key;
 
 /// The row of a fault that is no single call's.
