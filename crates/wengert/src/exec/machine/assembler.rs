@@ -1,5 +1,5 @@
-//! The few instructions of x86-64 that small programs are made of, in VEX's encoding ("Intel 64 and IA-32 Architectures Software Developer's
-//! Manual", volume 2, 2.3).
+//! The few instructions of x86-64 that small programs are made of, in the encodings of AVX and AVX-512 ("Intel 64 and IA-32 Architectures Software
+//! Developer's Manual", volume 2, 2.3 and 2.7).
 
 use crate::exec::frame::POOL;
 use crate::exec::memory::REGION;
@@ -29,9 +29,12 @@ impl Gpr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     One,
-    /// Half a register.
+    /// Sixteen bytes.
     Half,
+    /// A register of AVX.
     Full,
+    /// A register of AVX-512.
+    Wide,
 }
 
 /// What an instruction works on: floats of eight bytes or four, and how many.
@@ -47,10 +50,16 @@ impl Kind {
             Width::One => 4 << usize::from(self.double),
             Width::Half => 16,
             Width::Full => 32,
+            Width::Wide => 64,
         }
     }
-    fn long(self) -> bool {
-        self.width == Width::Full
+    /// The field that says how long registers are.
+    fn length(self) -> u8 {
+        match self.width {
+            Width::One | Width::Half => 0,
+            Width::Full => 1,
+            Width::Wide => 2,
+        }
     }
     /// The prefix of arithmetic, which says the type and whether it is one number.
     fn prefix(self) -> u8 {
@@ -60,6 +69,10 @@ impl Kind {
             (_, true) => P66,
             (_, false) => NONE,
         }
+    }
+    /// Bytes of as many truth values.
+    fn truths(self) -> usize {
+        self.bytes() >> (2 + u8::from(self.double))
     }
     /// That of bits, which one number has as half a register has.
     fn packed(self) -> u8 {
@@ -75,6 +88,43 @@ const F2: u8 = 3;
 const MAP: u8 = 1;
 const MAP38: u8 = 2;
 const MAP3A: u8 = 3;
+
+/// What an instruction on vectors is.
+#[derive(Clone, Copy)]
+struct Code {
+    map: u8,
+    prefix: u8,
+    opcode: u8,
+    /// The bit W in VEX's encoding and in EVEX's, where most instructions have the type of the numbers in it.
+    wide: (bool, bool),
+    /// How long registers are.
+    length: u8,
+    /// Bytes that it reads or writes in memory.
+    bytes: usize,
+    /// A byte behind the address.
+    immediate: Option<u8>,
+}
+
+impl Code {
+    fn new(map: u8, prefix: u8, opcode: u8, kind: Kind) -> Self {
+        let (wide, length, bytes) = ((false, kind.double), kind.length(), kind.bytes());
+        Self { map, prefix, opcode, wide, length, bytes, immediate: None }
+    }
+    fn with(self, immediate: u8) -> Self {
+        Self { immediate: Some(immediate), ..self }
+    }
+}
+
+/// A mask register, by its number as of any other.
+const K1: Reg = Reg(1);
+
+/// Vector registers, at most.
+pub(super) const MOST_REGISTERS: usize = 32;
+
+/// A distance as a byte that counts units.
+fn short(offset: i32, unit: i32) -> Option<i8> {
+    (offset % unit == 0).then(|| i8::try_from(offset / unit).ok()).flatten()
+}
 
 /// What an instruction reads or writes besides registers of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +194,8 @@ const CONSTANTS: [[u64; 4]; 7] = [
 /// Machine code in the making.
 #[derive(Default)]
 pub(super) struct Assembler {
+    /// Whether the processor has AVX-512.
+    wide: bool,
     code: Vec<u8>,
     /// Where the distance to which constant is to be put.
     constants: Vec<(usize, usize)>,
@@ -152,6 +204,22 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
+    /// Code for a processor with or without AVX-512.
+    pub(super) fn new(wide: bool) -> Self {
+        Self { wide, ..Self::default() }
+    }
+
+    /// Vector registers that there are.
+    pub(super) fn registers(&self) -> usize {
+        if self.wide { MOST_REGISTERS } else { 16 }
+    }
+
+    /// What registers hold, the longest first.
+    pub(super) fn widths(&self) -> &'static [Width] {
+        let all = &[Width::Wide, Width::Full, Width::Half, Width::One];
+        if self.wide { all } else { &all[1..] }
+    }
+
     /// The code, and the constants behind it.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.code.resize(self.code.len().next_multiple_of(32), 0xcc);
@@ -171,30 +239,44 @@ impl Assembler {
         self.code.len()
     }
 
-    fn modrm(&mut self, reg: u8, place: Place, behind: u8) {
+    /// The operand that may be in memory. A distance of one byte counts units of so many.
+    fn modrm(&mut self, reg: u8, place: Place, unit: i32, behind: u8) {
         let reg = (reg & 7) << 3;
-        match place {
-            Place::Register(Reg(rm)) => self.code.push(0xc0 | reg | (rm & 7)),
-            Place::Memory(Gpr(base), offset) => {
-                self.code.push(0x80 | reg | (base & 7));
-                if base & 7 == Gpr::RSP.0 {
-                    self.code.push(0x24);
-                }
-                self.code.extend(offset.to_le_bytes());
-            }
+        let (base, offset, index) = match place {
+            Place::Register(Reg(rm)) => return self.code.push(0xc0 | reg | (rm & 7)),
+            Place::Memory(base, offset) => (base, offset, None),
             // [base + rcx · size + offset]
-            Place::Element(Gpr(base), offset, scale) => {
-                self.code.extend([0x80 | reg | 4, scale << 6 | Gpr::RCX.0 << 3 | (base & 7)]);
-                self.code.extend(offset.to_le_bytes());
-            }
+            Place::Element(base, offset, scale) => (base, offset, Some(scale << 6 | Gpr::RCX.0 << 3)),
             // `resolve` makes others of these.
-            Place::Indexed(..) => {}
+            Place::Indexed(..) => return,
             Place::Constant(constant) => {
                 self.code.push(reg | 5);
                 self.constants.push((self.code.len(), constant));
                 // For `finish`: how far the end of the instruction is.
-                self.code.extend([4 + behind, 0, 0, 0]);
+                return self.code.extend([4 + behind, 0, 0, 0]);
             }
+        };
+        let low = base.0 & 7;
+        let short = short(offset, unit);
+        let mode = match short {
+            // With this base there is always a distance.
+            Some(0) if low != Gpr::RBP.0 => 0,
+            Some(_) => 0x40,
+            None => 0x80,
+        };
+        match index {
+            Some(index) => self.code.extend([mode | reg | 4, index | low]),
+            None => {
+                self.code.push(mode | reg | low);
+                if low == Gpr::RSP.0 {
+                    self.code.push(0x24);
+                }
+            }
+        }
+        match short {
+            Some(short) if mode > 0 => self.code.push(short as u8),
+            Some(_) => {}
+            None => self.code.extend(offset.to_le_bytes()),
         }
     }
 
@@ -226,32 +308,67 @@ impl Assembler {
         }
     }
 
-    /// An instruction with a VEX prefix of three bytes.
-    fn vex(
-        &mut self,
-        (map, prefix, wide, long, opcode): (u8, u8, bool, bool, u8),
-        reg: Reg,
-        second: Reg,
-        place: Place,
-        behind: u8,
-    ) {
+    /// An instruction on vectors.
+    fn vector(&mut self, code: Code, reg: Reg, second: Reg, place: Place) {
         let place = self.resolve(place);
-        let high = match place {
+        let high = if let Place::Register(Reg(n)) = place { n } else { 0 };
+        let only = code.length > 1 || (reg.0 | second.0 | high) > 15;
+        let shorter = match place {
+            Place::Memory(_, offset) | Place::Element(_, offset, _) => {
+                short(offset, 1).is_none() && short(offset, code.bytes as i32).is_some()
+            }
+            _ => false,
+        };
+        if self.wide && (only || shorter) {
+            return self.evex(code, 0, reg, second, place);
+        }
+        let base = match place {
             Place::Register(Reg(n)) | Place::Memory(Gpr(n), _) | Place::Element(Gpr(n), ..) => n >> 3,
             Place::Indexed(..) | Place::Constant(_) => 0,
         };
-        let fields = (!(reg.0 >> 3) & 1) << 7 | 1 << 6 | (!high & 1) << 5 | map;
-        self.code.extend([0xc4, fields]);
-        self.code.push(u8::from(wide) << 7 | (!second.0 & 15) << 3 | u8::from(long) << 2 | prefix);
-        self.code.push(opcode);
-        self.modrm(reg.0, place, behind);
+        let reg_high = (!(reg.0 >> 3) & 1) << 7;
+        let rest = (!second.0 & 15) << 3 | code.length << 2 | code.prefix;
+        if code.map == MAP && !code.wide.0 && base == 0 {
+            self.code.extend([0xc5, reg_high | rest]);
+        } else {
+            let fields = reg_high | 1 << 6 | (!base & 1) << 5 | code.map;
+            self.code.extend([0xc4, fields, u8::from(code.wide.0) << 7 | rest]);
+        }
+        self.code.push(code.opcode);
+        self.modrm(reg.0, place, 1, u8::from(code.immediate.is_some()));
+        self.code.extend(code.immediate);
+    }
+
+    /// The same in the encoding of AVX-512, under a mask if its number is not 0.
+    fn evex(&mut self, code: Code, mask: u8, reg: Reg, second: Reg, place: Place) {
+        let place = self.resolve(place);
+        let (low, high) = match place {
+            Place::Register(Reg(n)) => (n >> 3, n >> 4),
+            Place::Memory(Gpr(n), _) | Place::Element(Gpr(n), ..) => (n >> 3, 0),
+            Place::Indexed(..) | Place::Constant(_) => (0, 0),
+        };
+        let flag = |bit: u8, at: u8| (!bit & 1) << at;
+        // Constants are of 32 bytes.
+        let repeats = matches!(place, Place::Constant(_)) && code.bytes > 32;
+        self.code.extend([
+            0x62,
+            flag(reg.0 >> 3, 7) | flag(high, 6) | flag(low, 5) | flag(reg.0 >> 4, 4) | code.map,
+            u8::from(code.wide.1) << 7 | (!second.0 & 15) << 3 | 4 | code.prefix,
+            code.length << 5 | u8::from(repeats) << 4 | flag(second.0 >> 4, 3) | mask,
+            code.opcode,
+        ]);
+        self.modrm(reg.0, place, code.bytes as i32, u8::from(code.immediate.is_some()));
+        self.code.extend(code.immediate);
     }
 
     pub(super) fn load(&mut self, kind: Kind, to: Reg, from: Place) {
-        self.vex((MAP, kind.prefix(), false, kind.long(), 0x10), to, Reg(0), from, 0);
+        match from {
+            Place::Constant(_) if kind.width == Width::Wide => self.repeat(kind, to, from),
+            _ => self.vector(Code::new(MAP, kind.prefix(), 0x10, kind), to, Reg(0), from),
+        }
     }
     pub(super) fn store(&mut self, kind: Kind, from: Reg, to: Place) {
-        self.vex((MAP, kind.prefix(), false, kind.long(), 0x11), from, Reg(0), to, 0);
+        self.vector(Code::new(MAP, kind.prefix(), 0x11, kind), from, Reg(0), to);
     }
     pub(super) fn copy(&mut self, kind: Kind, to: Reg, from: Reg) {
         let width = if kind.width == Width::One { Width::Half } else { kind.width };
@@ -259,46 +376,58 @@ impl Assembler {
     }
     /// The number at a place in all lanes.
     pub(super) fn repeat(&mut self, kind: Kind, to: Reg, from: Place) {
-        match (kind.width, kind.double) {
-            (Width::One, _) => self.load(kind, to, from),
-            (Width::Half, true) => self.vex((MAP, F2, false, false, 0x12), to, Reg(0), from, 0),
-            (_, true) => self.vex((MAP38, P66, false, true, 0x19), to, Reg(0), from, 0),
-            (_, false) => self.vex((MAP38, P66, false, kind.long(), 0x18), to, Reg(0), from, 0),
-        }
+        let code = match (kind.width, kind.double) {
+            (Width::One, _) => return self.load(kind, to, from),
+            (Width::Half, true) => Code::new(MAP, F2, 0x12, kind),
+            (_, true) => Code::new(MAP38, P66, 0x19, kind),
+            (_, false) => Code::new(MAP38, P66, 0x18, kind),
+        };
+        let bytes = Kind { width: Width::One, ..kind }.bytes();
+        self.vector(Code { bytes, ..code }, to, Reg(0), from);
     }
     pub(super) fn arithmetic(&mut self, op: Arithmetic, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vex((MAP, kind.prefix(), false, kind.long(), op as u8), to, a, b, 0);
+        self.vector(Code::new(MAP, kind.prefix(), op as u8, kind), to, a, b);
     }
     /// `to ← a · b + to`, rounded once.
     pub(super) fn fused(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg) {
         let opcode = if kind.width == Width::One { 0xb9 } else { 0xb8 };
-        self.vex((MAP38, P66, kind.double, kind.long(), opcode), to, a, Place::Register(b), 0);
+        let code = Code { wide: (kind.double, kind.double), ..Code::new(MAP38, P66, opcode, kind) };
+        self.vector(code, to, a, Place::Register(b));
     }
     pub(super) fn sqrt(&mut self, kind: Kind, to: Reg, from: Reg) {
         let second = if kind.width == Width::One { from } else { Reg(0) };
-        self.vex((MAP, kind.prefix(), false, kind.long(), 0x51), to, second, Place::Register(from), 0);
+        self.vector(Code::new(MAP, kind.prefix(), 0x51, kind), to, second, Place::Register(from));
     }
     /// To the nearest whole number, or downwards.
     pub(super) fn round(&mut self, kind: Kind, down: bool, to: Reg, from: Reg) {
         let one = kind.width == Width::One;
         let opcode = 0x08 + u8::from(kind.double) + 2 * u8::from(one);
         let second = if one { from } else { Reg(0) };
-        self.vex((MAP3A, P66, false, kind.long(), opcode), to, second, Place::Register(from), 1);
-        self.code.push(8 | u8::from(down));
+        let code = Code::new(MAP3A, P66, opcode, kind).with(8 | u8::from(down));
+        self.vector(code, to, second, Place::Register(from));
     }
     pub(super) fn bits(&mut self, op: Bits, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vex((MAP, kind.packed(), false, kind.long(), op as u8), to, a, b, 0);
+        self.vector(Code::new(MAP, kind.packed(), op as u8, kind), to, a, b);
     }
     /// All bits where it holds, none elsewhere.
     pub(super) fn compare(&mut self, how: Compare, kind: Kind, to: Reg, a: Reg, b: Reg) {
-        self.vex((MAP, kind.packed(), false, kind.long(), 0xc2), to, a, Place::Register(b), 1);
-        self.code.push(how as u8);
+        let code = Code::new(MAP, kind.packed(), 0xc2, kind).with(how as u8);
+        if self.wide {
+            self.evex(code, 0, K1, a, Place::Register(b));
+            self.evex(Code::new(MAP38, F3, 0x38, kind), 0, to, Reg(0), Place::Register(K1));
+        } else {
+            self.vector(code, to, a, Place::Register(b));
+        }
     }
     /// `b` where the mask's signs are set, `a` elsewhere.
     pub(super) fn blend(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg, mask: Reg) {
-        let opcode = 0x4a + u8::from(kind.double);
-        self.vex((MAP3A, P66, false, kind.long(), opcode), to, a, Place::Register(b), 1);
-        self.code.push(mask.0 << 4);
+        if self.wide {
+            self.evex(Code::new(MAP38, F3, 0x39, kind), 0, K1, Reg(0), Place::Register(mask));
+            self.evex(Code::new(MAP38, P66, 0x65, kind), K1.0, to, a, Place::Register(b));
+        } else {
+            let code = Code::new(MAP3A, P66, 0x4a + u8::from(kind.double), kind).with(mask.0 << 4);
+            self.vector(code, to, a, Place::Register(b));
+        }
     }
     /// Truth values, which are bytes, as all bits or none; `zero` is overwritten.
     pub(super) fn load_mask(&mut self, kind: Kind, to: Reg, zero: Reg, from: Place) {
@@ -308,42 +437,49 @@ impl Assembler {
             let from = self.resolve(from);
             let (Place::Memory(base, _) | Place::Element(base, ..)) = from else { return };
             self.code.extend([0x40 | base.0 >> 3, 0x0f, 0xb6]);
-            self.modrm(Gpr::RAX.0, from, 0);
-            self.vex((MAP, P66, false, false, 0x6e), to, none, Place::Register(Reg(Gpr::RAX.0)), 0);
+            self.modrm(Gpr::RAX.0, from, 1, 0);
+            let code = Code { wide: (false, false), ..Code::new(MAP, P66, 0x6e, kind) };
+            self.vector(code, to, none, Place::Register(Reg(Gpr::RAX.0)));
         } else {
-            self.vex((MAP38, P66, false, kind.long(), 0x31 + double), to, none, from, 0);
+            let bytes = kind.truths();
+            self.vector(Code { bytes, ..Code::new(MAP38, P66, 0x31 + double, kind) }, to, none, from);
         }
-        self.vex((MAP, P66, false, kind.long(), 0xef), zero, zero, Place::Register(zero), 0);
-        self.vex((MAP, P66, false, kind.long(), 0xfa + double), to, zero, Place::Register(to), 0);
+        self.vector(Code::new(MAP, P66, 0xef, kind), zero, zero, Place::Register(zero));
+        self.vector(Code::new(MAP, P66, 0xfa + double, kind), to, zero, Place::Register(to));
     }
     /// All bits or none as truth values; `low` is overwritten.
     pub(super) fn store_mask(&mut self, kind: Kind, from: Reg, low: Reg, to: Place) {
-        let mut half = from;
-        if kind.long() {
+        let half = Kind { width: Width::Half, ..kind };
+        let one = |opcode| Code { bytes: kind.truths(), ..Code::new(MAP3A, P66, opcode, half) }.with(0);
+        if self.wide {
+            self.evex(Code::new(MAP, P66, 0xdb, kind), 0, low, from, Place::Constant(ONES));
+            if kind.width == Width::One {
+                return self.vector(one(0x14), low, Reg(0), to);
+            }
+            // The lowest byte of each.
+            let opcode = 0x31 + u8::from(kind.double);
+            let code = Code { wide: (false, false), ..Code::new(MAP38, F3, opcode, kind) };
+            return self.evex(Code { bytes: kind.truths(), ..code }, 0, low, Reg(0), to);
+        }
+        let packed = |opcode| Code::new(MAP, P66, opcode, half);
+        let (mut upper, full) = (from, kind.width == Width::Full);
+        if full {
             // The upper half of the register.
-            self.vex((MAP3A, P66, false, true, 0x39), from, Reg(0), Place::Register(low), 1);
-            self.code.push(1);
-            half = low;
+            self.vector(Code::new(MAP3A, P66, 0x39, kind).with(1), from, Reg(0), Place::Register(low));
+            upper = low;
         }
         // Each of these halves the bytes of all: words of four to two, twice for doubles, then to one.
-        let upper = if kind.long() { half } else { from };
-        self.vex((MAP, P66, false, false, 0x6b), low, from, Place::Register(upper), 0);
+        self.vector(packed(0x6b), low, from, Place::Register(upper));
         if kind.double {
-            self.vex((MAP, P66, false, false, 0x6b), low, low, Place::Register(low), 0);
+            self.vector(packed(0x6b), low, low, Place::Register(low));
         }
-        self.vex((MAP, P66, false, false, 0x63), low, low, Place::Register(low), 0);
-        self.vex((MAP, P66, false, false, 0xdb), low, low, Place::Constant(ONES), 0);
-        match (kind.width, kind.double) {
-            (Width::One, _) => self.vex((MAP3A, P66, false, false, 0x14), low, Reg(0), to, 1),
-            (Width::Half, true) => self.vex((MAP3A, P66, false, false, 0x15), low, Reg(0), to, 1),
-            (Width::Half, false) | (Width::Full, true) => {
-                self.vex((MAP, P66, false, false, 0x7e), low, Reg(0), to, 0)
-            }
-            (Width::Full, false) => self.vex((MAP, P66, false, false, 0xd6), low, Reg(0), to, 0),
-        }
-        if kind.width == Width::One || (kind.width == Width::Half && kind.double) {
-            // The first of them.
-            self.code.push(0);
+        self.vector(packed(0x63), low, low, Place::Register(low));
+        self.vector(packed(0xdb), low, low, Place::Constant(ONES));
+        match kind.truths() {
+            1 => self.vector(one(0x14), low, Reg(0), to),
+            2 => self.vector(one(0x15), low, Reg(0), to),
+            4 => self.vector(packed(0x7e), low, Reg(0), to),
+            _ => self.vector(packed(0xd6), low, Reg(0), to),
         }
     }
     /// Forgets the upper halves of all registers, which code without VEX would wait for.
@@ -355,7 +491,7 @@ impl Assembler {
     fn wide(&mut self, opcode: u8, reg: Gpr, base: Gpr, offset: i32) {
         self.code.push(0x48 | (reg.0 >> 3) << 2 | (base.0 >> 3));
         self.code.push(opcode);
-        self.modrm(reg.0, Place::Memory(base, offset), 0);
+        self.modrm(reg.0, Place::Memory(base, offset), 1, 0);
     }
     /// `to ← base + offset`.
     pub(super) fn address(&mut self, to: Gpr, base: Gpr, offset: i32) {
@@ -402,14 +538,21 @@ impl Assembler {
         }
     }
 
-    /// Begins a loop: the arguments are a list of pointers and a number of elements, of which so many, a power of two, are a vector. Returns what
-    /// [`end_loop`](Self::end_loop) needs.
-    pub(super) fn begin_loop(&mut self, lanes: u8) -> usize {
-        // sub rsp, …; xor ecx, ecx; mov rdx, rsi; and rdx, −lanes
+    /// Begins a loop: the arguments are a list of pointers and a number of elements. Returns what [`end_loop`](Self::end_loop) needs.
+    pub(super) fn begin_loop(&mut self) -> usize {
+        // sub rsp, …; xor ecx, ecx
         self.code.extend([0x48, 0x81, 0xec, 0, 0, 0, 0]);
         let frame = self.code.len() - 4;
-        self.code.extend([0x31, 0xc9, 0x48, 0x89, 0xf2, 0x48, 0x83, 0xe2, lanes.wrapping_neg()]);
+        self.code.extend([0x31, 0xc9]);
         frame
+    }
+    /// Has the loop that comes take so many elements at once, a power of two, as long as there are so many.
+    pub(super) fn lanes(&mut self, lanes: u8) {
+        // mov rdx, rsi; and rdx, −lanes
+        self.code.extend([0x48, 0x89, 0xf2]);
+        if lanes > 1 {
+            self.code.extend([0x48, 0x83, 0xe2, lanes.wrapping_neg()]);
+        }
     }
     /// Goes elsewhere if no elements are left for this loop; where to is said by [`land`](Self::land).
     pub(super) fn jump_if_done(&mut self) -> usize {
@@ -429,11 +572,6 @@ impl Assembler {
         let distance = i32::try_from(self.code.len() + 4 - begin).ok()?;
         self.code.extend((-distance).to_le_bytes());
         Some(())
-    }
-    /// Goes on with the elements that are left.
-    pub(super) fn rest(&mut self) {
-        // mov rdx, rsi
-        self.code.extend([0x48, 0x89, 0xf2]);
     }
     /// Ends a loop that needs so many bytes of the stack.
     pub(super) fn end_loop(&mut self, frame: usize, stack: i32) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::assembler::{
-    Arithmetic, Assembler, Bits, Compare, Gpr, Kind, MAGNITUDE, ONE, Place, Reg, SIGN, Width,
+    Arithmetic, Assembler, Bits, Compare, Gpr, Kind, MAGNITUDE, MOST_REGISTERS, ONE, Place, Reg, SIGN, Width,
 };
 use super::fuse::Fusion;
 use super::stores::Stores;
@@ -18,8 +18,6 @@ use crate::kernels::{Isa, Line};
 
 /// Bytes of an array whose elements are all done one behind the other; longer ones are called for.
 pub(super) const MOST: usize = 256;
-/// Vector registers.
-pub(super) const REGISTERS: usize = 16;
 
 /// Code of all micro-ops of a plan, each run of them a function of its own, and of its loops, verified; `None` where there is nothing of that
 /// kind, or none for this processor.
@@ -93,7 +91,7 @@ pub(super) struct Compiler<'a> {
     frame: &'a Frame,
     pub(super) plan: &'a Tiled,
     pub(super) assembler: Assembler,
-    registers: [Option<Held>; REGISTERS],
+    registers: [Option<Held>; MOST_REGISTERS],
     /// Counts pieces.
     clock: usize,
     /// Which values need be stored, if not all.
@@ -101,25 +99,20 @@ pub(super) struct Compiler<'a> {
 }
 
 /// An array cut into what registers hold: offsets in bytes, and widths.
-fn pieces(double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
-    let size = 4 << usize::from(double);
+fn pieces(widths: &'static [Width], double: bool, len: usize) -> impl Iterator<Item = (usize, Kind)> {
+    let bytes = len * (4 << usize::from(double));
     let mut at = 0;
     std::iter::from_fn(move || {
-        let width = match (len - at) * size {
-            0 => return None,
-            32.. => Width::Full,
-            16.. => Width::Half,
-            _ => Width::One,
-        };
-        let kind = Kind { double, width };
-        at += kind.bytes() / size;
-        Some((at * size - kind.bytes(), kind))
+        let kinds = widths.iter().map(|&width| Kind { double, width });
+        let kind = kinds.into_iter().find(|kind| at + kind.bytes() <= bytes)?;
+        at += kind.bytes();
+        Some((at - kind.bytes(), kind))
     })
 }
 
 impl<'a> Compiler<'a> {
     fn new(frame: &'a Frame, plan: &'a Tiled) -> Self {
-        let (assembler, registers) = (Assembler::default(), [None; REGISTERS]);
+        let (assembler, registers) = (Assembler::new(frame.isa == Isa::Avx512), [None; MOST_REGISTERS]);
         Self { frame, plan, assembler, registers, clock: 0, stores: None }
     }
 
@@ -133,7 +126,7 @@ impl<'a> Compiler<'a> {
             self.stores = Some(Stores::new(self.plan.reach));
             self.part(0..self.plan.micro.len(), &mut Code::default())?;
             self.stores.iter_mut().for_each(Stores::again);
-            self.assembler = Assembler::default();
+            self.assembler = Assembler::new(self.frame.isa == Isa::Avx512);
             return self.part(0..self.plan.micro.len(), code);
         }
         for tiles in &self.plan.loops {
@@ -164,7 +157,7 @@ impl<'a> Compiler<'a> {
         // Constants behind the code are told by distances of 31 bits.
         let here = |assembler: &Assembler| u32::try_from(assembler.len()).ok().filter(|&at| at < 1 << 30);
         code.parts.push((ops.clone(), here(&self.assembler)?));
-        (self.registers, self.clock) = ([None; REGISTERS], 0);
+        (self.registers, self.clock) = ([None; MOST_REGISTERS], 0);
         self.assembler.enter();
         self.assembler.word(Gpr::R14, Gpr::RBP, (POOL * REGION) as i32);
         let (mut at, end) = (ops.start, ops.end);
@@ -206,7 +199,7 @@ impl<'a> Compiler<'a> {
                 if !dtype.is_float() || len * dtype.bytes() > MOST || !inlined(primitive) || casts {
                     return Some(false);
                 }
-                for (offset, kind) in pieces(dtype == DType::F64, len) {
+                for (offset, kind) in pieces(self.assembler.widths(), dtype == DType::F64, len) {
                     self.piece(primitive, kind, op, offset)?;
                 }
             }
@@ -227,7 +220,7 @@ impl<'a> Compiler<'a> {
                     Line::Repeat(from) => (len, from * size, 0),
                     Line::Set(to) | Line::Add(to) => (elements, 0, to * size),
                 };
-                for (offset, kind) in pieces(double, count) {
+                for (offset, kind) in pieces(self.assembler.widths(), double, count) {
                     self.begin();
                     let from = if let Line::Repeat(_) = line {
                         self.repeated(kind, op.x[0], read)?
@@ -302,7 +295,7 @@ impl<'a> Compiler<'a> {
 
     /// Forgets what registers hold.
     pub(super) fn forget(&mut self) {
-        self.registers = [None; REGISTERS];
+        self.registers = [None; MOST_REGISTERS];
     }
 
     /// Begins a piece: what it needs stays in registers until it is done.
@@ -313,7 +306,7 @@ impl<'a> Compiler<'a> {
     /// A register that holds nothing that this piece needs: an empty one, or that of what was not read for longest.
     fn free(&mut self) -> Option<Reg> {
         let age = |n: &usize| self.registers[*n].map_or(0, |held| held.used);
-        let n = (0..REGISTERS).min_by_key(age)?;
+        let n = (0..self.assembler.registers()).min_by_key(age)?;
         if self.registers[n].is_some_and(|held| held.used == self.clock) {
             return None;
         }

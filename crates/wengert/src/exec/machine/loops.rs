@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::assembler::{Assembler, Base, Gpr, Kind, Place, Reg, Width};
-use super::compiler::{REGISTERS, compares, operation, spare};
+use super::assembler::{Assembler, Base, Gpr, Kind, MOST_REGISTERS, Place, Reg, Width};
+use super::compiler::{compares, operation, spare};
 use crate::ir::Primitive;
 
 /// Where a number of a loop comes from.
@@ -43,7 +43,7 @@ struct Registers<'a> {
     /// The steps that read something, in order.
     readers: &'a HashMap<Source, Vec<usize>>,
     kind: Kind,
-    held: [Option<Source>; REGISTERS],
+    held: [Option<Source>; MOST_REGISTERS],
     /// Those that the step in the making needs.
     pinned: u32,
     /// What was moved to the stack, each in a place of its own.
@@ -62,42 +62,40 @@ impl Loop {
 
     /// Adds the loop over as many elements as the second argument says.
     pub(super) fn assemble(&self, assembler: &mut Assembler) -> Option<()> {
-        let full = Kind { double: self.double, width: Width::Full };
-        let lanes = full.bytes() / if self.double { 8 } else { 4 };
-        let frame = assembler.begin_loop(lanes as u8);
+        let frame = assembler.begin_loop();
         let mut readers: HashMap<Source, Vec<usize>> = HashMap::new();
         for (at, step) in self.steps.iter().enumerate() {
             step.x[..step.primitive.arity()].iter().for_each(|&x| readers.entry(x).or_default().push(at));
         }
         let mut stack = 0;
-        for (width, step) in [(Width::Full, lanes as u8), (Width::One, 1)] {
+        for &width in assembler.widths().iter().filter(|width| **width != Width::Half) {
+            let kind = Kind { double: self.double, width };
+            let lanes = (kind.bytes() >> (2 + u8::from(self.double))) as u8;
+            assembler.lanes(lanes);
             let skip = assembler.jump_if_done();
             let begin = assembler.len();
-            stack = self.vector(assembler, &readers, Kind { width, ..full })?.max(stack);
-            assembler.advance(step, begin)?;
+            stack = self.vector(assembler, &readers, kind)?.max(stack);
+            assembler.advance(lanes, begin)?;
             assembler.land(skip);
-            if width == Width::Full {
-                assembler.rest();
-            }
         }
-        assembler.end_loop(frame, i32::try_from(stack * full.bytes()).ok()?);
+        assembler.end_loop(frame, i32::try_from(stack).ok()?);
         Some(())
     }
 
-    /// All steps for the elements of one vector; how many places on the stack they need.
+    /// All steps for the elements of one vector; how many bytes of the stack they need.
     fn vector(
         &self,
         assembler: &mut Assembler,
         readers: &HashMap<Source, Vec<usize>>,
         kind: Kind,
     ) -> Option<usize> {
-        let (held, spilled) = ([None; REGISTERS], Vec::new());
+        let (held, spilled) = ([None; MOST_REGISTERS], Vec::new());
         let mut registers =
             Registers { assembler, steps: self, readers, kind, held, pinned: 0, spilled, at: 0 };
         for at in 0..self.steps.len() {
             registers.step(at)?;
         }
-        Some(registers.spilled.len())
+        Some(registers.spilled.len() * registers.whole().bytes())
     }
 }
 
@@ -127,7 +125,7 @@ impl Registers<'_> {
             }
         }
         // What nobody reads any more makes room.
-        for n in 0..REGISTERS {
+        for n in 0..MOST_REGISTERS {
             if self.held[n].is_some_and(|source| self.next(source, at + 1).is_none()) {
                 self.held[n] = None;
             }
@@ -148,7 +146,7 @@ impl Registers<'_> {
 
     /// Where something that was moved there lies, from the top of the stack.
     fn slot(&self, slot: usize) -> Place {
-        Place::Memory(Gpr::RSP, (32 * slot) as i32)
+        Place::Memory(Gpr::RSP, (self.whole().bytes() * slot) as i32)
     }
 
     /// A register for something new: an empty one, or that of what is needed last.
@@ -157,7 +155,7 @@ impl Registers<'_> {
         let wanted = |n: &usize| {
             self.held[*n].map_or(usize::MAX, |s| self.next(s, self.at + 1).unwrap_or(usize::MAX - 1))
         };
-        let n = (0..REGISTERS).filter(open).max_by_key(wanted)?;
+        let n = (0..self.assembler.registers()).filter(open).max_by_key(wanted)?;
         if let Some(source @ Source::Made(_)) = self.held[n].take()
             && self.next(source, self.at + 1).is_some()
             && !self.spilled.contains(&source)
@@ -172,7 +170,7 @@ impl Registers<'_> {
 
     /// As much of a register as may hold something: masks of one number are as wide as half a register.
     fn whole(&self) -> Kind {
-        Kind { width: if self.kind.width == Width::Full { Width::Full } else { Width::Half }, ..self.kind }
+        Kind { width: if self.kind.width == Width::One { Width::Half } else { self.kind.width }, ..self.kind }
     }
 
     /// A register with this, for the step in the making.

@@ -50,10 +50,10 @@ fn small(t: &Recorder) -> crate::Result<Outputs> {
 /// Long arrays: loops of calls, with truth values and with more numbers than registers.
 fn long(t: &Recorder) -> crate::Result<Outputs> {
     let x: Vec<_> = (0..20).map(|_| t.input(F64, [5000])).collect();
-    let sums: Vec<_> = (0..20).map(|i| x[i] * 2.0 + x[(7 * i + 3) % 20]).collect();
-    let last = sums.iter().fold(x[0], |y, &s| y * s + x[1]);
+    let sums: Vec<_> = (0..31).map(|i| x[i % 20] * x[(7 * i + 3) % 20]).collect();
+    let last = sums.iter().skip(1).fold(sums[0], |y, &s| y * s);
     let chosen = last.lt(x[2]).select(sums.iter().rev().fold(last, |y, &s| y + s), x[3]);
-    t.outputs([chosen * x[4], chosen.sum(())])
+    t.outputs([chosen * 2.0, chosen.sum(())])
 }
 
 type Plant = (&'static str, fn(&mut Draft));

@@ -21,7 +21,15 @@ fn listed(code: &[u8]) -> Vec<String> {
 
 /// What is assembled, on its own.
 fn one(emit: impl FnOnce(&mut Assembler)) -> String {
-    let mut assembler = Assembler::default();
+    of(Assembler::default(), emit)
+}
+
+/// The same for AVX-512.
+fn wide(emit: impl FnOnce(&mut Assembler)) -> String {
+    of(Assembler::new(true), emit)
+}
+
+fn of(mut assembler: Assembler, emit: impl FnOnce(&mut Assembler)) -> String {
     emit(&mut assembler);
     let len = assembler.len();
     listed(&assembler.finish()[..len]).join("; ")
@@ -117,14 +125,15 @@ fn places_are_what_a_disassembler_reads() {
             (Width::Half, true) => "vmovddup xmm6, qword",
             (Width::Half, false) => "vbroadcastss xmm6, dword",
             (Width::Full, true) => "vbroadcastsd ymm6, qword",
-            (Width::Full, false) => "vbroadcastss ymm6, dword",
+            (_, false) => "vbroadcastss ymm6, dword",
+            (Width::Wide, true) => unreachable!("not of AVX"),
         };
         assert_eq!(text, format!("{one_number} ptr [rbx+10h]"));
     }
     // Constants begin at the next multiple of 32.
     let double = Kind { double: true, width: Width::Full };
     let text = one(|a| a.bits(Bits::Xor, double, Reg(1), Reg(2), Place::Constant(SIGN[1])));
-    assert_eq!(text, "vxorpd ymm1, ymm2, ymmword ptr [rip+77h]", "9 bytes; 32 + 3 · 32");
+    assert_eq!(text, "vxorpd ymm1, ymm2, ymmword ptr [rip+78h]", "8 bytes; 32 + 3 · 32");
 }
 
 #[test]
@@ -168,6 +177,81 @@ fn truth_values_are_what_a_disassembler_reads() {
 }
 
 #[test]
+fn registers_of_avx_512_are_what_a_disassembler_reads() {
+    let far = Reg(29);
+    for (double, end, size) in [(true, "pd", 8), (false, "ps", 4)] {
+        let kind = Kind { double, width: Width::Wide };
+        let word = if double { "q" } else { "d" };
+        let add =
+            |a: &mut Assembler| a.arithmetic(Arithmetic::Add, kind, Reg(17), far, Place::Register(Reg(8)));
+        assert_eq!(wide(add), format!("vadd{end} zmm17, zmm29, zmm8"));
+        let text = wide(|a| a.fused(kind, Reg(3), far, Reg(24)));
+        assert_eq!(text, format!("vfmadd231{end} zmm3, zmm29, zmm24"));
+        assert_eq!(wide(|a| a.sqrt(kind, far, Reg(16))), format!("vsqrt{end} zmm29, zmm16"));
+        assert_eq!(wide(|a| a.round(kind, true, far, Reg(2))), format!("vrndscale{end} zmm29, zmm2, 9"));
+        assert_eq!(wide(|a| a.copy(kind, Reg(1), far)), format!("vmovu{end} zmm1, zmm29"));
+        // A distance of one byte counts registers.
+        for (offset, len) in [(0, 6), (64, 7), (-8192, 7), (8192, 10), (8, 10)] {
+            let load = |a: &mut Assembler| a.load(kind, far, Place::Memory(Gpr::RBX, offset));
+            let sign = if offset < 0 { "-" } else { "+" };
+            let distance = if offset == 0 { String::new() } else { format!("{sign}{}", hex(offset)) };
+            assert_eq!(wide(load), format!("vmovu{end} zmm29, zmmword ptr [rbx{distance}]"));
+            let mut assembler = Assembler::new(true);
+            load(&mut assembler);
+            assert_eq!(assembler.len(), len, "{offset}");
+        }
+        let text = wide(|a| a.store(kind, far, Place::Indexed(Base::Region(0, 128), 2)));
+        assert_eq!(text, format!("vmovu{end} zmmword ptr [rbx+rcx*4+80h], zmm29"));
+        let text = wide(|a| a.repeat(kind, far, Place::Memory(Gpr::R14, -size)));
+        let one = if double { "vbroadcastsd zmm29, qword" } else { "vbroadcastss zmm29, dword" };
+        assert_eq!(text, format!("{one} ptr [r14-{size}]"));
+        let text = wide(|a| a.bits(Bits::Xor, kind, far, Reg(1), Place::Constant(SIGN[usize::from(double)])));
+        assert!(
+            text.starts_with(&format!("vxor{end} zmm29, zmm1, ")) && text.contains("ptr [rip+"),
+            "{text}"
+        );
+        assert!(text.ends_with(if double { "{1to8}" } else { "{1to16}" }), "{text}");
+        let text = wide(|a| a.compare(Compare::Unordered, kind, far, Reg(1), Reg(18)));
+        assert_eq!(text, format!("vcmpunord{end} k1, zmm1, zmm18; vpmovm2{word} zmm29, k1"));
+        let text = wide(|a| a.blend(kind, Reg(5), Reg(6), Reg(7), far));
+        assert_eq!(text, format!("vpmov{word}2m k1, zmm29; vblendm{end} zmm5{{k1}}, zmm6, zmm7"));
+        let text = wide(|a| a.load_mask(kind, far, Reg(12), Place::Memory(Gpr::R14, 64)));
+        let bytes = if double { "qword" } else { "xmmword" };
+        assert_eq!(
+            text,
+            format!(
+                "vpmovzxb{word} zmm29, {bytes} ptr [r14+40h]; vpxor{word} zmm12, zmm12, zmm12; \
+                 vpsub{word} zmm29, zmm12, zmm29"
+            )
+        );
+        let text = wide(|a| a.store_mask(kind, Reg(1), far, Place::Memory(Gpr::R14, 64)));
+        assert!(text.starts_with(&format!("vpand{word} zmm29, zmm1, ")), "{text}");
+        assert!(text.ends_with(&format!("vpmov{word}b {bytes} ptr [r14+40h], zmm29")), "{text}");
+    }
+    // Shorter ones are as without, but where that is longer.
+    for (kind, r, end) in kinds() {
+        let add =
+            |to| wide(|a| a.arithmetic(Arithmetic::Add, kind, Reg(to), Reg(1), Place::Register(Reg(2))));
+        assert_eq!([add(3), add(31)], [3, 31].map(|to| format!("vadd{end} {r}{to}, {r}1, {r}2")));
+        let text = wide(|a| a.compare(Compare::Less, kind, Reg(20), Reg(1), Reg(2)));
+        assert!(text.contains(" k1, ") && text.ends_with(&format!(" {r}20, k1")), "{text}");
+        let text = wide(|a| a.store_mask(kind, Reg(1), Reg(20), Place::Memory(Gpr::RBX, 1)));
+        assert!(text.contains("ptr [rbx+1]") && text.contains(&format!("{r}20")), "{text}");
+        let text = wide(|a| a.load(kind, Reg(2), Place::Memory(Gpr::RBX, 16 * kind_bytes(kind))));
+        assert!(text.contains(&format!("ptr [rbx+{}]", hex(16 * kind_bytes(kind)))), "{text}");
+    }
+}
+
+fn hex(offset: i32) -> String {
+    let offset = offset.unsigned_abs();
+    if offset < 10 { offset.to_string() } else { format!("{offset:X}h") }
+}
+
+fn kind_bytes(kind: Kind) -> i32 {
+    i32::try_from(kind.bytes()).unwrap()
+}
+
+#[test]
 fn calls_are_what_a_disassembler_reads() {
     assert_eq!(one(Assembler::enter), "push rbx; push rbp; push r14; mov rbx, rdi; mov rbp, rsi");
     assert_eq!(one(Assembler::leave), "vzeroupper; pop r14; pop rbp; pop rbx; ret");
@@ -205,17 +289,18 @@ fn loops_are_what_a_disassembler_reads() {
     let text = one(|a| a.store(kind, Reg(9), Place::Memory(Gpr::RSP, 64)));
     assert_eq!(text, "vmovupd ymmword ptr [rsp+40h], ymm9");
     let text = one(|a| {
-        let frame = a.begin_loop(4);
+        let frame = a.begin_loop();
+        a.lanes(4);
         let jump = a.jump_if_done();
         let begin = a.len();
         a.copy(kind, Reg(0), Reg(1));
         a.advance(4, begin);
         a.land(jump);
-        a.rest();
+        a.lanes(1);
         a.end_loop(frame, 96);
         a.finish_function();
     });
-    let due = "sub rsp, 60h; xor ecx, ecx; mov rdx, rsi; and rdx, 0FFFFFFFFFFFFFFFCh; cmp rcx, rdx; jae 000000000000002Bh; \
+    let due = "sub rsp, 60h; xor ecx, ecx; mov rdx, rsi; and rdx, 0FFFFFFFFFFFFFFFCh; cmp rcx, rdx; jae 000000000000002Ah; \
                vmovupd ymm0, ymm1; add rcx, 4; cmp rcx, rdx; jb 0000000000000019h; mov rdx, rsi; add rsp, 60h; vzeroupper; ret";
     assert_eq!(text, due);
     // The loop begins behind 25 bytes; 18 further on are the elements that are left.

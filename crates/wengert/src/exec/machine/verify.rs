@@ -204,15 +204,18 @@ impl Reader<'_> {
         if self.lanes > 0 {
             self.begins.push(self.at);
         }
-        if self.next(&[0xc4]) {
+        if self.next(&[0xc5, 0xf8, 0x77]) {
+        } else if let Some(encoding @ (0x62 | 0xc4 | 0xc5)) = self.bytes.get(self.at).copied() {
             // Most are of this kind.
-            self.vector(allowed)?;
+            self.at += 1;
+            if let Some((operand, bytes, writes)) = self.vector(encoding)? {
+                self.touch(operand, bytes, writes, allowed)?;
+            }
         } else if self.next(&[0x53, 0x55, 0x41, 0x56, 0x48, 0x89, 0xfb, 0x48, 0x89, 0xf5]) {
             (self.values[3], self.values[5]) = (self.values[RDI], self.values[RSI]);
         } else if self.next(&[0x41, 0x5e, 0x5d, 0x5b, 0xc3]) || self.next(&[0xc3]) {
             let open = self.room != 0 || !self.jumps.is_empty() || !self.touched.is_empty();
             return if open { Err("a return out of a loop") } else { Ok(Done::Return) };
-        } else if self.next(&[0xc5, 0xf8, 0x77]) {
         } else if self.next(&[0x41, 0xb8]) {
             self.values[R8] = Value::Number(self.number::<4>()? as u32);
         } else if self.next(&[0x48, 0xb8]) {
@@ -231,8 +234,9 @@ impl Reader<'_> {
             if !same || !jumps.iter().all(|jump| self.begins.contains(jump)) {
                 return Err("a loop that jumps elsewhere, or leaves something on the stack");
             }
-        } else if self.next(&[0x31, 0xc9, 0x48, 0x89, 0xf2, 0x48, 0x83, 0xe2]) {
-            self.lanes = self.number::<1>()?.unsigned_abs();
+        } else if self.next(&[0x31, 0xc9]) {
+            // As many as any: those that come are fewer.
+            self.lanes = 1 << 8;
             self.begins.clear();
         } else if self.next(&[0x48, 0x39, 0xd1, 0x0f, 0x83]) {
             let jump = self.number::<4>()? + self.at as i64;
@@ -247,8 +251,11 @@ impl Reader<'_> {
                 return Err("a loop that touches other elements than it counts");
             }
         } else if self.next(&[0x48, 0x89, 0xf2]) {
-            // What is left is done one by one.
-            self.lanes = 1;
+            let lanes = if self.next(&[0x48, 0x83, 0xe2]) { self.number::<1>()?.unsigned_abs() } else { 1 };
+            if lanes == 0 || !self.lanes.is_multiple_of(lanes) {
+                return Err("vectors that go beyond the end");
+            }
+            self.lanes = lanes;
         } else {
             self.general(allowed)?;
         }
@@ -258,18 +265,18 @@ impl Reader<'_> {
     /// An instruction on words, or one that reads a byte.
     fn general(&mut self, allowed: &Allowed<'_>) -> Check {
         let (rex, opcode) = (self.byte()?, self.byte()?);
-        if rex & 0xf0 != 0x40 {
+        if rex & 0xf2 != 0x40 {
             return Err("an instruction that code has not");
         }
         if opcode == 0x0f {
             let more = self.byte()?;
-            let (register, operand) = self.operand(0, rex & 1 == 0, 0)?;
+            let (register, operand) = self.operand(0, rex & 1 == 0, 1, 0)?;
             let operand = operand.filter(|_| more == 0xb6).ok_or("an instruction that code has not")?;
             self.touch(operand, 1, false, allowed)?;
             self.values[usize::from(register)] = Value::Unknown;
             return Ok(());
         }
-        let (register, operand) = self.operand(rex >> 2 & 1, rex & 1 == 0, 0)?;
+        let (register, operand) = self.operand(rex >> 2 & 1, rex & 1 == 0, 1, 0)?;
         let Operand { base, offset, element: None } = operand.ok_or("an address of no memory")? else {
             return Err("a word of an array");
         };
@@ -294,57 +301,86 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// The register of an instruction, and what it has in memory, if it has; so many bytes come behind.
-    fn operand(&mut self, r: u8, low: bool, behind: usize) -> Check<(u8, Option<Operand>)> {
+    /// The register of an instruction, and what it has in memory, if it has: bytes that count as one of a distance of one byte, and bytes that
+    /// come behind.
+    fn operand(&mut self, r: u8, low: bool, unit: i64, behind: usize) -> Check<(u8, Option<Operand>)> {
         let modrm = self.byte()?;
-        let (register, base) = (r << 3 | modrm >> 3 & 7, modrm & 7);
-        let base = base | u8::from(!low) << 3;
-        let operand = match (modrm >> 6, modrm & 7) {
-            (3, _) => None,
-            (0, 5) => {
-                let target = self.number::<4>()? + (self.at + behind) as i64;
-                let inside = target >= self.constants as i64 && target + 32 <= self.bytes.len() as i64;
-                if !inside || (target - self.constants as i64) % 32 != 0 {
-                    return Err("a constant that is not there");
-                }
-                None
+        let (mode, register, rm) = (modrm >> 6, r << 3 | modrm >> 3 & 7, modrm & 7);
+        let high = u8::from(!low) << 3;
+        if mode == 3 {
+            return Ok((register, None));
+        }
+        if (mode, rm) == (0, 5) {
+            let target = self.number::<4>()? + (self.at + behind) as i64;
+            let inside = target >= self.constants as i64 && target + 32 <= self.bytes.len() as i64;
+            if !inside || (target - self.constants as i64) % 32 != 0 {
+                return Err("a constant that is not there");
             }
-            (2, 4) => {
-                let sib = self.byte()?;
-                let base = sib & 7 | u8::from(!low) << 3;
-                let index = sib >> 3 & 7;
-                let element = match (index, base) {
-                    (RSP, RSP) => None,
-                    (RCX, _) => Some(1 << (sib >> 6)),
-                    _ => return Err("an index that no loop has"),
-                };
-                Some(Operand { base, offset: self.number::<4>()?, element })
-            }
-            (2, _) => Some(Operand { base, offset: self.number::<4>()?, element: None }),
-            _ => return Err("an address that code has not"),
+            return Ok((register, None));
+        }
+        let (mut base, mut element) = (rm | high, None);
+        if rm == RSP {
+            let sib = self.byte()?;
+            base = sib & 7 | high;
+            element = match (sib >> 3 & 7, base) {
+                (RSP, RSP) => None,
+                (RCX, _) => Some(1 << (sib >> 6)),
+                _ => return Err("an index that no loop has"),
+            };
+        }
+        let offset = match mode {
+            0 if base & 7 == 5 => return Err("an address that code has not"),
+            0 => 0,
+            1 => self.number::<1>()? * unit,
+            _ => self.number::<4>()?,
         };
-        Ok((register, operand))
+        Ok((register, Some(Operand { base, offset, element })))
     }
 
-    /// An instruction on vectors.
-    fn vector(&mut self, allowed: &Allowed<'_>) -> Check {
-        let (first, second, opcode) = (self.byte()?, self.byte()?, self.byte()?);
-        let (map, prefix, long) = (first & 31, second & 3, second >> 2 & 1 == 1);
-        let immediate = usize::from(map == 3 || (map, opcode) == (1, 0xc2));
-        let (_, operand) = self.operand(u8::from(first & 0x80 == 0), first & 0x20 != 0, immediate)?;
+    /// An instruction on vectors, in the encoding that its first byte says: what it has in memory, how many bytes of that, and whether it
+    /// writes them.
+    fn vector(&mut self, encoding: u8) -> Check<Option<(Operand, u64, bool)>> {
+        let (mut masked, mut repeats) = (false, false);
+        let (map, first, second) = match encoding {
+            0xc5 => {
+                let second = self.byte()?;
+                (1, second & 0x80 | 0x60, second)
+            }
+            0xc4 => {
+                let (first, second) = (self.byte()?, self.byte()?);
+                (first & 31, first, second)
+            }
+            _ => {
+                let (first, second, third) = (self.byte()?, self.byte()?, self.byte()?);
+                (masked, repeats) = (third & 0x87 != 0, third & 0x10 != 0);
+                if first & 8 != 0 || second & 4 == 0 || third & 0x80 != 0 {
+                    return Err("an instruction that code has not");
+                }
+                // The length where the other encodings have it, in two bits.
+                (first & 7, first, second & 3 | third >> 3 & 12)
+            }
+        };
+        let (prefix, length) = (second & 3, second >> 2 & if encoding == 0x62 { 3 } else { 1 });
+        let long = 16u64 << length;
+        if length == 3 {
+            return Err("an instruction that code has not");
+        }
+        let opcode = self.byte()?;
         let whole = match prefix {
             2 => 4,
             3 => 8,
-            _ if long => 32,
-            _ => 16,
+            _ => long,
         };
+        let evex = encoding == 0x62;
         let (bytes, writes) = match (map, opcode, prefix) {
             (1, 0x10, _) => (whole, false),
             (1, 0x11, _) => (whole, true),
             (1, 0x12, 3) | (2, 0x19, 1) => (8, false),
             (2, 0x18, 1) => (4, false),
-            (2, 0x31, 1) => (if long { 8 } else { 4 }, false),
-            (2, 0x32, 1) => (if long { 4 } else { 2 }, false),
+            (2, 0x31, 1) => (long / 4, false),
+            (2, 0x32, 1) => (long / 8, false),
+            (2, 0x31, 2) if evex => (long / 4, true),
+            (2, 0x32, 2) if evex => (long / 8, true),
             (1, 0x7e, 1) => (4, true),
             (1, 0xd6, 1) => (8, true),
             (3, 0x14, 1) => (1, true),
@@ -368,14 +404,26 @@ impl Reader<'_> {
             )
             | (2, 0xb8 | 0xb9, 1)
             | (3, 0x08..=0x0b | 0x39 | 0x4a | 0x4b, 1) => (0, false),
+            (2, 0x38 | 0x39, 2) | (2, 0x65, 1) if evex => (0, false),
             _ => return Err("an instruction that code has not"),
         };
-        self.at += immediate;
-        match operand {
-            Some(_) if bytes == 0 => Err("arithmetic with memory"),
-            Some(operand) => self.touch(operand, bytes, writes, allowed),
-            None => Ok(()),
+        // Only what goes with each number is under a mask, and only bits with constants read one number for all.
+        let register = self.bytes.get(self.at).is_some_and(|modrm| *modrm >= 0xc0);
+        let repeatable = !register && map == 1 && matches!(opcode, 0x54 | 0x57 | 0xdb);
+        if masked && (map, opcode) != (2, 0x65) || repeats && !repeatable {
+            return Err("an instruction that code has not");
         }
+        let behind = usize::from(map == 3 || (map, opcode) == (1, 0xc2));
+        let unit = if evex { bytes as i64 } else { 1 };
+        let (_, operand) = self.operand(u8::from(first & 0x80 == 0), first & 0x20 != 0, unit, behind)?;
+        self.at += behind;
+        if operand.is_some() && (bytes == 0 || repeats) {
+            return Err("arithmetic with memory");
+        }
+        if operand.is_some_and(|operand| operand.element.is_some()) && first & 0x40 == 0 {
+            return Err("an index that no loop has");
+        }
+        Ok(operand.map(|operand| (operand, bytes, writes)))
     }
 
     fn touch(&mut self, operand: Operand, bytes: u64, writes: bool, allowed: &Allowed<'_>) -> Check {
