@@ -182,6 +182,25 @@ fn a_small_program_is_micro_ops_alone() {
     assert_eq!(planned[2], f64::NAN.to_bits(), "√−2");
 }
 
+/// Functions of one small array follow one another, whatever else their rows wait for; those of a large one keep their order.
+#[test]
+fn a_derivatives_cosine_is_computed_beside_the_sine() {
+    let names = |len: usize| {
+        let program = Program::record(&States::new(), |t| {
+            let x = t.input(DType::F64, [len]);
+            let y = ((x.sin() * 2.0).sin() * 3.0).sum(());
+            t.outputs([y, y.gradients([x])[x]])
+        });
+        let plan = program.unwrap().plan().to_string();
+        let lines = plan.lines().filter_map(|line| line.trim().strip_prefix('%'));
+        let name =
+            |line: &str| line.split_once(' ').map(|(_, rest)| rest.split('(').next().unwrap().to_owned());
+        lines.filter_map(name).filter(|name| ["sin", "cos"].contains(&name.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(names(8), ["sin", "cos", "sin", "cos"]);
+    assert_eq!(names(10_000)[..2], ["sin", "sin"]);
+}
+
 /// Two states of one shape.
 pub(crate) fn weights() -> (States, [wengert::State; 2]) {
     let mut states = States::new();

@@ -44,6 +44,8 @@ pub(crate) use lane::Whole;
 pub(crate) use philox::{philox, uniform_f32, uniform_f64};
 pub(crate) use primitives::Pointer;
 pub(crate) use primitives::map1;
+#[cfg(feature = "jit")]
+pub(crate) use primitives::register;
 pub(crate) use reduce::rescale;
 pub use simd::Isa;
 pub(crate) use simd::Real;

@@ -72,7 +72,7 @@ unsafe fn rest_of<V: Vector>(from: *const V::Scalar, rest: usize) -> V {
 }
 
 /// The function of floats for an instruction set.
-fn of_floats<F: Map>(dtype: DType, isa: Isa) -> Option<Pointer> {
+fn of_slices<F: Map>(dtype: DType, isa: Isa) -> Option<Pointer> {
     fn at<T: Real, F: Map>(isa: Isa) -> Pointer {
         #[cfg(target_arch = "x86_64")]
         match isa.min(Isa::best()) {
@@ -86,8 +86,24 @@ fn of_floats<F: Map>(dtype: DType, isa: Isa) -> Option<Pointer> {
     with_float!(dtype, T => Some(at::<T, F>(isa)), None)
 }
 
+#[cfg(feature = "jit")]
+/// Where the function of a register lies, for 32 bytes or 64; `None` for instruction sets without registers.
+fn of_registers<F: Map>(dtype: DType, isa: Isa) -> Option<usize> {
+    fn at<T: Real, F: Map>(isa: Isa) -> Option<usize> {
+        #[cfg(target_arch = "x86_64")]
+        match isa.min(Isa::best()) {
+            Isa::Avx512 => return Some(super::enter::avx512::register::<T, F> as *const () as usize),
+            Isa::Avx2 => return Some(super::enter::avx2::register::<T, F> as *const () as usize),
+            Isa::Portable => {}
+        }
+        let _ = isa;
+        None
+    }
+    with_float!(dtype, T => at::<T, F>(isa), None)
+}
+
 macro_rules! of_floats {
-    ($p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$a:tt, $b:tt, $c:tt| $y:expr;)*) => {
+    ($of:ident, $p:expr, $dtype:expr, $isa:expr; $($Op:pat => $N:literal |$a:tt, $b:tt, $c:tt| $y:expr;)*) => {
         match $p {
             $($Op => {
                 struct F;
@@ -98,10 +114,26 @@ macro_rules! of_floats {
                         $y
                     }
                 }
-                of_floats::<F>($dtype, $isa)
+                $of::<F>($dtype, $isa)
             })*
             _ => None,
         }
+    };
+}
+
+/// The functions of one float that are more than an instruction or two.
+macro_rules! special {
+    ($of:ident, $p:expr, $dtype:expr, $isa:expr) => {
+        of_floats!($of, $p, $dtype, $isa;
+            Primitive::Exp => 1 |x, _, _| x.exp();
+            Primitive::Ln => 1 |x, _, _| x.ln();
+            Primitive::Sin => 1 |x, _, _| x.sin();
+            Primitive::Cos => 1 |x, _, _| x.cos();
+            Primitive::Tanh => 1 |x, _, _| x.tanh();
+            Primitive::Erf => 1 |x, _, _| x.erf();
+            Primitive::Sigmoid => 1 |x, _, _| x.sigmoid();
+            Primitive::SechSquared => 1 |x, _, _| x.sech_squared();
+        )
     };
 }
 
@@ -290,7 +322,7 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
         Primitive::Each2(_) => with_float!(from, T => Some(called_2::<T> as Pointer), None),
         _ if !from.is_float() => whole(p, from),
         Primitive::GatedMul(0) => pointer(Primitive::Mul, from, isa),
-        _ => of_floats!(p, from, isa;
+        _ => of_floats!(of_slices, p, from, isa;
             Primitive::Add => 2 |a, b, _| a + b;
             Primitive::Sub => 2 |a, b, _| a - b;
             Primitive::Mul => 2 |a, b, _| a * b;
@@ -307,16 +339,16 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
             Primitive::Sqrt => 1 |x, _, _| x.sqrt();
             Primitive::Round => 1 |x, _, _| x.round();
             Primitive::Floor => 1 |x, _, _| x.floor();
-            Primitive::Exp => 1 |x, _, _| x.exp();
-            Primitive::Ln => 1 |x, _, _| x.ln();
-            Primitive::Sin => 1 |x, _, _| x.sin();
-            Primitive::Cos => 1 |x, _, _| x.cos();
-            Primitive::Tanh => 1 |x, _, _| x.tanh();
-            Primitive::Erf => 1 |x, _, _| x.erf();
-            Primitive::Sigmoid => 1 |x, _, _| x.sigmoid();
-            Primitive::SechSquared => 1 |x, _, _| x.sech_squared();
-        ),
+        )
+        .or_else(|| special!(of_slices, p, from, isa)),
     }
+}
+
+#[cfg(feature = "jit")]
+/// Where a function of one register of floats lies that is passed in the first vector register and returned there, as the convention of C has
+/// it, and reads no memory but its own: 32 bytes for AVX2, 64 for AVX-512. `None` of primitives that are a few instructions, or of anything else.
+pub(crate) fn register(p: Primitive, dtype: DType, isa: Isa) -> Option<usize> {
+    special!(of_registers, p, dtype, isa)
 }
 
 /// A function of floats over a slice, for kernels of this crate.

@@ -25,6 +25,7 @@ macro_rules! register {
         $(; own $($own:item)+)?
     ) => {
         #[derive(Clone, Copy)]
+        #[repr(transparent)]
         #[allow(missing_docs)]
         pub(crate) struct $V($Raw);
 

@@ -14,6 +14,7 @@ mod print;
 mod products;
 mod split_reduce;
 mod steps;
+mod together;
 mod views;
 
 use std::borrow::Cow;
@@ -285,6 +286,7 @@ impl Graph {
             }
             split_reduce::split(&mut graph)?;
         }
+        together::together(&mut graph);
         alias::alias(&mut graph)?;
         if rounding {
             accumulate::accumulate(&mut graph);

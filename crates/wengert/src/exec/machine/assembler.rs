@@ -10,7 +10,7 @@ pub(super) struct Reg(pub(super) u8);
 
 /// Registers for addresses and arguments, by their numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gpr(u8);
+pub(super) struct Gpr(pub(super) u8);
 impl Gpr {
     pub(super) const RAX: Self = Self(0);
     pub(super) const RCX: Self = Self(1);
@@ -62,7 +62,7 @@ impl Kind {
         }
     }
     /// The prefix of arithmetic, which says the type and whether it is one number.
-    fn prefix(self) -> u8 {
+    pub(super) fn prefix(self) -> u8 {
         match (self.width, self.double) {
             (Width::One, true) => F2,
             (Width::One, false) => F3,
@@ -71,52 +71,49 @@ impl Kind {
         }
     }
     /// Bytes of as many truth values.
-    fn truths(self) -> usize {
+    pub(super) fn truths(self) -> usize {
         self.bytes() >> (2 + u8::from(self.double))
     }
     /// That of bits, which one number has as half a register has.
-    fn packed(self) -> u8 {
+    pub(super) fn packed(self) -> u8 {
         if self.double { P66 } else { NONE }
     }
 }
 
 const NONE: u8 = 0;
-const P66: u8 = 1;
-const F3: u8 = 2;
-const F2: u8 = 3;
+pub(super) const P66: u8 = 1;
+pub(super) const F3: u8 = 2;
+pub(super) const F2: u8 = 3;
 /// Maps of opcodes: `0F`, `0F 38` and `0F 3A`.
-const MAP: u8 = 1;
-const MAP38: u8 = 2;
-const MAP3A: u8 = 3;
+pub(super) const MAP: u8 = 1;
+pub(super) const MAP38: u8 = 2;
+pub(super) const MAP3A: u8 = 3;
 
 /// What an instruction on vectors is.
 #[derive(Clone, Copy)]
-struct Code {
-    map: u8,
-    prefix: u8,
-    opcode: u8,
+pub(super) struct Opcode {
+    pub(super) map: u8,
+    pub(super) prefix: u8,
+    pub(super) opcode: u8,
     /// The bit W in VEX's encoding and in EVEX's, where most instructions have the type of the numbers in it.
-    wide: (bool, bool),
+    pub(super) wide: (bool, bool),
     /// How long registers are.
-    length: u8,
+    pub(super) length: u8,
     /// Bytes that it reads or writes in memory.
-    bytes: usize,
+    pub(super) bytes: usize,
     /// A byte behind the address.
-    immediate: Option<u8>,
+    pub(super) immediate: Option<u8>,
 }
 
-impl Code {
-    fn new(map: u8, prefix: u8, opcode: u8, kind: Kind) -> Self {
+impl Opcode {
+    pub(super) fn new(map: u8, prefix: u8, opcode: u8, kind: Kind) -> Self {
         let (wide, length, bytes) = ((false, kind.double), kind.length(), kind.bytes());
         Self { map, prefix, opcode, wide, length, bytes, immediate: None }
     }
-    fn with(self, immediate: u8) -> Self {
+    pub(super) fn with(self, immediate: u8) -> Self {
         Self { immediate: Some(immediate), ..self }
     }
 }
-
-/// A mask register, by its number as of any other.
-const K1: Reg = Reg(1);
 
 /// Vector registers, at most.
 pub(super) const MOST_REGISTERS: usize = 32;
@@ -148,39 +145,12 @@ pub(super) enum Base {
     Region(usize, i32),
 }
 
-/// Two-operand arithmetic, by opcode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arithmetic {
-    Add = 0x58,
-    Mul = 0x59,
-    Sub = 0x5c,
-    Min = 0x5d,
-    Div = 0x5e,
-    Max = 0x5f,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bits {
-    And = 0x54,
-    Xor = 0x57,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compare {
-    /// Of which none is NaN.
-    Equal = 0x00,
-    Less = 0x11,
-    LessEqual = 0x12,
-    /// Whether one is NaN.
-    Unordered = 0x03,
-}
-
 /// Numbers as often as they fill a register: the bits of all but the sign, and that of the sign, of floats and doubles.
 pub(super) const MAGNITUDE: [usize; 2] = [0, 1];
 pub(super) const SIGN: [usize; 2] = [2, 3];
 /// The number one, of floats and doubles, and of bytes.
 pub(super) const ONE: [usize; 2] = [4, 5];
-const ONES: usize = 6;
+pub(super) const ONES: usize = 6;
 const CONSTANTS: [[u64; 4]; 7] = [
     [0x7fff_ffff_7fff_ffff; 4],
     [0x7fff_ffff_ffff_ffff; 4],
@@ -195,8 +165,8 @@ const CONSTANTS: [[u64; 4]; 7] = [
 #[derive(Default)]
 pub(super) struct Assembler {
     /// Whether the processor has AVX-512.
-    wide: bool,
-    code: Vec<u8>,
+    pub(super) wide: bool,
+    pub(super) code: Vec<u8>,
     /// Where the distance to which constant is to be put.
     constants: Vec<(usize, usize)>,
     /// Numbers behind the constants.
@@ -204,7 +174,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// Code for a processor with or without AVX-512.
+    /// Opcode for a processor with or without AVX-512.
     pub(super) fn new(wide: bool) -> Self {
         Self { wide, ..Self::default() }
     }
@@ -240,7 +210,7 @@ impl Assembler {
     }
 
     /// The operand that may be in memory. A distance of one byte counts units of so many.
-    fn modrm(&mut self, reg: u8, place: Place, unit: i32, behind: u8) {
+    pub(super) fn modrm(&mut self, reg: u8, place: Place, unit: i32, behind: u8) {
         let reg = (reg & 7) << 3;
         let (base, offset, index) = match place {
             Place::Register(Reg(rm)) => return self.code.push(0xc0 | reg | (rm & 7)),
@@ -281,7 +251,7 @@ impl Assembler {
     }
 
     /// The element of a loop behind a register that points to the array.
-    fn resolve(&mut self, place: Place) -> Place {
+    pub(super) fn resolve(&mut self, place: Place) -> Place {
         let Place::Indexed(base, scale) = place else { return place };
         match base {
             Base::Pointer(at) => {
@@ -309,7 +279,7 @@ impl Assembler {
     }
 
     /// An instruction on vectors.
-    fn vector(&mut self, code: Code, reg: Reg, second: Reg, place: Place) {
+    pub(super) fn vector(&mut self, code: Opcode, reg: Reg, second: Reg, place: Place) {
         let place = self.resolve(place);
         let high = if let Place::Register(Reg(n)) = place { n } else { 0 };
         let only = code.length > 1 || (reg.0 | second.0 | high) > 15;
@@ -340,7 +310,7 @@ impl Assembler {
     }
 
     /// The same in the encoding of AVX-512, under a mask if its number is not 0.
-    fn evex(&mut self, code: Code, mask: u8, reg: Reg, second: Reg, place: Place) {
+    pub(super) fn evex(&mut self, code: Opcode, mask: u8, reg: Reg, second: Reg, place: Place) {
         let place = self.resolve(place);
         let (low, high) = match place {
             Place::Register(Reg(n)) => (n >> 3, n >> 4),
@@ -361,127 +331,6 @@ impl Assembler {
         self.code.extend(code.immediate);
     }
 
-    pub(super) fn load(&mut self, kind: Kind, to: Reg, from: Place) {
-        match from {
-            Place::Constant(_) if kind.width == Width::Wide => self.repeat(kind, to, from),
-            _ => self.vector(Code::new(MAP, kind.prefix(), 0x10, kind), to, Reg(0), from),
-        }
-    }
-    pub(super) fn store(&mut self, kind: Kind, from: Reg, to: Place) {
-        self.vector(Code::new(MAP, kind.prefix(), 0x11, kind), from, Reg(0), to);
-    }
-    pub(super) fn copy(&mut self, kind: Kind, to: Reg, from: Reg) {
-        let width = if kind.width == Width::One { Width::Half } else { kind.width };
-        self.load(Kind { width, ..kind }, to, Place::Register(from));
-    }
-    /// The number at a place in all lanes.
-    pub(super) fn repeat(&mut self, kind: Kind, to: Reg, from: Place) {
-        let code = match (kind.width, kind.double) {
-            (Width::One, _) => return self.load(kind, to, from),
-            (Width::Half, true) => Code::new(MAP, F2, 0x12, kind),
-            (_, true) => Code::new(MAP38, P66, 0x19, kind),
-            (_, false) => Code::new(MAP38, P66, 0x18, kind),
-        };
-        let bytes = Kind { width: Width::One, ..kind }.bytes();
-        self.vector(Code { bytes, ..code }, to, Reg(0), from);
-    }
-    pub(super) fn arithmetic(&mut self, op: Arithmetic, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vector(Code::new(MAP, kind.prefix(), op as u8, kind), to, a, b);
-    }
-    /// `to ← a · b + to`, rounded once.
-    pub(super) fn fused(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg) {
-        let opcode = if kind.width == Width::One { 0xb9 } else { 0xb8 };
-        let code = Code { wide: (kind.double, kind.double), ..Code::new(MAP38, P66, opcode, kind) };
-        self.vector(code, to, a, Place::Register(b));
-    }
-    pub(super) fn sqrt(&mut self, kind: Kind, to: Reg, from: Reg) {
-        let second = if kind.width == Width::One { from } else { Reg(0) };
-        self.vector(Code::new(MAP, kind.prefix(), 0x51, kind), to, second, Place::Register(from));
-    }
-    /// To the nearest whole number, or downwards.
-    pub(super) fn round(&mut self, kind: Kind, down: bool, to: Reg, from: Reg) {
-        let one = kind.width == Width::One;
-        let opcode = 0x08 + u8::from(kind.double) + 2 * u8::from(one);
-        let second = if one { from } else { Reg(0) };
-        let code = Code::new(MAP3A, P66, opcode, kind).with(8 | u8::from(down));
-        self.vector(code, to, second, Place::Register(from));
-    }
-    pub(super) fn bits(&mut self, op: Bits, kind: Kind, to: Reg, a: Reg, b: Place) {
-        self.vector(Code::new(MAP, kind.packed(), op as u8, kind), to, a, b);
-    }
-    /// All bits where it holds, none elsewhere.
-    pub(super) fn compare(&mut self, how: Compare, kind: Kind, to: Reg, a: Reg, b: Reg) {
-        let code = Code::new(MAP, kind.packed(), 0xc2, kind).with(how as u8);
-        if self.wide {
-            self.evex(code, 0, K1, a, Place::Register(b));
-            self.evex(Code::new(MAP38, F3, 0x38, kind), 0, to, Reg(0), Place::Register(K1));
-        } else {
-            self.vector(code, to, a, Place::Register(b));
-        }
-    }
-    /// `b` where the mask's signs are set, `a` elsewhere.
-    pub(super) fn blend(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg, mask: Reg) {
-        if self.wide {
-            self.evex(Code::new(MAP38, F3, 0x39, kind), 0, K1, Reg(0), Place::Register(mask));
-            self.evex(Code::new(MAP38, P66, 0x65, kind), K1.0, to, a, Place::Register(b));
-        } else {
-            let code = Code::new(MAP3A, P66, 0x4a + u8::from(kind.double), kind).with(mask.0 << 4);
-            self.vector(code, to, a, Place::Register(b));
-        }
-    }
-    /// Truth values, which are bytes, as all bits or none; `zero` is overwritten.
-    pub(super) fn load_mask(&mut self, kind: Kind, to: Reg, zero: Reg, from: Place) {
-        let (double, none) = (u8::from(kind.double), Reg(0));
-        if kind.width == Width::One {
-            // No more bytes than there are: movzx eax, byte; vmovd.
-            let from = self.resolve(from);
-            let (Place::Memory(base, _) | Place::Element(base, ..)) = from else { return };
-            self.code.extend([0x40 | base.0 >> 3, 0x0f, 0xb6]);
-            self.modrm(Gpr::RAX.0, from, 1, 0);
-            let code = Code { wide: (false, false), ..Code::new(MAP, P66, 0x6e, kind) };
-            self.vector(code, to, none, Place::Register(Reg(Gpr::RAX.0)));
-        } else {
-            let bytes = kind.truths();
-            self.vector(Code { bytes, ..Code::new(MAP38, P66, 0x31 + double, kind) }, to, none, from);
-        }
-        self.vector(Code::new(MAP, P66, 0xef, kind), zero, zero, Place::Register(zero));
-        self.vector(Code::new(MAP, P66, 0xfa + double, kind), to, zero, Place::Register(to));
-    }
-    /// All bits or none as truth values; `low` is overwritten.
-    pub(super) fn store_mask(&mut self, kind: Kind, from: Reg, low: Reg, to: Place) {
-        let half = Kind { width: Width::Half, ..kind };
-        let one = |opcode| Code { bytes: kind.truths(), ..Code::new(MAP3A, P66, opcode, half) }.with(0);
-        if self.wide {
-            self.evex(Code::new(MAP, P66, 0xdb, kind), 0, low, from, Place::Constant(ONES));
-            if kind.width == Width::One {
-                return self.vector(one(0x14), low, Reg(0), to);
-            }
-            // The lowest byte of each.
-            let opcode = 0x31 + u8::from(kind.double);
-            let code = Code { wide: (false, false), ..Code::new(MAP38, F3, opcode, kind) };
-            return self.evex(Code { bytes: kind.truths(), ..code }, 0, low, Reg(0), to);
-        }
-        let packed = |opcode| Code::new(MAP, P66, opcode, half);
-        let (mut upper, full) = (from, kind.width == Width::Full);
-        if full {
-            // The upper half of the register.
-            self.vector(Code::new(MAP3A, P66, 0x39, kind).with(1), from, Reg(0), Place::Register(low));
-            upper = low;
-        }
-        // Each of these halves the bytes of all: words of four to two, twice for doubles, then to one.
-        self.vector(packed(0x6b), low, from, Place::Register(upper));
-        if kind.double {
-            self.vector(packed(0x6b), low, low, Place::Register(low));
-        }
-        self.vector(packed(0x63), low, low, Place::Register(low));
-        self.vector(packed(0xdb), low, low, Place::Constant(ONES));
-        match kind.truths() {
-            1 => self.vector(one(0x14), low, Reg(0), to),
-            2 => self.vector(one(0x15), low, Reg(0), to),
-            4 => self.vector(packed(0x7e), low, Reg(0), to),
-            _ => self.vector(packed(0xd6), low, Reg(0), to),
-        }
-    }
     /// Forgets the upper halves of all registers, which code without VEX would wait for.
     pub(super) fn forget_upper(&mut self) {
         self.code.extend([0xc5, 0xf8, 0x77]);
@@ -505,6 +354,10 @@ impl Assembler {
     pub(super) fn call(&mut self, function: u64, fifth: u32) {
         self.code.extend([0x41, 0xb8]);
         self.code.extend(fifth.to_le_bytes());
+        self.call_register(function);
+    }
+    /// Calls a function whose argument and result are in the first vector register.
+    pub(super) fn call_register(&mut self, function: u64) {
         self.code.extend([0x48, 0xb8]);
         self.code.extend(function.to_le_bytes());
         self.code.extend([0xff, 0xd0]);

@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-use super::assembler::{
-    Arithmetic, Assembler, Bits, Compare, Gpr, Kind, MAGNITUDE, MOST_REGISTERS, ONE, Place, Reg, SIGN, Width,
-};
+use super::assembler::{Assembler, Gpr, Kind, MAGNITUDE, MOST_REGISTERS, ONE, Place, Reg, SIGN, Width};
 use super::fuse::Fusion;
 use super::stores::Stores;
+use super::vectors::{Arithmetic, Bits, Compare};
 use super::verify::verify;
 use crate::dtype::DType;
 use crate::exec::frame::{Frame, POOL};
@@ -14,7 +13,7 @@ use crate::exec::memory::{Address, REGION};
 use crate::exec::page::{Code, Page};
 use crate::exec::plan::{Body, Function, Fused, Machined, MicroOp, Tiled, What};
 use crate::ir::Primitive;
-use crate::kernels::{Isa, Line};
+use crate::kernels::{Isa, Line, register};
 
 /// Bytes of an array whose elements are all done one behind the other; longer ones are called for.
 pub(super) const MOST: usize = 256;
@@ -196,7 +195,13 @@ impl<'a> Compiler<'a> {
                 let last = instruction.operands[primitive.arity() - 1];
                 let dtype = if let Primitive::Cast(to) = primitive { to } else { body.dtype(last).ok()? };
                 let casts = matches!(primitive, Primitive::Cast(_)) && body.dtype(last).ok()? != DType::Bool;
-                if !dtype.is_float() || len * dtype.bytes() > MOST || !inlined(primitive) || casts {
+                if !dtype.is_float() || len * dtype.bytes() > MOST || casts {
+                    return Some(false);
+                }
+                if let Some((function, kind)) = self.special(primitive, dtype, len) {
+                    return self.applied(function, kind, op).map(|()| true);
+                }
+                if !inlined(primitive) {
                     return Some(false);
                 }
                 for (offset, kind) in pieces(self.assembler.widths(), dtype == DType::F64, len) {
@@ -261,6 +266,27 @@ impl<'a> Compiler<'a> {
         } else {
             self.keep(kind, to, op.out, offset)
         }
+    }
+
+    /// Where the function of a register lies that a primitive is, if it is more than a few instructions and the array fills one register: of
+    /// more, the one that goes through memory has them at once.
+    fn special(&self, primitive: Primitive, dtype: DType, len: usize) -> Option<(u64, Kind)> {
+        let mut all = pieces(self.assembler.widths(), dtype == DType::F64, len);
+        let (only, None) = (all.next()?, all.next()) else { return None };
+        let isa = if only.1.width == Width::Wide { Isa::Avx512 } else { Isa::Avx2 };
+        register(primitive, dtype, isa).map(|function| (function as u64, only.1))
+    }
+
+    /// Such a function of an array: in and out of the first register, and no other keeps what it held.
+    fn applied(&mut self, function: u64, kind: Kind, op: &MicroOp) -> Option<()> {
+        self.begin();
+        let x = self.value(kind, op.x[0], 0)?;
+        if x != Reg(0) {
+            self.assembler.copy(kind, Reg(0), x);
+        }
+        self.forget();
+        self.assembler.call_register(function);
+        self.keep(kind, Reg(0), op.out, 0)
     }
 
     /// A call of the function that an op is.

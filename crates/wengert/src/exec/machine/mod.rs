@@ -1,8 +1,8 @@
 //! Machine code for micro-ops, and for neighbouring maps of long arrays: the same operations on the same numbers in the same order, with values
 //! kept in registers from where they are made to where they are read.
 //!
-//! [`compiler`] turns micro-ops into instructions; [`runs`] finds those that are one loop, [`fuse`] such calls ([`streams`] has it in the making), and [`loops`] makes it; [`assembler`]
-//! turns instructions into bytes. What has no instructions here is called, as the interpreter calls it. Only what was verified is compiled, and
+//! [`compiler`] turns micro-ops into instructions; [`runs`] finds those that are one loop, [`fuse`] such calls ([`streams`] has it in the making), and [`loops`] makes it; [`assembler`] and
+//! [`vectors`] turn instructions into bytes. What has no instructions here is called, as the interpreter calls it. Only what was verified is compiled, and
 //! [`verify`] reads the bytes back: all that they touch and call is what those micro-ops and calls do.
 
 mod assembler;
@@ -16,6 +16,7 @@ mod stores;
 mod streams;
 #[cfg(test)]
 mod tests;
+mod vectors;
 mod verify;
 
 use std::fmt::{self, Write};

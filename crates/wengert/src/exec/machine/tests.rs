@@ -3,6 +3,7 @@
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, MemorySizeOptions};
 
 use super::assembler::*;
+use super::vectors::*;
 
 /// What a disassembler reads in some code.
 fn listed(code: &[u8]) -> Vec<String> {
@@ -21,7 +22,7 @@ fn listed(code: &[u8]) -> Vec<String> {
 
 /// What is assembled, on its own.
 fn one(emit: impl FnOnce(&mut Assembler)) -> String {
-    of(Assembler::default(), emit)
+    of(Assembler::new(false), emit)
 }
 
 /// The same for AVX-512.
@@ -305,7 +306,7 @@ fn loops_are_what_a_disassembler_reads() {
     assert_eq!(text, due);
     // The loop begins behind 25 bytes; 18 further on are the elements that are left.
     // Numbers lie behind the constants, each once.
-    let mut assembler = Assembler::default();
+    let mut assembler = Assembler::new(false);
     let numbers = [1.5f64, 2.5, 1.5].map(|x| assembler.number(x.to_bits(), true));
     let half = assembler.number(u64::from(0.5f32.to_bits()), false);
     assert_eq!((numbers[0], numbers[1] == numbers[0], half == numbers[0]), (numbers[2], false, false));

@@ -5,12 +5,16 @@
 //! own arguments; a loop reads only operands and writes only results of its calls, no element beyond their number; jumps stay within a loop,
 //! and what is moved to the stack within the room made there. What a code computes is not looked into: that is for tests.
 
+use std::collections::HashSet;
+
 use super::compiler::Span;
+use crate::dtype::DType;
 use crate::exec::frame::POOL;
 use crate::exec::memory::REGION;
 use crate::exec::page::Code;
 use crate::exec::plan::{Fused, Tiled};
-use crate::kernels::Fixed;
+use crate::ir::Primitive;
+use crate::kernels::{Fixed, Isa, register};
 
 /// Why code is refused.
 pub(super) type Check<T = ()> = Result<T, &'static str>;
@@ -84,6 +88,7 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
         touched: Vec::new(),
         constants: end.next_multiple_of(32),
     };
+    let special: HashSet<u64> = special().collect();
     for (ops, byte) in &code.parts {
         let mut reader = fresh(*byte);
         (reader.values[RDI], reader.values[RSI]) = (Value::Region(0), Value::Regions);
@@ -110,6 +115,7 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
             }
             let allowed = Allowed::Micro { reads: &reads, writes: &writes };
             match reader.instruction(&allowed)? {
+                Done::Call(function) if special.contains(&function) => reader.called(),
                 Done::Call(function) => {
                     let op = at.checked_sub(1).and_then(|at| plan.micro.get(ops.start + at));
                     let op = op.ok_or("a call of no micro-op")?;
@@ -122,10 +128,7 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
                     if function != op.function as usize as u64 || !same {
                         return Err("a call of another function, or with other arguments");
                     }
-                    // The caller's no more.
-                    for register in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
-                        reader.values[register] = Value::Unknown;
-                    }
+                    reader.called();
                 }
                 Done::Return => break,
                 Done::Next => {}
@@ -154,9 +157,24 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
             .collect();
         let mut reader = fresh(fused.byte);
         (reader.values[RDI], reader.values[RSI]) = (Value::Arrays, Value::Elements);
-        while !matches!(reader.instruction(&Allowed::Arrays(&arrays))?, Done::Return) {}
+        loop {
+            match reader.instruction(&Allowed::Arrays(&arrays))? {
+                Done::Call(_) => return Err("a call in a loop of calls"),
+                Done::Return => break,
+                Done::Next => {}
+            }
+        }
     }
     Ok(())
+}
+
+/// Functions of a register, which touch no memory that anybody else has.
+fn special() -> impl Iterator<Item = u64> {
+    use Primitive::{Cos, Erf, Exp, Ln, SechSquared, Sigmoid, Sin, Tanh};
+    let all = [Exp, Ln, Sin, Cos, Tanh, Erf, Sigmoid, SechSquared].into_iter();
+    let types = all.flat_map(|p| [DType::F32, DType::F64].map(|dtype| (p, dtype)));
+    let sets = types.flat_map(|(p, dtype)| [Isa::Avx2, Isa::Avx512].map(|isa| register(p, dtype, isa)));
+    sets.flatten().map(|function| function as u64)
 }
 
 /// The constants that a micro-op has in the pool.
@@ -197,6 +215,13 @@ impl Reader<'_> {
         let found = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(bytes));
         self.at += if found { bytes.len() } else { 0 };
         found
+    }
+
+    /// Of what a call leaves the caller's registers are its own no more.
+    fn called(&mut self) {
+        for register in [0, 1, 2, 6, 7, 8, 9, 10, 11] {
+            self.values[register] = Value::Unknown;
+        }
     }
 
     /// One instruction.
