@@ -34,6 +34,8 @@ pub(crate) enum Line {
     Set(usize),
     /// The same, added to what is there.
     Add(usize),
+    /// All of them, added up.
+    Sum,
 }
 
 enum What {
@@ -115,6 +117,7 @@ impl Small {
             What::Line(from, 0) => Some(Line::Repeat(usize::try_from(*from).ok()?)),
             What::Set(to, strides) => Some(Line::Set(part(*to, strides)?)),
             What::Add(to, strides) => Some(Line::Add(part(*to, strides)?)),
+            What::Sum(reduced, 1) if *reduced == self.x.shape.elements() => Some(Line::Sum),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::assembler::{Assembler, Gpr, Kind, MAGNITUDE, MOST_REGISTERS, ONE, Place, Reg, SIGN, Width};
 use super::fuse::Fusion;
 use super::stores::Stores;
+use super::sums;
 use super::vectors::{Arithmetic, Bits, Compare};
 use super::verify::verify;
 use crate::dtype::DType;
@@ -221,6 +222,10 @@ impl<'a> Compiler<'a> {
                 };
                 let double = size == 8;
                 let (count, read, written) = match line {
+                    Line::Sum if sums::fits(double, elements) => {
+                        return self.sum(double, elements, op).map(|()| true);
+                    }
+                    Line::Sum => return Some(false),
                     Line::Copy(from) => (len, from * size, 0),
                     Line::Repeat(from) => (len, from * size, 0),
                     Line::Set(to) | Line::Add(to) => (elements, 0, to * size),
@@ -325,12 +330,12 @@ impl<'a> Compiler<'a> {
     }
 
     /// Begins a piece: what it needs stays in registers until it is done.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         self.clock += 1;
     }
 
     /// A register that holds nothing that this piece needs: an empty one, or that of what was not read for longest.
-    fn free(&mut self) -> Option<Reg> {
+    pub(super) fn free(&mut self) -> Option<Reg> {
         let age = |n: &usize| self.registers[*n].map_or(0, |held| held.used);
         let n = (0..self.assembler.registers()).min_by_key(age)?;
         if self.registers[n].is_some_and(|held| held.used == self.clock) {
@@ -378,7 +383,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// A register with some elements of an array.
-    fn value(&mut self, kind: Kind, address: Address, offset: usize) -> Option<Reg> {
+    pub(super) fn value(&mut self, kind: Kind, address: Address, offset: usize) -> Option<Reg> {
         let span = self.span(kind, address, offset);
         if let Some(reg) = self.held(span, Form::Numbers) {
             return Some(reg);
@@ -435,7 +440,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Stores a register as elements of an array, if anybody reads them there, and remembers that it holds them.
-    fn keep(&mut self, kind: Kind, from: Reg, address: Address, offset: usize) -> Option<()> {
+    pub(super) fn keep(&mut self, kind: Kind, from: Reg, address: Address, offset: usize) -> Option<()> {
         let span = self.span(kind, address, offset);
         if self.stores(span) {
             let to = self.place(address, offset)?;

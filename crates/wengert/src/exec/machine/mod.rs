@@ -14,6 +14,7 @@ mod planted;
 mod runs;
 mod stores;
 mod streams;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod vectors;

@@ -44,7 +44,7 @@ fn small(t: &Recorder) -> crate::Result<Outputs> {
     let (x, y) = (t.input(F64, [8]), t.input(F64, [8]));
     let z = (x.exp() * y + 2.0).maximum(x) - y.lt(x).select(x, y);
     let w = t.input(F64, [200]);
-    t.outputs([z.sum(()), z.tanh() * z, (w * 3.0 + w.square()) * w])
+    t.outputs([z.sum(()), z.max(()), z.tanh() * z, (w * 3.0 + w.square()) * w])
 }
 
 /// Long arrays: loops of calls, with truth values and with more numbers than registers.

@@ -106,7 +106,7 @@ impl Compiler<'_> {
                     Line::Copy(from) => (from * bytes, 0, op.len as usize, false),
                     Line::Set(to) => (0, to * bytes, small.x.shape.elements(), false),
                     Line::Add(to) => (0, to * bytes, small.x.shape.elements(), true),
-                    Line::Repeat(_) => return None,
+                    Line::Repeat(_) | Line::Sum => return None,
                 };
                 ops.fits(bytes == 8, len)?;
                 self.moved(ops, (op.x[0], from), (op.out, to), adds)

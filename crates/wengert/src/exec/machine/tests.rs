@@ -80,6 +80,21 @@ fn arithmetic_is_what_a_disassembler_reads() {
 }
 
 #[test]
+fn neighbours_are_what_a_disassembler_reads() {
+    let [double, float] = [true, false].map(|double| Kind { double, width: Width::Half });
+    assert_eq!(one(|a| a.further(double, true, Reg(1), FAR)), "vunpckhpd xmm1, xmm13, xmm13");
+    assert_eq!(one(|a| a.further(float, false, Reg(1), FAR)), "vunpckhpd xmm1, xmm13, xmm13");
+    assert_eq!(one(|a| a.further(float, true, FAR, Reg(1))), "vmovshdup xmm13, xmm1");
+    assert_eq!(wide(|a| a.further(float, false, Reg(20), FAR)), "vunpckhpd xmm20, xmm13, xmm13");
+    assert_eq!(wide(|a| a.further(float, true, Reg(20), FAR)), "vmovshdup xmm20, xmm13");
+    let text = one(|a| {
+        let zero = a.number(0, true);
+        a.arithmetic(Arithmetic::Add, Kind { width: Width::One, ..double }, Reg(1), Reg(2), zero);
+    });
+    assert!(text.starts_with("vaddsd xmm1, xmm2, qword ptr [rip+"), "{text}");
+}
+
+#[test]
 fn bits_and_masks_are_what_a_disassembler_reads() {
     for (kind, r, end) in kinds() {
         let packed = end.replace('s', "p").replace("pp", "ps");

@@ -83,6 +83,15 @@ impl Assembler {
     pub(super) fn bits(&mut self, op: Bits, kind: Kind, to: Reg, a: Reg, b: Place) {
         self.vector(Opcode::new(MAP, kind.packed(), op as u8, kind), to, a, b);
     }
+    /// The numbers of half a register's second half in its first, or of each pair the second in both.
+    pub(super) fn further(&mut self, kind: Kind, next: bool, to: Reg, from: Reg) {
+        let (code, second) = match (next, kind.double) {
+            (true, false) => (Opcode::new(MAP, F3, 0x16, kind), Reg(0)),
+            // The second of a pair of doubles is the second half.
+            _ => (Opcode { wide: (false, true), ..Opcode::new(MAP, P66, 0x15, kind) }, from),
+        };
+        self.vector(code, to, second, Place::Register(from));
+    }
     /// All bits where it holds, none elsewhere.
     pub(super) fn compare(&mut self, how: Compare, kind: Kind, to: Reg, a: Reg, b: Reg) {
         let code = Opcode::new(MAP, kind.packed(), 0xc2, kind).with(how as u8);
