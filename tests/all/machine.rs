@@ -21,7 +21,7 @@ fn rows<'t>(t: &'t Recorder, rng: &mut Sampler, x: [Var<'t>; 3], n: usize, count
     for _ in 0..count {
         let (a, b, c) = (any(rng, &whole), any(rng, &whole), any(rng, &whole));
         let (s, m) = (any(rng, &numbers), any(rng, &truths));
-        let new = match below(rng, 34) {
+        let new = match below(rng, 36) {
             0 => a + b,
             1 => a - s,
             2 => a * b,
@@ -49,6 +49,12 @@ fn rows<'t>(t: &'t Recorder, rng: &mut Sampler, x: [Var<'t>; 3], n: usize, count
             24 => a.add_part([(n / 3..n / 2).into()], s),
             25 => a.cast(if dtype == F64 { F32 } else { F64 }).cast(dtype),
             26 => a.reshape([n, 1]).matmul(b.slice(0, ..1).reshape([1, 1])).reshape([n]),
+            34 => {
+                let side = (1..).take_while(|side| side * side <= n).last().unwrap_or(1);
+                let square = |x: Var<'t>| x.slice(0, ..side * side).reshape([side, side]);
+                let product = square(a).matmul(square(b)).reshape([side * side]);
+                t.concat([product, c.slice(0, side * side..)], 0)
+            }
             kind => {
                 match kind {
                     27 => numbers.push(a.sum(())),
@@ -57,6 +63,7 @@ fn rows<'t>(t: &'t Recorder, rng: &mut Sampler, x: [Var<'t>; 3], n: usize, count
                     30 => numbers.push(a.at(below(rng, n))),
                     31 => truths.push(a.le(b)),
                     32 => truths.push(m & any(rng, &truths)),
+                    33 => numbers.push(a.matmul(b)),
                     _ => truths.push(!m),
                 }
                 continue;

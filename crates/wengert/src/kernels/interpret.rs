@@ -51,11 +51,13 @@ pub(crate) enum Fixed {
 }
 
 impl Single {
-    /// A function of one operand, whose elements have as many bytes as those of the result, and of data: a word that says where it lies is
-    /// what it finds where the second operand would be.
-    pub(super) fn with_data(function: Pointer, bytes: u8, data: *const u8) -> Self {
-        let fixed = [Fixed::Nothing, Fixed::Word(data.expose_provenance() as u64), Fixed::Nothing];
-        Self { function, bytes: [bytes, 0, 0], fixed, result: bytes }
+    /// A function of so many operands, one or two, whose elements have as many bytes as those of the result, and of data: a word that says where
+    /// it lies is what it finds where the next operand would be.
+    pub(super) fn with_data(function: Pointer, operands: usize, bytes: u8, data: *const u8) -> Self {
+        let (mut fixed, mut each) = ([Fixed::Nothing; 3], [0; 3]);
+        each[..operands].fill(bytes);
+        fixed[operands] = Fixed::Word(data.expose_provenance() as u64);
+        Self { function, bytes: each, fixed, result: bytes }
     }
 
     /// A copy of elements of so many bytes.

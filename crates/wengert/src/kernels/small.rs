@@ -1,7 +1,10 @@
-//! Views, reductions and parts of small arrays as functions behind pointers, to be applied as those of primitives are.
+//! Views, reductions, parts and products of small arrays as functions behind pointers, to be applied as those of primitives are.
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
+use super::contract::Loops;
 use super::copy::{self, Gather, Walk};
 use super::interpret::Single;
 use super::primitives::Pointer;
@@ -16,8 +19,8 @@ const MOST: usize = 1024;
 
 /// What such a function reads besides its operand.
 pub(crate) struct Small {
-    /// The types of the operand and of the result.
-    pub(crate) x: Arc<TensorType>,
+    /// The types of the operands and of the result.
+    pub(crate) x: SmallVec<[Arc<TensorType>; 1]>,
     pub(crate) y: Arc<TensorType>,
     isa: Isa,
     what: What,
@@ -50,11 +53,18 @@ enum What {
     /// Written to, or added to, elements of what is there: from an offset on, so far apart along each axis of the operand.
     Set(isize, Box<[isize]>),
     Add(isize, Box<[isize]>),
+    /// A product that needs no scratch.
+    Product(Box<Loops>),
 }
 
 /// Whether arrays of these types are small.
 fn small(x: &TensorType, y: &TensorType) -> bool {
     x.shape.elements().max(y.shape.elements()) <= MOST
+}
+
+/// The types of operands, of which there is one.
+fn alone(x: &Arc<TensorType>) -> SmallVec<[Arc<TensorType>; 1]> {
+    std::iter::once(x.clone()).collect()
 }
 
 impl Small {
@@ -68,7 +78,7 @@ impl Small {
         let strides = strides.get(..y.shape.rank()).filter(|_| small(x, y))?;
         let what = line(y.shape, strides)
             .map_or_else(|| What::Walk(offset, strides.into()), |step| What::Line(offset, step));
-        Some(Self { x: x.clone(), y: y.clone(), isa, what })
+        Some(Self { x: alone(x), y: y.clone(), isa, what })
     }
 
     /// Sums over some axes of these sizes, with others inside.
@@ -78,7 +88,7 @@ impl Small {
         (reduced, inner): (usize, usize),
     ) -> Option<Self> {
         let fits = small(x, y) && x.dtype.is_float() && reduce::sum_scratch(reduced, inner) == 0;
-        fits.then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Sum(reduced, inner) })
+        fits.then(|| Self { x: alone(x), y: y.clone(), isa, what: What::Sum(reduced, inner) })
     }
 
     /// The largest over some axes of these sizes, with others inside.
@@ -88,7 +98,19 @@ impl Small {
         (reduced, inner): (usize, usize),
     ) -> Option<Self> {
         let fits = small(x, y) && x.dtype != DType::Bool;
-        fits.then(|| Self { x: x.clone(), y: y.clone(), isa, what: What::Max(reduced, inner) })
+        fits.then(|| Self { x: alone(x), y: y.clone(), isa, what: What::Max(reduced, inner) })
+    }
+
+    /// The product of two operands by these loops.
+    pub(crate) fn product(
+        x: &[Arc<TensorType>],
+        y: &Arc<TensorType>,
+        isa: Isa,
+        loops: Loops,
+    ) -> Option<Self> {
+        let fits = y.dtype.is_float() && x.iter().all(|x| small(x, y)) && loops.scratch_bytes(y.dtype) == 0;
+        let what = What::Product(Box::new(loops));
+        (fits && x.len() == 2).then(|| Self { x: x.into(), y: y.clone(), isa, what })
     }
 
     /// Written to elements of an array that is there, or added to them: from an offset on that lie so far apart, all within it.
@@ -102,13 +124,14 @@ impl Small {
         let strides =
             strides.get(..x.shape.rank()).filter(|_| small(x, y) && (x.dtype.is_float() || !add))?;
         let what = if add { What::Add } else { What::Set }(offset, strides.into());
-        Some(Self { x: x.clone(), y: y.clone(), isa, what })
+        Some(Self { x: alone(x), y: y.clone(), isa, what })
     }
 
     /// What it is, if it is about elements one behind the other from an element on.
     #[cfg(feature = "jit")]
     pub(crate) fn line(&self) -> Option<Line> {
-        let part = |offset: isize, strides: &[isize]| match line(self.x.shape, strides) {
+        let x = self.x.first()?;
+        let part = |offset: isize, strides: &[isize]| match line(x.shape, strides) {
             Some(1) => usize::try_from(offset).ok(),
             _ => None,
         };
@@ -117,7 +140,7 @@ impl Small {
             What::Line(from, 0) => Some(Line::Repeat(usize::try_from(*from).ok()?)),
             What::Set(to, strides) => Some(Line::Set(part(*to, strides)?)),
             What::Add(to, strides) => Some(Line::Add(part(*to, strides)?)),
-            What::Sum(reduced, 1) if *reduced == self.x.shape.elements() => Some(Line::Sum),
+            What::Sum(reduced, 1) if *reduced == x.shape.elements() => Some(Line::Sum),
             _ => None,
         }
     }
@@ -129,11 +152,13 @@ impl Small {
 
     /// The function; it may be applied for as long as this lives where it is.
     pub(crate) fn single(&self) -> Option<Single> {
-        let bytes = self.x.dtype.bytes();
+        let dtype = self.y.dtype;
+        let bytes = dtype.bytes();
         let function: Pointer = match (&self.what, bytes) {
-            (What::Sum(..), _) => with_float!(self.x.dtype, T => Some(sum::<T> as Pointer), None)?,
-            (What::Max(..), _) => with_dtype!(self.x.dtype, T => max::<T>),
-            (What::Add(..), _) => with_float!(self.x.dtype, T => Some(add::<T> as Pointer), None)?,
+            (What::Product(_), _) => with_float!(dtype, T => Some(product::<T> as Pointer), None)?,
+            (What::Sum(..), _) => with_float!(dtype, T => Some(sum::<T> as Pointer), None)?,
+            (What::Max(..), _) => with_dtype!(dtype, T => max::<T>),
+            (What::Add(..), _) => with_float!(dtype, T => Some(add::<T> as Pointer), None)?,
             (What::Set(..), 1) => set::<u8>,
             (What::Set(..), 4) => set::<u32>,
             (What::Set(..), 8) => set::<u64>,
@@ -142,7 +167,7 @@ impl Small {
             (_, 8) => view::<u64>,
             _ => return None,
         };
-        Some(Single::with_data(function, bytes as u8, std::ptr::from_ref(self).cast()))
+        Some(Single::with_data(function, self.x.len(), bytes as u8, std::ptr::from_ref(self).cast()))
     }
 }
 
@@ -188,7 +213,7 @@ unsafe extern "C-unwind" fn view<T: Copy>(
         What::Walk(offset, strides) => {
             // SAFETY: the caller's promise: all elements of both.
             let (input, out) = unsafe {
-                let elements = small.x.shape.elements();
+                let elements = small.x[0].shape.elements();
                 (std::slice::from_raw_parts(x, elements), std::slice::from_raw_parts_mut(out, len))
             };
             let walk = Walk { dims: &small.y.shape, offset: *offset, strides };
@@ -210,7 +235,7 @@ unsafe fn put<T: Copy>(x: *const u8, small: *const u8, out: *mut u8, write: impl
     // SAFETY: the caller's promise.
     let (small, x, out) = unsafe { (&**small.cast::<*const Small>(), x.cast::<T>(), out.cast::<T>()) };
     let (What::Set(offset, strides) | What::Add(offset, strides)) = &small.what else { return };
-    let (count, dims) = (small.x.shape.elements(), &small.x.shape);
+    let (count, dims) = (small.x[0].shape.elements(), &small.x[0].shape);
     match line(*dims, strides) {
         _ if count == 0 => {}
         Some(step) => {
@@ -270,7 +295,7 @@ unsafe extern "C-unwind" fn max<T: Copy + PartialOrd>(
     let What::Max(reduced, inner) = small.what else { return };
     // SAFETY: the caller's promise: all elements of both.
     let (input, out) = unsafe {
-        let elements = small.x.shape.elements();
+        let elements = small.x[0].shape.elements();
         (std::slice::from_raw_parts(x.cast::<T>(), elements), std::slice::from_raw_parts_mut(out.cast(), len))
     };
     reduce::max(out, input, (reduced, inner), false);
@@ -290,11 +315,36 @@ unsafe extern "C-unwind" fn sum<T: Real>(
     let What::Sum(reduced, inner) = small.what else { return };
     // SAFETY: the caller's promise: all elements of both.
     let (input, out) = unsafe {
-        let elements = small.x.shape.elements();
+        let elements = small.x[0].shape.elements();
         (std::slice::from_raw_parts(x.cast::<T>(), elements), std::slice::from_raw_parts_mut(out.cast(), len))
     };
     let sum = reduce::Sum { out, input, sizes: (reduced, inner), accumulate: false, scratch: &mut [] };
     small.isa.narrow(sum);
+}
+
+/// # Safety
+/// `a` and `b` are the elements of the operands of what `small` points to, a [`Small`] of a product; `out` has room for its result.
+unsafe extern "C-unwind" fn product<T: Real>(
+    a: *const u8,
+    b: *const u8,
+    small: *const u8,
+    out: *mut u8,
+    len: usize,
+) {
+    // SAFETY: the caller's promise.
+    let small = unsafe { &**small.cast::<*const Small>() };
+    let (What::Product(loops), [x, y]) = (&small.what, small.x.as_slice()) else { return };
+    // SAFETY: the caller's promise: all elements of all.
+    let (lhs, rhs, out) = unsafe {
+        let (a, b) = (a.cast::<T>(), b.cast::<T>());
+        (
+            std::slice::from_raw_parts(a, x.shape.elements()),
+            std::slice::from_raw_parts(b, y.shape.elements()),
+            std::slice::from_raw_parts_mut(out.cast::<T>(), len),
+        )
+    };
+    // It fails for operands of other sizes alone.
+    let _ = loops.run(small.isa, (lhs, rhs), &[], (1.0, 0.0), out, &mut []);
 }
 
 #[cfg(test)]

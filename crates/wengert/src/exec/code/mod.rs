@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use crate::elements::{Native, Slice};
 use crate::error::{ErrorKind, Fault};
-use crate::exec::graph::{Computation, Computations, Strides};
+use crate::exec::graph::{Computation, Computations, Strides, loops};
 use crate::ir::{self, Form, Indexed, Monoid, Op, Operand, Reduction, ResultMut, ResultTypes, ValueHasher};
 use crate::kernels::contract::Packed;
 use crate::kernels::{CHUNK, Compiled, Isa, Small};
@@ -96,10 +96,14 @@ impl Code {
         self.map.as_deref()
     }
 
-    /// What it is on an operand of the first type, small as its result, if it has a function for that; of a part, what it does to what is
-    /// there.
-    pub(crate) fn small(&self, types: [&Arc<TensorType>; 2], isa: Isa) -> Option<Small> {
+    /// What it is on operands of these types, small as its result, if it has a function for that; of a part, what it does to what is there.
+    pub(crate) fn small(&self, x: &[Arc<TensorType>], y: &Arc<TensorType>, isa: Isa) -> Option<Small> {
+        let types = [x.first()?, y];
         match &self.what.form {
+            Form::Contract(names) => {
+                let [lhs, rhs] = x else { return None };
+                Small::product(x, y, isa, loops(names, [lhs, rhs], None, None))
+            }
             Form::View(map) => Small::view(types, isa, map.offset, &map.strides),
             Form::Reduce(Reduction { monoid, axis, count }) => {
                 let (_, reduced, inner) = types[0].shape.split_at(*axis, *count);

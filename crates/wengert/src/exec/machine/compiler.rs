@@ -212,7 +212,7 @@ impl<'a> Compiler<'a> {
             What::Copy | What::Small(..) => {
                 let size = usize::from(function.single.bytes[0]);
                 let (line, elements) = match function.small() {
-                    Some(small) if small.x.dtype.is_float() => (small.line(), small.x.shape.elements()),
+                    Some(small) if small.y.dtype.is_float() => (small.line(), small.x[0].shape.elements()),
                     Some(_) => (None, 0),
                     // Whatever the type, the same bits.
                     None => (Some(Line::Copy(0)).filter(|_| size > 1), len),

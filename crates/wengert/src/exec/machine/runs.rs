@@ -101,11 +101,11 @@ impl Compiler<'_> {
             }
             What::Copy => None,
             What::Small(..) => {
-                let small = function.small().filter(|small| small.x.dtype.is_float())?;
+                let small = function.small().filter(|small| small.y.dtype.is_float())?;
                 let (from, to, len, adds) = match small.line()? {
                     Line::Copy(from) => (from * bytes, 0, op.len as usize, false),
-                    Line::Set(to) => (0, to * bytes, small.x.shape.elements(), false),
-                    Line::Add(to) => (0, to * bytes, small.x.shape.elements(), true),
+                    Line::Set(to) => (0, to * bytes, small.x[0].shape.elements(), false),
+                    Line::Add(to) => (0, to * bytes, small.x[0].shape.elements(), true),
                     Line::Repeat(_) | Line::Sum => return None,
                 };
                 ops.fits(bytes == 8, len)?;

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::{KernelCall, Part, Tiled};
 use crate::dtype::DType;
 use crate::exec::code::Code;
@@ -89,10 +91,12 @@ impl Tiled {
     /// Where the operands of the micro-op at a position lie, and their bytes.
     pub(in crate::exec) fn operands(&self, at: usize) -> impl Iterator<Item = (Address, usize)> + use<> {
         let (op, function) = (self.micro[at], self.described(at).1);
-        let (len, all) = (op.len as usize, function.small().map(|small| small.x.bytes()));
-        let bytes = move |each: u8| all.unwrap_or(len * usize::from(each));
-        let operands = op.x.into_iter().zip(function.single.bytes).filter(|(_, each)| *each > 0);
-        operands.map(move |(x, each)| (x, bytes(each)))
+        let mut bytes = function.single.bytes.map(|each| op.len as usize * usize::from(each));
+        for (bytes, x) in bytes.iter_mut().zip(function.small().iter().flat_map(|small| &small.x)) {
+            *bytes = x.bytes();
+        }
+        let operands = op.x.into_iter().zip(bytes).zip(function.single.bytes);
+        operands.filter(|(_, each)| *each > 0).map(|(operand, _)| operand)
     }
 
     /// Where the result of the micro-op at a position lies, and its bytes.
@@ -116,7 +120,7 @@ impl Functions {
     fn of(
         &mut self,
         code: Option<&Code>,
-        types: [&Arc<TensorType>; 2],
+        (x, y): (&[Arc<TensorType>], &Arc<TensorType>),
         changes: bool,
         isa: Isa,
         all: &mut Vec<Function>,
@@ -126,13 +130,13 @@ impl Functions {
             all.len() as u32 - 1
         };
         let Some(code) = code else {
-            return match self.copies.entry(types[0].dtype) {
+            return match self.copies.entry(y.dtype) {
                 Entry::Occupied(known) => Some(*known.get()),
-                Entry::Vacant(new) => Some(*new.insert(add(copied(types[0].dtype)?, What::Copy))),
+                Entry::Vacant(new) => Some(*new.insert(add(copied(y.dtype)?, What::Copy))),
             };
         };
         let Some(map) = code.map() else {
-            let small = Arc::new(code.small(types, isa).filter(|small| small.changes() == changes)?);
+            let small = Arc::new(code.small(x, y, isa).filter(|small| small.changes() == changes)?);
             return Some(add(small.single()?, What::Small(code.clone(), small)));
         };
         match self.known.entry(std::ptr::from_ref(map).addr()) {
@@ -178,7 +182,8 @@ impl Functions {
         let made = address(out).filter(|address| addresses.place(*address).0 == 0)?;
         let y = &buffers[out.buffer].ty;
         let len = y.shape.elements();
-        let x = operands.clone().next().map_or(y, |part| &buffers[part.buffer].ty);
+        let x: SmallVec<[Arc<TensorType>; 2]> =
+            operands.clone().map(|part| buffers[part.buffer].ty.clone()).collect();
         // Operands that are read where they lie may have other elements than these.
         let whole = |part: &Part| buffers[part.buffer].len == buffers[part.buffer].ty.shape.elements();
         if !call.operands.iter().all(whole) {
@@ -188,7 +193,7 @@ impl Functions {
         if len > CHUNK {
             return None;
         }
-        let at = self.of(call.code.as_ref(), [x, y], call.alias().is_some(), frame.isa, functions)?;
+        let at = self.of(call.code.as_ref(), (&x, y), call.alias().is_some(), frame.isa, functions)?;
         let function = &functions[at as usize];
         let single = &function.single;
         // The function's operands that are not its own are the call's, in order.

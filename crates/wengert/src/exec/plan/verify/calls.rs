@@ -41,7 +41,10 @@ impl Verifier<'_> {
         let changes = function.small().is_some_and(Small::changes);
         let fits = changes == changed.is_some()
             && match what {
-                What::Small(_, small) => (ty(named[1]), ty(named[0])) == (Some(*small.x), Some(*small.y)),
+                What::Small(_, small) => {
+                    let x = operands.iter().map(|&operand| ty(operand));
+                    x.eq(small.x.iter().map(|x| Some(**x))) && ty(named[0]) == Some(*small.y)
+                }
                 What::Map(code) => code.map().is_some_and(|map| map.fits(x, y, len)),
                 What::Copy => x.eq(y),
             };
