@@ -23,6 +23,7 @@ WORKLOADS = {
     "seed": (10_000, "f32"), "mlp-large": (300, "f32"), "small-ops": (100, "f64"), "hvp": (100, "f64"),
     "gradcost-mlp": (50, "f32"), "gradcost-gmm": (100, "f64"), "cnn": (100, "f32"), "conv": (60, "f32"),
     "linalg": (200, "f64"), "ode": (300, "f64"), "lstm": (100, "f32"), "gru": (100, "f32"), "pinn": (500, "f64"),
+    "adam": (200, "f32"),
 }
 Network = namedtuple("Network", "sizes batch rate momentum deviation")
 BOOK = Network((784, 50, 10), 100, 0.1, 0.0, lambda inputs: 0.01)

@@ -9,7 +9,7 @@ import os
 
 import common
 
-args = common.arguments(__doc__, "jax", without=("linalg",))
+args = common.arguments(__doc__, "jax", without=("linalg", "adam"))
 os.environ["JAX_PLATFORMS"] = "cpu"
 if args.threads == 1:
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"

@@ -6,7 +6,7 @@ The networks write into arrays of their own rather than make new ones; `numpy_bo
 """
 import common
 
-args = common.arguments(__doc__, "numpy", without=("gradcost-mlp", "gradcost-gmm", "cnn", "conv", *common.STEPS))
+args = common.arguments(__doc__, "numpy", without=("gradcost-mlp", "gradcost-gmm", "cnn", "conv", "adam", *common.STEPS))
 import numpy as np  # noqa: E402  (the thread count must be set before)
 
 import forms  # noqa: E402

@@ -208,8 +208,18 @@ def gradcost_gmm():
     return {**forms.agree_gmm(args, found, gradients), **common.cost(args, value, both)}
 
 
+def adam_step():
+    numbers = torch.arange(1, 1_000_001, dtype=torch.float64)
+    kind = torch.float32 if args.dtype == "f32" else torch.float64
+    w = (0.5 * torch.sin(1e-3 * numbers)).to(kind).requires_grad_()
+    w.grad = (0.1 * torch.sin(2e-3 * numbers)).to(kind)
+    optimiser = torch.optim.Adam([w], lr=1e-3, fused=True)
+    return {"parameters": w.numel(), **common.single(args, optimiser.step)}
+
+
 figures = {
     "seed": lambda: dense(common.BOOK), "mlp-large": lambda: dense(common.LARGE), "cnn": cnn, "conv": conv,
     "small-ops": small_ops, "hvp": hvp, "gradcost-mlp": gradcost_mlp, "gradcost-gmm": gradcost_gmm,
+    "adam": adam_step,
 }[args.workload]()
 common.emit(args, "torch", torch.__version__, **figures)

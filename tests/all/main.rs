@@ -28,6 +28,7 @@ fn error(misuse: impl for<'t> FnOnce(&'t wengert::Recorder) -> wengert::Var<'t>)
 
 mod accuracy;
 mod allocations;
+mod batches;
 mod branching;
 mod composites;
 mod contracts;
@@ -45,9 +46,12 @@ mod images;
 mod joins;
 mod large;
 mod laws;
+mod layers;
 mod machine;
 mod matrices;
 mod misuse;
+mod models;
+mod optimizers;
 mod passes;
 mod planning;
 mod plants;

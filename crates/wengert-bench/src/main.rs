@@ -10,6 +10,7 @@ mod images;
 mod irregular;
 mod load;
 mod matrices;
+mod optimisers;
 mod record;
 mod steps;
 mod training;
@@ -56,6 +57,8 @@ enum Workload {
     Gru,
     /// A training step of a small network whose loss has second derivatives, with Adam
     Pinn,
+    /// A step of Adam on a million parameters
+    Adam,
     /// Recording, differentiating and running a chain once
     Record,
     /// Recording and planning the gradients of a long recurrent network
@@ -94,8 +97,8 @@ struct Arguments {
 
 impl Arguments {
     fn precision(&self) -> Precision {
-        use Workload::{Cnn, Conv, GradcostMlp, Gru, Lstm, MlpLarge, Seed};
-        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp | Cnn | Conv | Lstm | Gru);
+        use Workload::{Adam, Cnn, Conv, GradcostMlp, Gru, Lstm, MlpLarge, Seed};
+        let network = matches!(self.workload, Seed | MlpLarge | GradcostMlp | Cnn | Conv | Lstm | Gru | Adam);
         self.dtype.unwrap_or(if network { Precision::F32 } else { Precision::F64 })
     }
 
@@ -134,6 +137,7 @@ fn main() -> ExitCode {
         Workload::Lstm => steps::recurrent(&arguments, steps::Cell::Lstm),
         Workload::Gru => steps::recurrent(&arguments, steps::Cell::Gru),
         Workload::Pinn => steps::pinn(&arguments),
+        Workload::Adam => optimisers::adam(&arguments),
         Workload::Record => record::record(&arguments),
         Workload::Planning => record::planning(&arguments),
         Workload::Load => load::load(&arguments),

@@ -9,7 +9,7 @@ use wengert::{DType, Error, Inputs, Program, Recorder, Shape, State, States, Ten
 use crate::{Arguments, Outcome};
 
 /// Numbers that any language can make: `scale · sin(rate · (i + 1))`.
-fn wave(dtype: DType, dims: &[usize], rate: f64, scale: f64) -> Result<Tensor, Error> {
+pub(crate) fn wave(dtype: DType, dims: &[usize], rate: f64, scale: f64) -> Result<Tensor, Error> {
     let shape = Shape::new(dims)?;
     let numbers = (0..shape.elements()).map(|i| scale * (rate * (i + 1) as f64).sin());
     match dtype {
@@ -19,7 +19,7 @@ fn wave(dtype: DType, dims: &[usize], rate: f64, scale: f64) -> Result<Tensor, E
 }
 
 /// Times a program that changes its states, and says what it returned first.
-fn stepped(
+pub(crate) fn stepped(
     arguments: &Arguments,
     program: &Program,
     states: &mut States,

@@ -33,7 +33,7 @@ mod writer;
 
 pub use element::{Element, ElementType};
 pub use error::{Error, ErrorKind, Result};
-pub use pair::{Pair, read_pair};
+pub use pair::{Pair, read_pair, read_pair_by};
 pub use reader::{AnyArray, Header, Options, Reader, read, read_any, read_from};
 pub use replace::replace_file;
 pub use summary::{Summary, summarise};

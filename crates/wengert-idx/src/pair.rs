@@ -33,6 +33,26 @@ pub fn read_pair(
     classes: u32,
     options: &Options,
 ) -> Result<Pair> {
+    read_pair_by(images, labels, None, classes, options)
+}
+
+/// The same where labels have columns, of which one is the class: QMNIST's are `[n, 8]` of `i32`, with the class in column 0. Without a column labels have one
+/// dimension.
+///
+/// ```no_run
+/// use wengert_idx::{Options, read_pair_by};
+/// let (images, labels) = ("qmnist-test-images-idx3-ubyte.gz", "qmnist-test-labels-idx2-int.gz");
+/// let pair = read_pair_by(images, labels, Some(0), 10, &Options::default())?;
+/// assert_eq!(pair.labels.len(), 60_000);
+/// # Ok::<(), wengert_idx::Error>(())
+/// ```
+pub fn read_pair_by(
+    images: impl AsRef<Path>,
+    labels: impl AsRef<Path>,
+    column: Option<usize>,
+    classes: u32,
+    options: &Options,
+) -> Result<Pair> {
     let (images_path, labels_path) = (images.as_ref(), labels.as_ref());
     let images = read_any(images_path, options)?;
     let labels = read_any(labels_path, options)?;
@@ -42,13 +62,17 @@ pub fn read_pair(
         let what = format!("expected images of at least two dimensions, found {:?}", images.shape());
         return wrong(images_path, 3, what);
     }
-    if labels.shape().len() != 1 {
-        return wrong(
-            labels_path,
-            3,
-            format!("expected labels of one dimension, found {:?}", labels.shape()),
-        );
-    }
+    let (first, columns) = match (column, labels.shape()) {
+        (None, [_]) => (0, 1),
+        (Some(column), &[_, columns]) if column < columns => (column, columns),
+        (None, found) => {
+            return wrong(labels_path, 3, format!("expected labels of one dimension, found {found:?}"));
+        }
+        (Some(column), found) => {
+            let what = format!("expected labels of two dimensions with a column {column}, found {found:?}");
+            return wrong(labels_path, 3, what);
+        }
+    };
     if images.shape()[0] != labels.shape()[0] {
         let what = format!(
             "expected {} labels, one for each image of {}, found {}",
@@ -81,10 +105,10 @@ pub fn read_pair(
         );
     }
     let checked = match &labels {
-        AnyArray::U8(a) => in_range(a, classes),
-        AnyArray::I8(a) => in_range(a, classes),
-        AnyArray::I16(a) => in_range(a, classes),
-        AnyArray::I32(a) => in_range(a, classes),
+        AnyArray::U8(a) => in_range(a, (first, columns), classes),
+        AnyArray::I8(a) => in_range(a, (first, columns), classes),
+        AnyArray::I16(a) => in_range(a, (first, columns), classes),
+        AnyArray::I32(a) => in_range(a, (first, columns), classes),
         AnyArray::F32(_) | AnyArray::F64(_) => {
             return wrong(labels_path, 2, format!("expected integer labels, found {}", labels.element()));
         }
@@ -93,7 +117,7 @@ pub fn read_pair(
         Ok(checked) => Ok(Pair { images, labels: checked }),
         Err((i, found)) => {
             let what = format!("label {i}: expected 0 to {}, found {found}", classes.saturating_sub(1));
-            wrong(labels_path, offset(&labels, i), what)
+            wrong(labels_path, offset(&labels, i * columns + first), what)
         }
     }
 }
@@ -103,9 +127,16 @@ fn offset(array: &AnyArray, element: usize) -> u64 {
     (4 + 4 * array.shape().len() + element * array.element().bytes()) as u64
 }
 
-fn in_range<T: Element>(labels: &ArrayD<T>, classes: u32) -> Result<Array1<u32>, (usize, f64)> {
+/// One label of each row of so many columns.
+fn in_range<T: Element>(
+    labels: &ArrayD<T>,
+    (first, columns): (usize, usize),
+    classes: u32,
+) -> Result<Array1<u32>, (usize, f64)> {
     labels
         .iter()
+        .skip(first)
+        .step_by(columns)
         .enumerate()
         .map(|(i, label)| match label.to_f64() {
             x if x >= 0.0 && x < f64::from(classes) => Ok(x as u32),

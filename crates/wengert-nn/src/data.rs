@@ -1,11 +1,13 @@
 //! Labelled images in memory, as bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
-use wengert_idx::{AnyArray, Options, read_pair};
+use wengert_idx::{AnyArray, Options, read_pair_by};
 
+use crate::epochs::shuffled;
 use crate::error::{Error, Result};
+use crate::files::find_part;
 
 /// Images, one a row, and their labels. Pixels stay bytes; rows are gathered, cast and scaled on the
 /// tape.
@@ -26,8 +28,19 @@ impl Split {
         classes: u32,
         options: &Options,
     ) -> Result<Self> {
+        Self::read_by(images, labels, None, classes, options)
+    }
+
+    /// The same where labels have columns, of which one is the class, as QMNIST's.
+    pub fn read_by(
+        images: impl AsRef<Path>,
+        labels: impl AsRef<Path>,
+        column: Option<usize>,
+        classes: u32,
+        options: &Options,
+    ) -> Result<Self> {
         let path = images.as_ref();
-        let pair = read_pair(path, labels, classes, options)?;
+        let pair = read_pair_by(path, labels, column, classes, options)?;
         let AnyArray::U8(pixels) = pair.images else {
             let what = format!("expected images of u8, found {}", pair.images.element());
             return Err(Error::Model(path.to_owned(), what));
@@ -40,8 +53,7 @@ impl Split {
         Ok(Self { images, labels: pair.labels })
     }
 
-    /// Reads a part (`train` or `t10k`) of the four files of MNIST's names in a folder, gzipped or raw. An
-    /// error where it holds no images.
+    /// Reads a part (`train` or `t10k`) of the four files of a data set of MNIST's form in a folder, [however they are called](crate::find_part). An error where it holds no images.
     ///
     /// ```no_run
     /// let test = wengert_nn::Split::load("datasets/mnist", "t10k", 10, &Default::default())?;
@@ -49,9 +61,19 @@ impl Split {
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
     pub fn load(dir: impl AsRef<Path>, part: &str, classes: u32, options: &Options) -> Result<Self> {
-        let (images, labels) = file_names(part);
-        let images = find(dir.as_ref(), &images)?;
-        let split = Self::read(&images, find(dir.as_ref(), &labels)?, classes, options)?;
+        Self::load_by(dir, part, None, classes, options)
+    }
+
+    /// The same where labels have columns, of which one is the class.
+    pub fn load_by(
+        dir: impl AsRef<Path>,
+        part: &str,
+        column: Option<usize>,
+        classes: u32,
+        options: &Options,
+    ) -> Result<Self> {
+        let (images, labels) = find_part(dir, part)?;
+        let split = Self::read_by(&images, labels, column, classes, options)?;
         if split.is_empty() || split.images.ncols() == 0 {
             return Err(Error::Model(images, "expected images, found none".into()));
         }
@@ -66,6 +88,31 @@ impl Split {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
+    }
+
+    /// Two parts, of which the second has this share of all examples: chosen by a seed, each in the order of the whole. An error unless both have some.
+    ///
+    /// ```
+    /// use ndarray::{Array1, Array2};
+    /// let all = wengert_nn::Split { images: Array2::zeros((10, 4)), labels: Array1::zeros(10) };
+    /// let (train, validation) = all.divided(0.2, 7)?;
+    /// assert_eq!((train.len(), validation.len()), (8, 2));
+    /// # Ok::<(), wengert_nn::Error>(())
+    /// ```
+    pub fn divided(&self, share: f64, seed: u64) -> Result<(Self, Self)> {
+        let second = (self.len() as f64 * share).round();
+        if !(second >= 1.0 && second < self.len() as f64) {
+            return Err(Error::Argument(format!("a share of {share} of {} examples", self.len())));
+        }
+        let mut order = shuffled(self.len() as u32, seed ^ 0x7661_6c69_6461_7465, 0);
+        let second = order.split_off(self.len() - second as usize);
+        let part = |mut order: Vec<u32>| {
+            order.sort_unstable();
+            let rows: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
+            let (images, labels) = (self.images.select(Axis(0), &rows), self.labels.select(Axis(0), &rows));
+            Self { images, labels }
+        };
+        Ok((part(order), part(second)))
     }
 
     /// The images and labels `from..to`, as far as there are any.
@@ -85,15 +132,6 @@ pub struct Dataset {
     pub test: Split,
 }
 
-/// The canonical names of images and labels of a part (`train` or `t10k`), without `.gz`.
-///
-/// ```
-/// assert_eq!(wengert_nn::file_names("t10k").0, "t10k-images-idx3-ubyte");
-/// ```
-pub fn file_names(part: &str) -> (String, String) {
-    (format!("{part}-images-idx3-ubyte"), format!("{part}-labels-idx1-ubyte"))
-}
-
 impl Dataset {
     /// Reads the four files of MNIST's names from a folder, gzipped or raw, on up to `threads`
     /// threads.
@@ -104,8 +142,19 @@ impl Dataset {
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
     pub fn load(dir: impl AsRef<Path>, classes: u32, threads: usize, options: &Options) -> Result<Self> {
+        Self::load_by(dir, None, classes, threads, options)
+    }
+
+    /// The same where labels have columns, of which one is the class.
+    pub fn load_by(
+        dir: impl AsRef<Path>,
+        column: Option<usize>,
+        classes: u32,
+        threads: usize,
+        options: &Options,
+    ) -> Result<Self> {
         let dir = dir.as_ref();
-        let split = |part: &str| Split::load(dir, part, classes, options);
+        let split = |part: &str| Split::load_by(dir, part, column, classes, options);
         let (train, test) = std::thread::scope(|scope| {
             let other = std::thread::Builder::new();
             // Where no other thread can be spawned, this one reads both.
@@ -122,20 +171,5 @@ impl Dataset {
             return Err(Error::Model(dir.to_owned(), what));
         }
         Ok(data)
-    }
-}
-
-/// A file under its canonical name, gzipped (preferred) or raw.
-fn find(dir: &Path, name: &str) -> Result<PathBuf> {
-    let candidates = [dir.join(format!("{name}.gz")), dir.join(name)];
-    match candidates.into_iter().find(|p| p.exists()) {
-        Some(path) => Ok(path),
-        None => {
-            let missing = std::io::Error::new(
-                std::io::ErrorKind::NotFound,
-                format!("there is neither {name}.gz nor {name}"),
-            );
-            Err(Error::Io(dir.to_owned(), missing))
-        }
     }
 }

@@ -51,6 +51,12 @@ impl From<wengert::Error> for Error {
     }
 }
 
+impl From<wengert::ErrorKind> for Error {
+    fn from(kind: wengert::ErrorKind) -> Self {
+        Self::Tape(kind.into())
+    }
+}
+
 impl From<wengert_idx::Error> for Error {
     fn from(e: wengert_idx::Error) -> Self {
         Self::Idx(e)

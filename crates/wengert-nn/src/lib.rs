@@ -18,22 +18,47 @@
 
 #![forbid(unsafe_code)]
 
+mod architecture;
+mod augment;
+mod builder;
 mod data;
+mod epochs;
 mod error;
+mod files;
+mod init;
 mod layers;
+mod metrics;
 mod model;
 mod optim;
+mod prefetch;
 mod sampler;
 mod store;
+mod summary;
 mod train;
 mod two_layer;
 
-pub use data::{Dataset, Split, file_names};
+pub use architecture::Architecture;
+pub use augment::Augment;
+pub use builder::Builder;
+pub use data::{Dataset, Split};
+pub use epochs::Epochs;
 pub use error::{Error, Result};
-pub use layers::{Affine, Init, Layer, Relu, SoftmaxCrossEntropy, Stack};
+pub use files::{file_names, find_part};
+pub use init::Init;
+pub use layers::{
+    Activation, Affine, Attention, AvgPool, BatchNorm, Convolution, Dropout, Embedding, Flatten,
+    GlobalAvgPool, GroupNorm, Gru, Layer, LayerNorm, Lstm, MaxPool, Recurrent, RecurrentCell, Relu, Residual,
+    RmsNorm, Rnn, SoftmaxCrossEntropy, Stack, Training, TransformerBlock, TransposedConvolution, Unflatten,
+};
+pub use metrics::{ClassMetrics, class_metrics, top_k_accuracy};
 pub use model::{Evaluation, Float, Model};
-pub use optim::Sgd;
+pub use optim::{
+    Accumulation, AdaDelta, AdaGrad, AdaMax, Adam, At, Average, Clip, Decay, Group, Lion, Momentum, NAdam,
+    Optimizer, Plateau, RAdam, RmsProp, Rule, Schedule, Sgd, Slot,
+};
+pub use prefetch::Prefetch;
 pub use sampler::{BatchSampler, Sampling};
 pub use store::{is_sealed, load_states, save_states};
+pub use summary::{LayerSummary, ModelSummary};
 pub use train::{Config, Event, Summary, train};
 pub use two_layer::{Gradients, Labels, TwoLayerNet};

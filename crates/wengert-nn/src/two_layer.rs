@@ -7,7 +7,8 @@ use ndarray::{Array1, Array2, ArrayBase, ArrayD, Data, Ix2, IxDyn};
 use wengert::{Outputs, Program, Recorder, Results, SliceMut, Var};
 
 use crate::error::{Error, Result};
-use crate::layers::{Affine, Init, Relu, SoftmaxCrossEntropy, Stack, weights_rng};
+use crate::init::{Init, rng};
+use crate::layers::{Affine, Relu, SoftmaxCrossEntropy, Stack};
 use crate::model::{Float, Model};
 
 /// What the examples of a batch are: their classes, or one row of probabilities (one-hot) each.
@@ -63,7 +64,7 @@ impl<T: Float> TwoLayerNet<T> {
             return Err(Error::Argument("a network needs inputs, hidden units and classes".into()));
         }
         let mut states = wengert::States::new();
-        let mut rng = weights_rng(seed);
+        let mut rng = rng(seed);
         let init = Init::Normal(0.01);
         let first = Affine::new(&mut states, ("W1", "b1"), (inputs, hidden), init, T::DTYPE, &mut rng)?;
         let second = Affine::new(&mut states, ("W2", "b2"), (hidden, classes), init, T::DTYPE, &mut rng)?;

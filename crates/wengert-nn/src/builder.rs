@@ -1,0 +1,93 @@
+//! Where the states of a model are made.
+
+use rand_pcg::Pcg64;
+use wengert::{DType, Element, ErrorKind, IntoShape, Shape, State, States, Tensor, TensorType};
+
+use crate::error::Result;
+use crate::init::{Init, rng};
+
+/// A store in the making: layers add their parameters to it, under the path of the layer, drawn by one generator in the order in which they are
+/// added.
+///
+/// ```
+/// use wengert::DType::F32;
+/// use wengert_nn::{Builder, Init};
+/// let mut b = Builder::new(F32, 1);
+/// let w = b.within("fc1", |b| b.parameter("weight", [4, 3], Init::He, (4, 3)))?;
+/// assert_eq!(b.states.name(w), Some("fc1.weight"));
+/// # Ok::<(), wengert_nn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Builder {
+    /// What was added so far.
+    pub states: States,
+    dtype: DType,
+    rng: Pcg64,
+    path: String,
+}
+
+impl Builder {
+    /// An empty store of floats of a type; the same seed, the same numbers.
+    pub fn new(dtype: DType, seed: u64) -> Self {
+        Self { states: States::new(), dtype, rng: rng(seed), path: String::new() }
+    }
+
+    /// What models compute in.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Has what a function adds lie behind a name and a dot.
+    pub fn within<R>(&mut self, name: &str, make: impl FnOnce(&mut Self) -> R) -> R {
+        let outer = self.path.len();
+        self.path.push_str(name);
+        self.path.push('.');
+        let made = make(self);
+        self.path.truncate(outer);
+        made
+    }
+
+    /// Adds an array to train. `inputs` and `outputs` are how many numbers are added up where one of it is used, forwards and backwards. An error where
+    /// the name is taken, or an allocation fails.
+    pub fn parameter(
+        &mut self,
+        name: &str,
+        shape: impl IntoShape,
+        init: Init,
+        (inputs, outputs): (usize, usize),
+    ) -> Result<State> {
+        let shape = shape.into_shape()?;
+        let tensor = drawn(self.dtype, shape, init, (inputs, outputs), &mut self.rng)?;
+        Ok(self.states.add(&format!("{}{name}", self.path), tensor)?)
+    }
+
+    /// Adds an array that layers keep and gradients do not train: running statistics.
+    pub fn statistic(&mut self, name: &str, shape: impl IntoShape, value: f64) -> Result<State> {
+        let shape = shape.into_shape()?;
+        let tensor = Tensor::filled(TensorType::new(self.dtype, shape), value)?;
+        Ok(self.states.add(&format!("{}{name}", self.path), tensor)?)
+    }
+}
+
+/// An array of numbers that an initialiser draws; what is the same everywhere draws none. An error where its allocation fails.
+pub(crate) fn drawn(
+    dtype: DType,
+    shape: Shape,
+    init: Init,
+    fans: (usize, usize),
+    rng: &mut Pcg64,
+) -> wengert::Result<Tensor> {
+    fn cast<T: Element>(shape: Shape, numbers: &[f64]) -> wengert::Result<Tensor> {
+        Tensor::new(shape, numbers.iter().map(|&x| T::from_f64(x)).collect())
+    }
+    if let Init::Constant(value) = init {
+        return Tensor::filled(TensorType::new(dtype, shape), value);
+    }
+    let bytes = shape.elements().saturating_mul(size_of::<f64>());
+    let memory = |_| wengert::Error::from(ErrorKind::Memory { bytes });
+    Vec::<f64>::new().try_reserve_exact(shape.elements()).map_err(memory)?;
+    let columns = shape.last().copied().unwrap_or(1);
+    let matrix = (shape.elements() / columns.max(1), columns);
+    let numbers = init.numbers(shape.elements(), matrix, fans, rng);
+    if dtype == DType::F32 { cast::<f32>(shape, &numbers) } else { cast::<f64>(shape, &numbers) }
+}
