@@ -149,3 +149,44 @@ fn random_programs_of_long_arrays_have_the_bits_of_their_rows() -> Result<()> {
     assert!(compiled >= if some()? { 500 } else { 0 }, "only {compiled} were machine code");
     Ok(())
 }
+
+/// A loop leaves one NaN for all, in what it returns and in states, whatever sign it came with; so do its last elements, one by one.
+#[test]
+fn loops_leave_one_nan() -> Result<()> {
+    const LEN: usize = 1003;
+    for dtype in [F32, F64] {
+        let mut states = States::new();
+        let kept = states.add(
+            "kept",
+            Tensor::filled(wengert::TensorType::new(dtype, wengert::Shape::new(&[LEN])?), 1.0)?,
+        )?;
+        let program = Program::record(&states, |t| {
+            let x = t.input(dtype, [LEN]);
+            let y = -(x - x) * 2.0 + x;
+            let state = t.state(kept);
+            t.update(state, state * -y);
+            t.outputs([y, -y * 3.0])
+        })?;
+        let x: Vec<f64> = (0..LEN).map(|i| if i % 3 == 0 { f64::INFINITY } else { i as f64 }).collect();
+        let x = match dtype {
+            F32 => Tensor::new([LEN], x.iter().map(|&x| x as f32).collect())?,
+            _ => Tensor::new([LEN], x)?,
+        };
+        let mut workspace = program.workspace()?;
+        let found = program.run(&mut workspace, &mut states, &x)?;
+        for tensor in [found.tensor(0)?, found.tensor(1)?, states.get(kept)?.clone()] {
+            let nans = |bits: Vec<u64>, one: u64| bits.iter().filter(|bits| **bits == one).count();
+            let count = match dtype {
+                F32 => {
+                    let bits = tensor.as_slice::<f32>()?.iter().map(|x| u64::from(x.to_bits())).collect();
+                    nans(bits, u64::from(f32::NAN.to_bits()))
+                }
+                _ => {
+                    nans(tensor.as_slice::<f64>()?.iter().map(|x| x.to_bits()).collect(), f64::NAN.to_bits())
+                }
+            };
+            assert_eq!(count, LEN.div_ceil(3), "{dtype}");
+        }
+    }
+    Ok(())
+}

@@ -201,6 +201,40 @@ fn a_derivatives_cosine_is_computed_beside_the_sine() {
     assert_eq!(names(10_000)[..2], ["sin", "sin"]);
 }
 
+/// Maps of inputs and states wait for the numbers that the rest of them waits for, and all is read once: with machine code, in one loop.
+#[test]
+fn updates_that_wait_for_a_number_are_one_pass() {
+    const LEN: usize = 100_000;
+    let mut states = States::new();
+    let [w, m] = ["w", "m"].map(|name| states.add(name, vec![0.5; LEN]).unwrap());
+    let program = Program::record(&states, |t| {
+        let (g, rate) = (t.input(DType::F64, [LEN]), t.input(DType::F64, []));
+        let (w, m) = (t.state(w), t.state(m));
+        let mean = m * 0.9 + g * 0.1;
+        t.update(m, mean);
+        t.update(w, w - mean.square().sqrt() * (1.0 - rate.exp()).ln_1p());
+        t.outputs(rate)
+    })
+    .unwrap();
+    let plan = program.plan().to_string();
+    let levels: Vec<&str> = plan.split("\nlevel ").collect();
+    let long = |text: &&&str| text.contains("[100000]");
+    assert_eq!(levels.iter().filter(long).count(), 1, "{plan}");
+    if let Some(code) = program.machine_code() {
+        let text = code.to_string();
+        let loops: Vec<&str> =
+            text.lines().filter(|line| line.contains("loop of") && line.contains("sub")).collect();
+        assert!(loops.iter().any(|line| line.contains("scale") && line.contains("sqrt")), "{text}");
+    }
+    // Against the rows.
+    let g: Vec<f64> = (0..LEN).map(|i| (i as f64).sin()).collect();
+    let due: Vec<f64> =
+        g.iter().map(|g| 0.5 - (0.45 + g * 0.1).abs() * (1.0 - 0.1f64.exp()).ln_1p()).collect();
+    program.run(&mut program.workspace().unwrap(), &mut states, (&g, &0.1)).unwrap();
+    let found = states.get(states.find("w").unwrap()).unwrap().to_f64();
+    assert!(found.iter().zip(due).all(|(a, b)| (a - b).abs() < 1e-12));
+}
+
 /// Two states of one shape.
 pub(crate) fn weights() -> (States, [wengert::State; 2]) {
     let mut states = States::new();

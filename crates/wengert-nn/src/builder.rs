@@ -77,17 +77,17 @@ pub(crate) fn drawn(
     fans: (usize, usize),
     rng: &mut Pcg64,
 ) -> wengert::Result<Tensor> {
-    fn cast<T: Element>(shape: Shape, numbers: &[f64]) -> wengert::Result<Tensor> {
-        Tensor::new(shape, numbers.iter().map(|&x| T::from_f64(x)).collect())
+    fn filled<T: Element>(shape: Shape, mut next: impl FnMut() -> f64) -> wengert::Result<Tensor> {
+        let (mut numbers, bytes) = (Vec::new(), shape.elements().saturating_mul(size_of::<T>()));
+        let memory = |_| wengert::Error::from(ErrorKind::Memory { bytes });
+        numbers.try_reserve_exact(shape.elements()).map_err(memory)?;
+        numbers.extend(std::iter::repeat_with(|| T::from_f64(next())).take(shape.elements()));
+        Tensor::new(shape, numbers)
     }
     if let Init::Constant(value) = init {
         return Tensor::filled(TensorType::new(dtype, shape), value);
     }
-    let bytes = shape.elements().saturating_mul(size_of::<f64>());
-    let memory = |_| wengert::Error::from(ErrorKind::Memory { bytes });
-    Vec::<f64>::new().try_reserve_exact(shape.elements()).map_err(memory)?;
     let columns = shape.last().copied().unwrap_or(1);
-    let matrix = (shape.elements() / columns.max(1), columns);
-    let numbers = init.numbers(shape.elements(), matrix, fans, rng);
-    if dtype == DType::F32 { cast::<f32>(shape, &numbers) } else { cast::<f64>(shape, &numbers) }
+    let next = init.numbers((shape.elements() / columns.max(1), columns), fans, rng);
+    if dtype == DType::F32 { filled::<f32>(shape, next) } else { filled::<f64>(shape, next) }
 }

@@ -44,23 +44,22 @@ pub enum Init {
 impl Init {
     /// A matrix of initial weights, drawn in row-major order.
     pub fn draw(self, inputs: usize, outputs: usize, rng: &mut Pcg64) -> Array2<f64> {
-        let numbers = self.numbers(inputs * outputs, (inputs, outputs), (inputs, outputs), rng);
-        Array2::from_shape_vec((inputs, outputs), numbers).unwrap_or_default()
+        let next = self.numbers((inputs, outputs), (inputs, outputs), rng);
+        Array2::from_shape_simple_fn((inputs, outputs), next)
     }
 
-    /// So many numbers, one after another, of a matrix of these rows and columns; with so many inputs and outputs.
+    /// One number after another of a matrix of these rows and columns, with so many inputs and outputs.
     pub(crate) fn numbers(
         self,
-        count: usize,
         (rows, columns): (usize, usize),
         (inputs, outputs): (usize, usize),
         rng: &mut Pcg64,
-    ) -> Vec<f64> {
+    ) -> Box<dyn FnMut() -> f64 + '_> {
         if let Self::Orthogonal(gain) = self {
-            return orthogonal(rows, columns, gain, rng);
+            let mut all = orthogonal(rows, columns, gain, rng).into_iter();
+            return Box::new(move || all.next().unwrap_or_default());
         }
-        let mut next = self.next(inputs as f64, outputs as f64, rng);
-        std::iter::repeat_with(&mut next).take(count).collect()
+        Box::new(self.next(inputs as f64, outputs as f64, rng))
     }
 
     /// One number after another, but of [`Orthogonal`](Self::Orthogonal), which has none alone.

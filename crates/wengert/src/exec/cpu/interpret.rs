@@ -141,7 +141,7 @@ impl Interpreter<'_> {
                 let mut index = calls.start;
                 while index < calls.end {
                     let call = &self.plan.calls[index];
-                    if let Some(next) = self.fused(index, &tile).map_err(|kind| (call.row, kind))? {
+                    if let Some(next) = self.fused(index, &tile, longest).map_err(|kind| (call.row, kind))? {
                         index = next;
                         continue;
                     }
@@ -219,11 +219,17 @@ impl Interpreter<'_> {
     /// call is asked for.
     #[cfg(feature = "jit")]
     #[inline]
-    fn fused(&self, index: usize, tile: &Tile) -> Result<Option<usize>, ErrorKind> {
+    fn fused(&self, index: usize, tile: &Tile, longest: usize) -> Result<Option<usize>, ErrorKind> {
         let machine = self.plan.machine.as_ref().filter(|_| self.clock.is_none());
         let begun = machine.and_then(|machine| Some((machine, (*machine.begins.get(index)?)?)));
         let Some((machine, at)) = begun else { return Ok(None) };
         let fused = &machine.loops[at as usize];
+        if tile.chunks.len() > longest {
+            // What all tiles have alike is made ahead.
+            for at in fused.calls.clone().filter(|&at| self.plan.calls[at].once) {
+                self.timed(&self.plan.calls[at], at, tile)?;
+            }
+        }
         let mut len = None;
         let pointers = fused.streams.iter().map(|part| self.pointer(part, tile, &mut len));
         let pointers: Option<SmallVec<[*mut u8; Fused::POINTERS]>> = pointers.collect();
@@ -231,17 +237,11 @@ impl Interpreter<'_> {
         // SAFETY: as for `map`, whose calls on the same parts this loop is: they have as many elements as each of these, and where they share
         // memory, it is that of the same element.
         unsafe { machine.page.run_loop(fused.byte, &pointers, len.unwrap_or(0)) };
-        for call in self.plan.calls[fused.calls.clone()].iter().filter(|call| call.canonical) {
-            for part in &call.results {
-                // SAFETY: as in `call`, whose parts are gone.
-                unsafe { self.write(*part, tile) }.canonicalise();
-            }
-        }
         Ok(Some(fused.calls.end))
     }
 
     #[cfg(not(feature = "jit"))]
-    fn fused(&self, _: usize, _: &Tile) -> Result<Option<usize>, ErrorKind> {
+    fn fused(&self, _: usize, _: &Tile, _: usize) -> Result<Option<usize>, ErrorKind> {
         Ok(None)
     }
 

@@ -134,22 +134,27 @@ impl<'a> Fusion<'a> {
     }
 
     fn extent(&self, part: Part, within: Within<'_>) -> Option<Extent> {
+        self.lies(part, within, within.group.chunks, self.elements(part, within)?)
+    }
+
+    /// Where so many chunks of so many elements lie.
+    fn lies(&self, part: Part, within: Within<'_>, chunks: usize, elements: usize) -> Option<Extent> {
         let buffer = &self.plan.buffers[part.buffer];
         let bytes = buffer.ty.dtype.bytes();
-        let (chunk, first) = (self.elements(part, within)? * bytes, buffer.first * bytes);
+        let (chunk, first) = (elements * bytes, buffer.first * bytes);
         let of = |chunks: usize| chunk * chunks;
         let (memory, start, len) = match buffer.place {
-            Place::Arena(offset) => (Memory::Arena, offset + first, of(within.group.chunks)),
+            Place::Arena(offset) => (Memory::Arena, offset + first, of(chunks)),
             Place::Task(offset) => {
-                let longest = within.group.chunks.div_ceil(within.group.tasks);
+                let longest = within.group.chunks.div_ceil(within.group.tasks).min(chunks);
                 (Memory::Thread { tile: false }, offset + first, of(longest))
             }
             Place::Tile(offset) => (
                 Memory::Thread { tile: true },
                 offset + first,
-                of(within.tiles.tile.min(within.group.chunks)),
+                of(within.tiles.tile.min(within.group.chunks).min(chunks)),
             ),
-            Place::Home(home) => (Memory::Home(home), first, of(within.group.chunks)),
+            Place::Home(home) => (Memory::Home(home), first, of(chunks)),
         };
         let truth = buffer.ty.dtype == DType::Bool;
         Some(Extent { memory, start, end: start + len, chunk, truth })
@@ -158,9 +163,9 @@ impl<'a> Fusion<'a> {
     /// Adds a call to a loop, if it is of that kind.
     fn add(&self, open: &mut Calls, at: usize, within: Within<'_>) -> bool {
         let before = open.open.so_far();
-        let fits = self.try_add(open, at, within).is_some()
-            && open.open.steps.len() <= MOST
-            && open.parts.len() <= Fused::POINTERS;
+        let call = &self.plan.calls[at];
+        let fits = if call.once { self.ahead(open, call, within) } else { self.try_add(open, at, within) };
+        let fits = fits.is_some() && open.open.steps.len() <= MOST && open.parts.len() <= Fused::POINTERS;
         if fits {
             open.calls.end = at + 1;
         } else {
@@ -171,10 +176,28 @@ impl<'a> Fusion<'a> {
         fits
     }
 
+    /// A call that makes all chunks alike may be made ahead of a loop: its result lies where nothing else does, for it is kept from tile to tile.
+    /// What it reads must not be written by the loop.
+    fn ahead(&self, open: &mut Calls, call: &KernelCall, within: Within<'_>) -> Option<()> {
+        let [to] = call.results.as_slice() else { return None };
+        for part in &call.operands {
+            let extent = self.lies(*part, within, 1, self.plan.buffers[part.buffer].len)?;
+            if open.open.written().any(|written| written.meets(&extent)) {
+                return None;
+            }
+        }
+        let extent = self.fitting(open, *to, within)?;
+        if open.open.steps.is_empty() || open.open.extents().any(|other| other.meets(&extent)) {
+            return None;
+        }
+        open.open.read(extent)?;
+        open.named(*to);
+        Some(())
+    }
+
     fn try_add(&self, open: &mut Calls, at: usize, within: Within<'_>) -> Option<()> {
-        let KernelCall { action, code, operands, strides, results, mode, once, packed, .. } =
-            &self.plan.calls[at];
-        if strides.is_some() || *once || packed.is_some() || *mode != WriteMode::Overwrite {
+        let KernelCall { action, code, operands, strides, results, mode, packed, .. } = &self.plan.calls[at];
+        if strides.is_some() || packed.is_some() || *mode != WriteMode::Overwrite {
             return None;
         }
         let mut x = Vec::with_capacity(operands.len());
@@ -232,7 +255,7 @@ impl<'a> Fusion<'a> {
             match results_of(i) {
                 Some(to) => self.made(open, at, primitive, sources, to, within)?,
                 None => {
-                    open.open.steps.push(Step { primitive, x: sources, to: None });
+                    open.open.steps.push(Step { primitive, x: sources, to: None, canonical: false });
                     open.made.push(None);
                 }
             }
@@ -298,11 +321,12 @@ impl<'a> Fusion<'a> {
             return None;
         }
         for (step, made) in steps.iter_mut().zip(&made) {
-            if let Some((at, buffer)) = *made
-                && !self.needed(at, buffer, calls.end)
-            {
+            let Some((at, buffer)) = *made else { continue };
+            if !self.needed(at, buffer, calls.end) {
                 step.to = None;
             }
+            let float = self.plan.buffers[buffer].ty.dtype.is_float();
+            step.canonical = float && self.plan.calls[at].canonical;
         }
         // Only the arrays that are read or written.
         let mut names = vec![None; parts.len()];

@@ -25,6 +25,8 @@ pub(super) struct Step {
     pub(super) x: [Source; 3],
     /// The array that the result is stored in.
     pub(super) to: Option<usize>,
+    /// Whether that has one NaN for all.
+    pub(super) canonical: bool,
 }
 
 /// Steps that are done for each element of arrays of one type of floats, and truth values.
@@ -44,6 +46,8 @@ struct Registers<'a> {
     readers: &'a HashMap<Source, Vec<usize>>,
     kind: Kind,
     held: [Option<Source>; MOST_REGISTERS],
+    /// Registers that may hold something else.
+    open: usize,
     /// Those that the step in the making needs.
     pinned: u32,
     /// What was moved to the stack, each in a place of its own.
@@ -73,8 +77,16 @@ impl Loop {
             let lanes = (kind.bytes() >> (2 + u8::from(self.double))) as u8;
             assembler.lanes(lanes);
             let skip = assembler.jump_if_done();
+            // What every turn needs is read once, as far as there is room.
+            let mut numbers = self.numbers();
+            numbers.truncate(assembler.registers() / 3);
+            let first = assembler.registers() - numbers.len();
+            for (n, bits) in (first..).zip(&numbers) {
+                let number = assembler.number(*bits, self.double);
+                assembler.load(kind, Reg(n as u8), number);
+            }
             let begin = assembler.len();
-            stack = self.vector(assembler, &readers, kind)?.max(stack);
+            stack = self.vector(assembler, &readers, kind, &numbers)?.max(stack);
             assembler.advance(lanes, begin)?;
             assembler.land(skip);
         }
@@ -82,16 +94,50 @@ impl Loop {
         Some(())
     }
 
-    /// All steps for the elements of one vector; how many bytes of the stack they need.
+    /// The numbers that steps read, each once, by their bits.
+    fn numbers(&self) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        for step in &self.steps {
+            let read = step.x[..step.primitive.arity()].iter();
+            let read = read.filter_map(|x| if let Source::Number(bits) = x { Some(*bits) } else { None });
+            let nan = (step.canonical && step.to.is_some()).then(|| nan(self.double));
+            for bits in read.chain(nan) {
+                if !numbers.contains(&bits) {
+                    numbers.push(bits);
+                }
+            }
+        }
+        numbers
+    }
+
+    /// All steps for the elements of one vector, with some numbers in the last registers; how many bytes of the stack they need.
     fn vector(
         &self,
         assembler: &mut Assembler,
         readers: &HashMap<Source, Vec<usize>>,
         kind: Kind,
+        numbers: &[u64],
     ) -> Option<usize> {
-        let (held, spilled) = ([None; MOST_REGISTERS], Vec::new());
+        let (mut held, spilled) = ([None; MOST_REGISTERS], Vec::new());
+        let open = assembler.registers() - numbers.len();
+        for (held, bits) in held[open..].iter_mut().zip(numbers) {
+            *held = Some(Source::Number(*bits));
+        }
         let mut registers =
-            Registers { assembler, steps: self, readers, kind, held, pinned: 0, spilled, at: 0 };
+            Registers { assembler, steps: self, readers, kind, held, open, pinned: 0, spilled, at: 0 };
+        // Arrays often lie whole pages apart, and a processor takes reading one for reading what it has just written to another.
+        let mut read: Vec<Source> = Vec::new();
+        for x in self.steps.iter().flat_map(|step| &step.x[..step.primitive.arity()]) {
+            let stream = matches!(x, Source::Stream(stream) if !self.streams[*stream].1);
+            if stream && !read.contains(x) {
+                read.push(*x);
+            }
+        }
+        let some = registers.open / 2;
+        for source in read.into_iter().take(some) {
+            registers.pinned = 0;
+            registers.load(source)?;
+        }
         for at in 0..self.steps.len() {
             registers.step(at)?;
         }
@@ -102,7 +148,7 @@ impl Loop {
 impl Registers<'_> {
     fn step(&mut self, at: usize) -> Option<()> {
         self.at = at;
-        let Step { primitive, x: sources, to } = self.steps.steps[at];
+        let Step { primitive, x: sources, to, canonical } = self.steps.steps[at];
         let sources = &sources[..primitive.arity()];
         // What is there already stays.
         let wanted = |held: &Option<Source>| held.is_some_and(|held| sources.contains(&held));
@@ -115,6 +161,11 @@ impl Registers<'_> {
         self.held[usize::from(made.0)] = Some(Source::Made(at));
         let other = if spare(primitive) { self.free()? } else { made };
         operation(self.assembler, primitive, self.kind, made, x, other)?;
+        if canonical && to.is_some() {
+            let (nan, mask) = (self.load(Source::Number(nan(self.steps.double)))?, self.free()?);
+            self.assembler.canonical(self.kind, made, nan, mask);
+            self.held[usize::from(mask.0)] = None;
+        }
         if let Some(stream) = to {
             let place = self.place(stream);
             if compares(primitive) {
@@ -125,7 +176,7 @@ impl Registers<'_> {
             }
         }
         // What nobody reads any more makes room.
-        for n in 0..MOST_REGISTERS {
+        for n in 0..self.open {
             if self.held[n].is_some_and(|source| self.next(source, at + 1).is_none()) {
                 self.held[n] = None;
             }
@@ -155,7 +206,7 @@ impl Registers<'_> {
         let wanted = |n: &usize| {
             self.held[*n].map_or(usize::MAX, |s| self.next(s, self.at + 1).unwrap_or(usize::MAX - 1))
         };
-        let n = (0..self.assembler.registers()).filter(open).max_by_key(wanted)?;
+        let n = (0..self.open).filter(open).max_by_key(wanted)?;
         if let Some(source @ Source::Made(_)) = self.held[n].take()
             && self.next(source, self.at + 1).is_some()
             && !self.spilled.contains(&source)
@@ -203,4 +254,9 @@ impl Registers<'_> {
         self.held[usize::from(to.0)] = Some(source);
         Some(to)
     }
+}
+
+/// The bits of the NaN that stands for all.
+fn nan(double: bool) -> u64 {
+    if double { f64::NAN.to_bits() } else { u64::from(f32::NAN.to_bits()) }
 }

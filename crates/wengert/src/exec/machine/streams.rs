@@ -29,13 +29,18 @@ pub(super) enum Memory {
 }
 
 impl Extent {
-    /// Whether writing one changes what is read of the other at another element.
-    fn disturbs(&self, other: &Self) -> bool {
+    /// Whether they have bytes in common.
+    pub(super) fn meets(&self, other: &Self) -> bool {
         let same = match (self.memory, other.memory) {
             (Memory::Thread { .. }, Memory::Thread { .. }) => true,
             (a, b) => a == b,
         };
-        same && self != other && self.start < other.end && other.start < self.end
+        same && self.start < other.end && other.start < self.end
+    }
+
+    /// Whether writing one changes what is read of the other at another element.
+    fn disturbs(&self, other: &Self) -> bool {
+        self != other && self.meets(other)
     }
 }
 
@@ -61,6 +66,11 @@ impl Open {
         self.streams.iter().map(|stream| stream.extent)
     }
 
+    /// Where those lie that are written.
+    pub(super) fn written(&self) -> impl Iterator<Item = Extent> + '_ {
+        self.streams.iter().filter(|stream| stream.written).map(|stream| stream.extent)
+    }
+
     /// What is there so far, to go back to.
     pub(super) fn so_far(&self) -> (usize, Vec<Stream>) {
         (self.steps.len(), self.streams.clone())
@@ -81,7 +91,7 @@ impl Open {
     pub(super) fn write(&mut self, primitive: Primitive, x: [Source; 3], to: Extent) -> Option<()> {
         let stream = self.stream(to, true)?;
         self.streams[stream].value = Source::Made(self.steps.len());
-        self.steps.push(Step { primitive, x, to: Some(stream) });
+        self.steps.push(Step { primitive, x, to: Some(stream), canonical: false });
         Some(())
     }
 

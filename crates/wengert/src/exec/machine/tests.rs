@@ -80,6 +80,15 @@ fn arithmetic_is_what_a_disassembler_reads() {
 }
 
 #[test]
+fn one_nan_for_all_is_what_a_disassembler_reads() {
+    let kind = Kind { double: true, width: Width::Full };
+    let text = one(|a| a.canonical(kind, Reg(1), FAR, Reg(3)));
+    assert_eq!(text, "vcmpunordpd ymm3, ymm1, ymm1; vblendvpd ymm1, ymm1, ymm13, ymm3");
+    let text = wide(|a| a.canonical(Kind { width: Width::Wide, ..kind }, Reg(17), FAR, Reg(3)));
+    assert_eq!(text, "vcmpunordpd k1, zmm17, zmm17; vblendmpd zmm17{k1}, zmm17, zmm13");
+}
+
+#[test]
 fn neighbours_are_what_a_disassembler_reads() {
     let [double, float] = [true, false].map(|double| Kind { double, width: Width::Half });
     assert_eq!(one(|a| a.further(double, true, Reg(1), FAR)), "vunpckhpd xmm1, xmm13, xmm13");

@@ -102,6 +102,17 @@ impl Assembler {
             self.vector(code, to, a, Place::Register(b));
         }
     }
+    /// One NaN for all of them: where a number is none it is that of a register; `mask` is overwritten.
+    pub(super) fn canonical(&mut self, kind: Kind, number: Reg, nan: Reg, mask: Reg) {
+        if self.wide {
+            let compared = Opcode::new(MAP, kind.packed(), 0xc2, kind).with(Compare::Unordered as u8);
+            self.evex(compared, 0, K1, number, Place::Register(number));
+            self.evex(Opcode::new(MAP38, P66, 0x65, kind), K1.0, number, number, Place::Register(nan));
+        } else {
+            self.compare(Compare::Unordered, kind, mask, number, number);
+            self.blend(kind, number, number, nan, mask);
+        }
+    }
     /// `b` where the mask's signs are set, `a` elsewhere.
     pub(super) fn blend(&mut self, kind: Kind, to: Reg, a: Reg, b: Reg, mask: Reg) {
         if self.wide {
