@@ -53,12 +53,29 @@ pub(crate) enum DataCommand {
 
 #[derive(Args)]
 pub(crate) struct DataDir {
-    /// Folder with the four files of MNIST's names, gzipped or raw [default: datasets/mnist of the
-    /// repository one stands in]
+    /// Folder with the four files of a data set of MNIST's form, gzipped or raw, in it or in its folder `raw`, whatever is in
+    /// front of `train-images…` [default: datasets/mnist of the repository one stands in]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Where labels have columns, the one that is the class: 0 for QMNIST
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..64))]
+    label_column: Option<u32>,
     #[command(flatten)]
     pub(crate) limit: Limit,
+}
+
+impl DataDir {
+    pub(crate) fn label_column(&self) -> Option<usize> {
+        self.label_column.map(|column| column as usize)
+    }
+}
+
+/// Of data without a model.
+#[derive(Args)]
+pub(crate) struct Classes {
+    /// Labels are below this: 10, 26, 27, 47 or 62 of EMNIST's sets
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) classes: u32,
 }
 
 #[derive(Args)]
@@ -84,6 +101,8 @@ pub(crate) enum Precision {
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
+    #[command(flatten)]
+    pub(crate) labels: Classes,
     /// Units of the hidden layer
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) hidden: u32,
@@ -142,6 +161,8 @@ pub(crate) struct PredictArgs {
 pub(crate) struct GradcheckArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
+    #[command(flatten)]
+    pub(crate) labels: Classes,
     /// Units of the hidden layer
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) hidden: u32,
@@ -197,6 +218,8 @@ pub(crate) enum GraphFormat {
 pub(crate) struct GraphArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
+    #[command(flatten)]
+    pub(crate) labels: Classes,
     /// Units of the hidden layer
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) hidden: u32,

@@ -13,7 +13,8 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
     let model = Model::load_two_layer(&args.model)?;
     let dir = data_dir(args.data.data.as_deref());
     let classes = u32::try_from(model.classes).unwrap_or(u32::MAX);
-    let test = Split::load(&dir, "t10k", classes, &args.data.limit.options())?;
+    let options = args.data.limit.options();
+    let test = Split::load_by(&dir, "t10k", args.data.label_column(), classes, &options)?;
     fits(&model, test.images.ncols() as u64, &dir)?;
     let found = model.evaluate(&test, threads(None))?;
     if !found.loss.is_finite() {

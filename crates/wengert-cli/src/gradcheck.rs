@@ -17,11 +17,12 @@ const TOLERANCE: f64 = 1e-8;
 
 pub(crate) fn gradcheck(args: &GradcheckArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let dir = data_dir(args.data.data.as_deref());
-    let split = Split::load(&dir, "train", 10, &args.data.limit.options())?;
+    let (classes, options) = (args.labels.classes, args.data.limit.options());
+    let split = Split::load_by(&dir, "train", args.data.label_column(), classes, &options)?;
     let (images, labels) = split.part(0, IMAGES);
     let x = images.mapv(|p| f64::from(p) / 255.0);
     let labels: Array1<u32> = labels.to_owned();
-    let net = TwoLayerNet::<f64>::new(x.ncols(), args.hidden as usize, 10, args.seed)?;
+    let net = TwoLayerNet::<f64>::new(x.ncols(), args.hidden as usize, classes as usize, args.seed)?;
     let by_tape = net.gradient(&x, Labels::Classes(&labels))?;
     let bar = ProgressBar::new(0);
     let (by_differences, kinks) = net.numerical_slopes(&x, Labels::Classes(&labels), |done, all| {

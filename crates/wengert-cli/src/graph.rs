@@ -8,12 +8,12 @@ use wengert_nn::{Sgd, Split, TwoLayerNet};
 use crate::Failure;
 use crate::args::{GraphArgs, GraphFormat};
 use crate::run_folder::data_dir;
-use crate::training::CLASSES;
 
 pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let dir = data_dir(args.data.data.as_deref());
-    let images = Split::load(&dir, "train", CLASSES, &args.data.limit.options())?.images;
-    let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, CLASSES as usize, 0)?;
+    let (classes, options) = (args.labels.classes, args.data.limit.options());
+    let images = Split::load_by(&dir, "train", args.data.label_column(), classes, &options)?.images;
+    let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, classes as usize, 0)?;
     let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
     for (asked, lowering) in [(args.graph, Lowering::Graph), (args.schedule, Lowering::Schedule)] {
         if asked {

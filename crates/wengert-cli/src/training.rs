@@ -22,15 +22,14 @@ pub(crate) fn train(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure
     }
 }
 
-/// Classes of the data sets of MNIST's form.
-pub(crate) const CLASSES: u32 = 10;
-
 fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let began = Instant::now();
     let threads = run_folder::threads(args.threads);
-    let data = Dataset::load(
+    let classes = args.labels.classes;
+    let data = Dataset::load_by(
         run_folder::data_dir(args.data.data.as_deref()),
-        CLASSES,
+        args.data.label_column(),
+        classes,
         threads,
         &args.data.limit.options(),
     )?;
@@ -38,7 +37,7 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
     let folder = RunFolder::choose(args.out.as_deref(), args.seed)?;
 
     let pixels = data.train.images.ncols();
-    let mut net = TwoLayerNet::<T>::new(pixels, args.hidden as usize, CLASSES as usize, args.seed)?;
+    let mut net = TwoLayerNet::<T>::new(pixels, args.hidden as usize, classes as usize, args.seed)?;
     let config = Config {
         iterations: usize::try_from(args.iters).unwrap_or(usize::MAX),
         batch: args.batch as usize,
@@ -86,7 +85,7 @@ fn train_in<T: Float>(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failu
             fs::write(&path, text).map_err(|e| Failure::Work(format!("{}: {e}", path.display())))
         };
         put("metrics.csv", csv(&points)?)?;
-        let title = format!("{pixels}-{}-{CLASSES}, batch {}, seed {}", args.hidden, args.batch, args.seed);
+        let title = format!("{pixels}-{}-{classes}, batch {}, seed {}", args.hidden, args.batch, args.seed);
         put("curves.svg", draw(&title, &points)?)
     })?;
     let total = began.elapsed().as_secs_f64();

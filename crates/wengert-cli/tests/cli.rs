@@ -400,3 +400,34 @@ fn running_out_of_memory_is_one_line() {
     }
     assert!(codes.contains(&1), "{codes:?}");
 }
+
+/// QMNIST's labels have columns, EMNIST's letters 27 classes and names of their own.
+#[test]
+fn data_sets_of_other_names_train_and_evaluate() {
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let dir = tempfile::tempdir().unwrap();
+    let images = ndarray::Array3::<u8>::from_shape_fn((40, 4, 4), |(n, i, j)| (n * 5 + 4 * i + j) as u8);
+    let labels =
+        ndarray::Array2::<i32>::from_shape_fn((40, 8), |(n, k)| if k == 0 { n as i32 % 27 } else { 999 });
+    for part in ["train", "test"] {
+        let gzip = wengert_idx::Encoding::Gzip;
+        let file = |name: &str| dir.path().join(format!("raw/letters-{part}-{name}.gz"));
+        std::fs::create_dir_all(dir.path().join("raw")).unwrap();
+        wengert_idx::write(file("images-idx3-ubyte"), &images, gzip).unwrap();
+        wengert_idx::write(file("labels-idx2-int"), &labels, gzip).unwrap();
+    }
+    let (data, run) = (text(dir.path()).to_owned(), dir.path().join("run"));
+    let train = |more: &[&str]| {
+        let all = ["train", "--data", &data, "--iters", "20", "--batch", "5", "--out", text(&run), "--json"];
+        wengert(&[&all[..], more].concat())
+    };
+    let few = train(&["--label-column", "0"]);
+    assert_eq!(few.status.code(), Some(1));
+    assert!(told(&few).contains("label 10: expected 0 to 9, found 10"), "{}", told(&few));
+    let plain = train(&["--classes", "27"]);
+    assert!(told(&plain).contains("expected labels of one dimension, found [40, 8]"), "{}", told(&plain));
+    assert!(train(&["--classes", "27", "--label-column", "0"]).status.success());
+    let model = run.join("final.safetensors");
+    let found = wengert(&["eval", "--model", text(&model), "--data", &data, "--label-column", "0"]);
+    assert!(found.status.success() && out(&found).contains("on 40 images"), "{}", told(&found));
+}
