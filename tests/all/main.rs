@@ -30,6 +30,7 @@ mod accuracy;
 mod allocations;
 mod batches;
 mod branching;
+mod checkpoints;
 mod composites;
 mod contracts;
 mod conventions;

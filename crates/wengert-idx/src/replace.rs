@@ -28,11 +28,32 @@ pub fn replace_file<E: From<io::Error>>(
     let mut file = OpenOptions::new().write(true).create_new(true).open(&partial)?;
     let outcome = write(&mut file).and_then(|()| {
         file.sync_all()?;
-        Ok(fs::rename(&partial, path)?)
+        fs::rename(&partial, path)?;
+        Ok(synced(path)?)
     });
     if outcome.is_err() {
         // The first error is the one to tell.
         let _ = fs::remove_file(&partial);
     }
     outcome
+}
+
+/// Has the folder of a file remember its name, whatever happens to the machine, where folders can be asked for that.
+fn synced(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Not every file system does it, nor may everybody read the folder that he writes to.
+        Err(e)
+            if !matches!(
+                e.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Err(e)
+        }
+        _ => Ok(()),
+    }
 }

@@ -58,7 +58,7 @@ pub use optim::{
 };
 pub use prefetch::Prefetch;
 pub use sampler::{BatchSampler, Sampling};
-pub use store::{is_sealed, load_states, save_states};
+pub use store::{is_sealed, load_checkpoint, load_states, save_checkpoint, save_states};
 pub use summary::{LayerSummary, ModelSummary};
 pub use train::{Config, Event, Summary, train};
 pub use two_layer::{Gradients, Labels, TwoLayerNet};

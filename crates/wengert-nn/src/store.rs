@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde_json::Value;
 use wengert::{DType, States, Tensor};
 use wengert_idx::replace_file;
 
@@ -57,9 +58,10 @@ const KEY: &str = "wengert";
 /// The version of what this crate writes.
 const VERSION: u32 = 1;
 
-/// Version and checksum, as JSON with sorted keys.
-fn seal(sum: u32) -> String {
-    format!("{{\"crc32\":\"{sum:08x}\",\"version\":{VERSION}}}")
+/// Version and checksum, and what is said of the training, as JSON with sorted keys.
+fn seal(sum: u32, training: Option<&Value>) -> String {
+    let training = training.map_or_else(String::new, |training| format!("\"training\":{training},"));
+    format!("{{\"crc32\":\"{sum:08x}\",{training}\"version\":{VERSION}}}")
 }
 
 /// Where the digits of the checksum lie in a file: in its header, in which quotes are escaped.
@@ -83,22 +85,25 @@ fn checksum(bytes: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// Checks version and checksum; `false` for a file of others, which has none.
-fn checked(bytes: &[u8]) -> Result<bool, String> {
+/// Checks version and checksum, and returns what the metadata say; `None` of a file of others, which has none.
+fn checked(bytes: &[u8]) -> Result<Option<Value>, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
     let Some(found) = header.metadata().as_ref().and_then(|entries| entries.get(KEY)) else {
-        return Ok(false);
+        return Ok(None);
     };
-    let sum = checksum(bytes);
-    if *found == seal(sum) {
-        return Ok(true);
+    let (sum, said) = (checksum(bytes), serde_json::from_str::<Value>(found).unwrap_or_default());
+    let (start, end) = (format!("{{\"crc32\":\"{sum:08x}\","), format!("\"version\":{VERSION}}}"));
+    if said.is_object() && found.starts_with(&start) && found.ends_with(&end) {
+        return Ok(Some(said));
     }
-    let version = found.split("\"version\":").nth(1).map(|rest| rest.trim_end_matches('}'));
-    match version {
-        Some(version) if version != VERSION.to_string() => {
+    match said.get("version") {
+        Some(version) if *version != VERSION => {
             Err(format!("expected version {VERSION} of the format, found {version}"))
         }
-        _ => Err(format!("damaged: the checksum of its bytes is {sum:08x}, it says {found}")),
+        _ => {
+            let says = said.get("crc32").and_then(Value::as_str).unwrap_or("none");
+            Err(format!("damaged: the checksum of its bytes is {sum:08x}, it says {says}"))
+        }
     }
 }
 
@@ -141,12 +146,42 @@ fn doubled(bytes: &[u8]) -> Option<String> {
 /// # Ok::<(), wengert_nn::Error>(())
 /// ```
 pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
-    let path = path.as_ref();
+    save(path.as_ref(), states, None)
+}
+
+/// The same with what is said of the training that the states are of: JSON in the metadata, under the checksum with all the rest.
+///
+/// ```no_run
+/// # let states = wengert::States::new();
+/// let training = serde_json::json!({ "seed": 7, "step": 600 });
+/// wengert_nn::save_checkpoint("step-600.safetensors", &states, &training)?;
+/// assert_eq!(wengert_nn::load_checkpoint("step-600.safetensors")?.1, training);
+/// # Ok::<(), wengert_nn::Error>(())
+/// ```
+pub fn save_checkpoint(path: impl AsRef<Path>, states: &States, training: &Value) -> Result<()> {
+    save(path.as_ref(), states, Some(training))
+}
+
+/// Reads what [`save_checkpoint`] wrote. An error where the file is damaged, or says nothing of a training.
+///
+/// ```no_run
+/// let (states, training) = wengert_nn::load_checkpoint("step-600.safetensors")?;
+/// # Ok::<(), wengert_nn::Error>(())
+/// ```
+pub fn load_checkpoint(path: impl AsRef<Path>) -> Result<(States, Value)> {
+    let (states, said) = load(path.as_ref())?;
+    let training = said.and_then(|mut said| said.get_mut("training").map(Value::take));
+    let missing =
+        || Error::Model(path.as_ref().to_owned(), "expected a checkpoint, found a model alone".into());
+    Ok((states, training.ok_or_else(missing)?))
+}
+
+fn save(path: &Path, states: &States, training: Option<&Value>) -> Result<()> {
     let views: Vec<(String, Stored<'_>)> = states
         .iter()
         .map(|(_, name, tensor)| (name.to_owned(), Stored(tensor, tensor.shape().to_vec())))
         .collect();
-    let seal = HashMap::from([(KEY.to_owned(), seal(0))]);
+    let seal = HashMap::from([(KEY.to_owned(), seal(0, training))]);
     let mut bytes = safetensors::serialize(views, Some(seal))
         .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
     let sum = checksum(&bytes);
@@ -164,7 +199,11 @@ pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
 /// # Ok::<(), wengert_nn::Error>(())
 /// ```
 pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
-    let path = path.as_ref();
+    Ok(load(path.as_ref())?.0)
+}
+
+/// The states of a file, and what its metadata say.
+fn load(path: &Path) -> Result<(States, Option<Value>)> {
     let io = |e| Error::Io(path.to_owned(), e);
     let wrong = |what: String| Error::Model(path.to_owned(), what);
     let file = File::open(path).map_err(io)?;
@@ -173,7 +212,7 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(wrong(format!("larger than {MAX_BYTES} bytes")));
     }
-    checked(&bytes).map_err(wrong)?;
+    let said = checked(&bytes).map_err(wrong)?;
     if let Some(name) = doubled(&bytes) {
         return Err(wrong(format!("there are two tensors named {name}")));
     }
@@ -204,7 +243,7 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
         }
         states.add(&name, tensor)?;
     }
-    Ok(states)
+    Ok((states, said))
 }
 
 /// Whether a safetensors file carries the checksum that [`save_states`] writes. An error where it cannot be read or is
@@ -212,7 +251,8 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
 pub fn is_sealed(path: impl AsRef<Path>) -> Result<bool> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| Error::Io(path.to_owned(), e))?;
-    checked(&bytes).map_err(|what| Error::Model(path.to_owned(), what))
+    let said = checked(&bytes).map_err(|what| Error::Model(path.to_owned(), what))?;
+    Ok(said.is_some())
 }
 
 impl Model {

@@ -59,6 +59,8 @@ struct Reader<'a> {
     values: [Value; 16],
     /// Room on the stack.
     room: i64,
+    /// Whether the function began by keeping registers, which it gives back at its end.
+    keeps: bool,
     /// Where instructions of the loop at hand begin, and where its jumps go.
     begins: Vec<usize>,
     jumps: Vec<usize>,
@@ -82,6 +84,7 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
         at: at as usize,
         values: [Value::Unknown; 16],
         room: 0,
+        keeps: false,
         begins: Vec::new(),
         jumps: Vec::new(),
         lanes: 0,
@@ -238,7 +241,10 @@ impl Reader<'_> {
             }
         } else if self.next(&[0x53, 0x55, 0x41, 0x56, 0x48, 0x89, 0xfb, 0x48, 0x89, 0xf5]) {
             (self.values[3], self.values[5]) = (self.values[RDI], self.values[RSI]);
-        } else if self.next(&[0x41, 0x5e, 0x5d, 0x5b, 0xc3]) || self.next(&[0xc3]) {
+            if std::mem::replace(&mut self.keeps, true) || self.room != 0 {
+                return Err("a function within a function");
+            }
+        } else if self.next(if self.keeps { &[0x41, 0x5e, 0x5d, 0x5b, 0xc3] } else { &[0xc3] }) {
             let open = self.room != 0 || !self.jumps.is_empty() || !self.touched.is_empty();
             return if open { Err("a return out of a loop") } else { Ok(Done::Return) };
         } else if self.next(&[0x41, 0xb8]) {
