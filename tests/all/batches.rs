@@ -113,6 +113,7 @@ fn an_epoch_is_every_example_once() {
         seen.dedup();
         assert_eq!(seen.len(), if whole { 100 } else { 103 });
         assert!(epochs.batch(&order, epochs.batches()).is_empty());
+        assert!(epochs.batch(&order[..5], 3).is_empty(), "an order of other examples");
         assert_ne!(order, epochs.order(6));
         assert_ne!(order, Epochs { seed: 4, ..epochs }.order(5));
     }
@@ -167,6 +168,7 @@ fn variations_move_turn_and_mirror() {
     let all = Augment { shift: 2.0, rotation: 30.0, scale: 0.2, flip: true, ..none };
     assert_eq!(vary(all, (1, 2, 3)), vary(all, (1, 2, 3)));
     assert!([(0, 2, 3), (1, 3, 3), (1, 2, 4)].iter().all(|&key| vary(all, key) != vary(all, (1, 2, 3))));
+    assert!(Augment::none(usize::MAX, 2).apply((1, 2, 3), &image, &mut [0; 81]).is_err());
     assert!(all.apply((1, 2, 3), &image[1..], &mut [0; 81]).is_err());
 }
 

@@ -20,7 +20,7 @@ fn a_training_goes_on_from_a_checkpoint() -> Result<()> {
     let fresh = states.clone();
     let step = Program::record(&states, |t| {
         let loss = (t.state(w).sin() + 0.1).square().sum(());
-        adam.update(t, loss, t.constant(0.01));
+        adam.update(t, loss, t.constant(0.01))?;
         t.outputs(loss)
     })?;
     let mut workspace = step.workspace()?;

@@ -43,7 +43,7 @@ fn every_architecture_learns() -> Result<()> {
             let (x, y) = (t.input(DType::F32, [64, 144]), t.input(DType::U32, [64]));
             let (key, rate) = (t.input(DType::I64, []), t.input(DType::F64, []));
             let loss = stack.training(&Training::new(t, key), x).cross_entropy(y);
-            adam.update(t, loss, rate);
+            adam.update(t, loss, rate)?;
             t.outputs(loss)
         })?;
         let mut workspace = step.workspace()?;
@@ -148,7 +148,7 @@ fn steps(groups: impl Fn([wengert::State; 2]) -> Vec<Group>) -> Result<[f64; 2]>
     let step = Program::record(&states, |t| {
         let [w, b] = parameters.map(|p| t.state(p));
         let loss = 3.0 * w + 5.0 * b;
-        sgd.update(t, loss, t.constant(0.1));
+        sgd.update(t, loss, t.constant(0.1))?;
         t.outputs(loss)
     })?;
     let mut workspace = step.workspace()?;
@@ -201,7 +201,7 @@ fn a_step_has_derivatives() -> Result<()> {
         }
         let program = Program::record(&states, |t| {
             let rate = t.input(DType::F64, []);
-            let next = optimizer.update(t, loss(t.state(w)), rate)[0];
+            let next = optimizer.update(t, loss(t.state(w)), rate)?[0];
             let after = loss(next);
             let slope = after.gradients([rate])[rate];
             t.outputs([after, slope])
@@ -235,7 +235,7 @@ fn micro_batches_are_one_batch() -> Result<()> {
         let step = Program::record(&states, |t| {
             let (x, y) = (t.input(DType::F32, [32, 144]), t.input(DType::U32, [32]));
             let loss = stack.forward(t, x.cast(DType::F64)).cross_entropy(y);
-            average.update(t, &adam.update(t, loss, t.constant(0.01)));
+            average.update(t, &adam.update(t, loss, t.constant(0.01))?)?;
             t.outputs(loss)
         })?;
         let mut workspace = step.workspace()?;
@@ -258,7 +258,7 @@ fn micro_batches_are_one_batch() -> Result<()> {
         t.outputs(loss)
     })?;
     let apply = Program::record(&states, |t| {
-        adam.apply(t, &sums.take(t), t.constant(0.01));
+        adam.apply(t, &sums.take(t), t.constant(0.01))?;
         t.outputs([])
     })?;
     let mut workspace = add.workspace()?;
@@ -322,5 +322,51 @@ fn statistics_of_batches_are_kept() -> Result<()> {
     let kept = |name: &str| b.states.get(b.states.find(name).unwrap()).unwrap().to_f64()[1];
     assert!((kept("bn.running_mean") - mean).abs() < 1e-12);
     assert!((kept("bn.running_var") - variance).abs() < 1e-12);
+    Ok(())
+}
+
+/// What does not fit is told and never passed over: gradients that are too few, of other shapes, or rates that are arrays.
+#[test]
+fn what_does_not_fit_an_optimiser_is_told() -> Result<()> {
+    let mut states = States::new();
+    let parameters = vec![states.add("w", vec![1.0, 2.0])?, states.add("b", 3.0)?];
+    let adam = Optimizer::new(&mut states, Adam::default(), [parameters.clone().into()])?;
+    let average = Average::new(&mut states, &parameters, 0.5)?;
+    let refused = |record: &dyn for<'t> Fn(&'t wengert::Recorder) -> wengert::Result<()>| {
+        let recorded = Program::record(&states, |t| {
+            record(t)?;
+            t.outputs([])
+        });
+        recorded.err().unwrap().to_string()
+    };
+    let few = refused(&|t| adam.apply(t, &[t.constant(vec![1.0, 2.0])], t.constant(0.1)).map(|_| ()));
+    assert!(few.contains("expected 2 gradients, one for each parameter, found 1"), "{few}");
+    let shape = refused(&|t| adam.apply(t, &[t.constant(1.0), t.constant(1.0)], t.constant(0.1)).map(|_| ()));
+    assert!(shape.contains("expected a gradient of the shape [2] of its parameter, found []"), "{shape}");
+    let rate = refused(&|t| {
+        let loss = t.state(parameters[0]).sum(());
+        adam.update(t, loss, t.constant(vec![0.1, 0.2])).map(|_| ())
+    });
+    assert!(rate.contains("expected one number as the learning rate"), "{rate}");
+    let array = refused(&|t| adam.update(t, t.state(parameters[0]), t.constant(0.1)).map(|_| ()));
+    assert!(array.contains("scalar") || array.contains("[2]"), "{array}");
+    let averaged = refused(&|t| average.update(t, &[]));
+    assert!(averaged.contains("expected 2 next values, found 0"), "{averaged}");
+    // A rule, or a cell, alone begins where it would begin.
+    let t = wengert::Recorder::default();
+    let (weight, gradient) = (t.constant(vec![1.0, 2.0]), t.constant(vec![0.5, 0.5]));
+    let at = wengert_nn::At { weight, gradient, rate: t.constant(0.1), step: t.constant(1.0) };
+    let rules: [&dyn wengert_nn::Rule; 3] =
+        [&Adam::default(), &AdaMax::default(), &wengert_nn::NAdam::default()];
+    for rule in rules {
+        let (next, kept) = rule.step(at, &[]);
+        assert_eq!(kept.len(), rule.slots().len());
+        assert!(next.value()?.to_f64()[0] < 1.0);
+    }
+    let mut b = Builder::new(DType::F64, 1);
+    let kernel = b.parameter("kernel", [4, 3, 5, 5], Init::Orthogonal(1.0), (75, 100))?;
+    let k = Array2::from_shape_vec((4, 75), b.states.get(kernel)?.to_f64()).unwrap();
+    let error = (k.dot(&k.t()) - Array2::<f64>::eye(4)).mapv(f64::abs);
+    assert!(error.iter().all(|e| *e < 1e-13), "the outputs of a kernel stand at right angles");
     Ok(())
 }

@@ -79,7 +79,7 @@ fn trajectories_are_those_of_pytorch() {
         let step = Program::record(&states, |t| {
             let gradients = [t.input(DType::F64, [3, 2]), t.input(DType::F64, [2])];
             let rate = t.input(DType::F64, []);
-            t.outputs(optimizer.apply(t, &gradients, rate))
+            t.outputs(optimizer.apply(t, &gradients, rate)?)
         })
         .unwrap();
         let mut workspace = step.workspace().unwrap();

@@ -17,7 +17,7 @@ pub(crate) fn adam(arguments: &Arguments) -> Outcome {
     let adam = Optimizer::new(&mut states, Adam::default(), [vec![w].into()])?;
     let program = Program::record(&states, |t| {
         let (gradient, rate) = (t.input(dtype, [PARAMETERS]), t.input(wengert::DType::F64, []));
-        adam.apply(t, &[gradient], rate);
+        adam.apply(t, &[gradient], rate)?;
         t.outputs(rate)
     })?;
     let gradient = wave(dtype, &[PARAMETERS], 2e-3, 0.1)?;

@@ -97,8 +97,10 @@ impl Architecture {
     ) -> Result<Stack> {
         let mut stack = Stack::new();
         match self {
-            Self::TwoLayer(hidden) => two_layer(&mut stack, b, (height * width, *hidden, classes))?,
-            Self::Mlp(sizes) => mlp(&mut stack, b, sizes, (height * width, classes), dropout)?,
+            Self::TwoLayer(hidden) => {
+                two_layer(&mut stack, b, (height.saturating_mul(width), *hidden, classes))?
+            }
+            Self::Mlp(sizes) => mlp(&mut stack, b, sizes, (height.saturating_mul(width), classes), dropout)?,
             Self::LeNet => lenet(&mut stack, b, (height, width), classes, dropout)?,
             Self::Conv => conv(&mut stack, b, (height, width), classes, dropout)?,
             Self::Gru(size) => {
@@ -160,7 +162,7 @@ fn lenet(
 ) -> Result<()> {
     // The second convolution has no padding, and there are two poolings.
     let after = |size: usize| (size / 2).saturating_sub(4) / 2;
-    let flat = 16 * after(height) * after(width);
+    let flat = after(height).saturating_mul(after(width)).saturating_mul(16);
     if flat == 0 {
         return Err(Error::Argument(format!("images of {height} by {width} pixels are too small for lenet")));
     }

@@ -48,7 +48,7 @@ impl Augment {
     /// Writes what becomes of an image of bytes, by the seed, the epoch and the number of the image. An error unless both are of that height and width.
     pub fn apply(&self, (seed, epoch, sample): (u64, u64, u64), image: &[u8], to: &mut [u8]) -> Result<()> {
         let Self { height, width, .. } = *self;
-        if image.len() != height * width || to.len() != image.len() {
+        if Some(image.len()) != height.checked_mul(width) || to.len() != image.len() {
             let found = (image.len(), to.len());
             return Err(Error::Argument(format!(
                 "expected images of {height} by {width} pixels, found {found:?}"

@@ -87,7 +87,8 @@ pub(crate) fn drawn(
     if let Init::Constant(value) = init {
         return Tensor::filled(TensorType::new(dtype, shape), value);
     }
-    let columns = shape.last().copied().unwrap_or(1);
-    let next = init.numbers((shape.elements() / columns.max(1), columns), fans, rng);
+    // Of more axes the first against all others, as kernels are matrices of their outputs.
+    let rows = shape.first().copied().unwrap_or(1);
+    let next = init.numbers((rows, shape.elements() / rows.max(1)), fans, rng);
     if dtype == DType::F32 { filled::<f32>(shape, next) } else { filled::<f64>(shape, next) }
 }

@@ -100,6 +100,10 @@ impl Split {
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
     pub fn divided(&self, share: f64, seed: u64) -> Result<(Self, Self)> {
+        if self.images.nrows() != self.len() {
+            let what = format!("{} images have {} labels", self.images.nrows(), self.len());
+            return Err(Error::Argument(what));
+        }
         let second = (self.len() as f64 * share).round();
         if !(second >= 1.0 && second < self.len() as f64) {
             return Err(Error::Argument(format!("a share of {share} of {} examples", self.len())));

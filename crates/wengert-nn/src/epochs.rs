@@ -43,7 +43,8 @@ impl Epochs {
     pub fn batch<'a>(&self, order: &'a [u32], batch: usize) -> &'a [u32] {
         let size = self.batch.max(1);
         let from = batch.saturating_mul(size);
-        if batch >= self.batches() { &[] } else { &order[from..(from + size).min(order.len())] }
+        let to = from.saturating_add(size).min(order.len());
+        if batch >= self.batches() { &[] } else { order.get(from..to).unwrap_or(&[]) }
     }
 }
 

@@ -27,17 +27,18 @@ struct Worker<T> {
 }
 
 impl<T: Send + 'static> Prefetch<T> {
-    /// Those of a range of numbers, by so many threads, each of which is so many ahead.
+    /// Those of a range of numbers, by so many threads (256 at most), each of which is so many ahead (1 to 1,024).
     pub fn new(
         threads: usize,
         ahead: usize,
         numbers: Range<u64>,
         make: impl Fn(u64) -> T + Send + Sync + 'static,
     ) -> Self {
+        let (threads, ahead) = (threads.min(256), ahead.clamp(1, 1024));
         let make: Arc<dyn Fn(u64) -> T + Send + Sync> = Arc::new(make);
         let worker = |n: u64| {
             let (made, all) = (make.clone(), numbers.clone());
-            let (to, from) = sync_channel(ahead.max(1));
+            let (to, from) = sync_channel(ahead);
             let work = move || {
                 // Whoever takes them may have gone.
                 let own = all.skip(n as usize).step_by(threads);

@@ -42,12 +42,11 @@ impl Convolution {
         groups: usize,
         init: Init,
     ) -> Result<Self> {
-        axes(sizes)?;
+        let taps = taps(sizes)?;
         if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             return Err(Error::Argument(format!("{inputs} and {outputs} channels in {groups} groups")));
         }
-        let taps: usize = sizes.iter().product();
-        let fans = (inputs / groups * taps, outputs / groups * taps);
+        let fans = ((inputs / groups).saturating_mul(taps), (outputs / groups).saturating_mul(taps));
         let weights =
             b.parameter("weight", &[&[outputs, inputs / groups], sizes].concat()[..], init, fans)?;
         let bias = b.parameter("bias", [outputs], Init::Constant(0.0), fans)?;
@@ -55,10 +54,10 @@ impl Convolution {
     }
 }
 
-/// An error unless a kernel has one size or two.
-pub(super) fn axes(sizes: &[usize]) -> Result<()> {
+/// The places of a kernel; an error unless it has one size or two.
+pub(super) fn taps(sizes: &[usize]) -> Result<usize> {
     match sizes.len() {
-        1 | 2 => Ok(()),
+        1 | 2 => Ok(sizes.iter().fold(1, |taps, &size| taps.saturating_mul(size))),
         found => Err(Error::Argument(format!("a kernel of {found} sizes: expected one or two"))),
     }
 }

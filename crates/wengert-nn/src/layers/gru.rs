@@ -33,7 +33,7 @@ impl Cell for Gru {
         self.0.size
     }
     fn step<'t>(&self, t: &'t Recorder, x: Var<'t>, kept: &[Var<'t>]) -> Vec<Var<'t>> {
-        let h = kept[0];
+        let h = self.0.kept(kept, 0, x);
         let (by_input, by_output) = self.0.of(t, x, h);
         let both = |gate| (self.0.gate(by_input, gate), self.0.gate(by_output, gate));
         let sigmoid = |gate| {

@@ -37,10 +37,10 @@ impl Cell for Lstm {
         2
     }
     fn step<'t>(&self, t: &'t Recorder, x: Var<'t>, kept: &[Var<'t>]) -> Vec<Var<'t>> {
-        let (by_input, by_output) = self.0.of(t, x, kept[0]);
+        let (by_input, by_output) = self.0.of(t, x, self.0.kept(kept, 0, x));
         let all = by_input + by_output;
         let gate = |n| self.0.gate(all, n);
-        let cell = gate(1).sigmoid() * kept[1] + gate(0).sigmoid() * gate(2).tanh();
+        let cell = gate(1).sigmoid() * self.0.kept(kept, 1, x) + gate(0).sigmoid() * gate(2).tanh();
         vec![gate(3).sigmoid() * cell.tanh(), cell]
     }
     fn parameters(&self) -> Vec<State> {

@@ -57,9 +57,12 @@ impl Layer for Recurrent {
         let mut outputs = Vec::with_capacity(steps);
         for step in 0..steps {
             kept = self.cell.step(t, x.at(step), &kept);
-            outputs.push(kept[0]);
+            outputs.extend(kept.first());
         }
-        if self.all && steps > 0 { t.stack(outputs, 1) } else { kept[0] }
+        match outputs.last() {
+            Some(_) if self.all => t.stack(outputs, 1),
+            last => last.copied().unwrap_or(zeros),
+        }
     }
     fn parameters(&self) -> Vec<State> {
         self.cell.parameters()

@@ -22,10 +22,10 @@ impl Gates {
     pub(super) fn build(b: &mut Builder, inputs: usize, size: usize, gates: usize) -> Result<Self> {
         let fans = (size, size);
         Ok(Self {
-            by_input: b.parameter("weight_ih", [inputs, gates * size], Init::Fan, fans)?,
-            by_output: b.parameter("weight_hh", [size, gates * size], Init::Fan, fans)?,
-            input_bias: b.parameter("bias_ih", [gates * size], Init::Fan, fans)?,
-            output_bias: b.parameter("bias_hh", [gates * size], Init::Fan, fans)?,
+            by_input: b.parameter("weight_ih", [inputs, gates.saturating_mul(size)], Init::Fan, fans)?,
+            by_output: b.parameter("weight_hh", [size, gates.saturating_mul(size)], Init::Fan, fans)?,
+            input_bias: b.parameter("bias_ih", [gates.saturating_mul(size)], Init::Fan, fans)?,
+            output_bias: b.parameter("bias_hh", [gates.saturating_mul(size)], Init::Fan, fans)?,
             size,
         })
     }
@@ -34,6 +34,12 @@ impl Gates {
     pub(super) fn of<'t>(&self, t: &'t Recorder, x: Var<'t>, h: Var<'t>) -> (Var<'t>, Var<'t>) {
         let by_input = x.matmul(t.state(self.by_input)) + t.state(self.input_bias);
         (by_input, h.matmul(t.state(self.by_output)) + t.state(self.output_bias))
+    }
+
+    /// What is kept in this place; zeros where nothing is given.
+    pub(super) fn kept<'t>(&self, kept: &[Var<'t>], place: usize, x: Var<'t>) -> Var<'t> {
+        let zeros = || x.recorder().full(x.dtype(), [x.dim(0), self.size], 0.0);
+        kept.get(place).copied().unwrap_or_else(zeros)
     }
 
     /// The numbers of one gate.
@@ -72,7 +78,7 @@ impl Cell for Rnn {
         self.0.size
     }
     fn step<'t>(&self, t: &'t Recorder, x: Var<'t>, kept: &[Var<'t>]) -> Vec<Var<'t>> {
-        let (by_input, by_output) = self.0.of(t, x, kept[0]);
+        let (by_input, by_output) = self.0.of(t, x, self.0.kept(kept, 0, x));
         vec![(by_input + by_output).tanh()]
     }
     fn parameters(&self) -> Vec<State> {

@@ -3,7 +3,7 @@
 use wengert::{Conv, Recorder, State, Var};
 
 use super::Layer;
-use super::convolution::{axes, beside};
+use super::convolution::{beside, taps};
 use crate::builder::Builder;
 use crate::error::Result;
 use crate::init::Init;
@@ -40,9 +40,8 @@ impl TransposedConvolution {
         conv: Conv,
         init: Init,
     ) -> Result<Self> {
-        axes(sizes)?;
-        let taps: usize = sizes.iter().product();
-        let fans = (inputs * taps, outputs * taps);
+        let taps = taps(sizes)?;
+        let fans = (inputs.saturating_mul(taps), outputs.saturating_mul(taps));
         let weights = b.parameter("weight", &[&[inputs, outputs], sizes].concat()[..], init, fans)?;
         let bias = b.parameter("bias", [outputs], Init::Constant(0.0), fans)?;
         Ok(Self { weights, bias, conv, axes: sizes.len() })

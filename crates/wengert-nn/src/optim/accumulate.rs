@@ -21,7 +21,7 @@ use crate::error::Result;
 ///     t.outputs(loss)
 /// })?;
 /// let apply = Program::record(&states, |t| {
-///     sgd.apply(t, &sums.take(t), t.constant(0.1));
+///     sgd.apply(t, &sums.take(t), t.constant(0.1))?;
 ///     t.outputs([])
 /// })?;
 /// let mut workspace = add.workspace()?;

@@ -31,13 +31,10 @@ impl Rule for AdaDelta {
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("s"), Slot::zeros("u")]
     }
-    fn step<'t>(
-        &self,
-        At { weight, gradient, rate, .. }: At<'t>,
-        kept: &[Var<'t>],
-    ) -> (Var<'t>, Vec<Var<'t>>) {
+    fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
+        let At { weight, gradient, rate, .. } = at;
         let mean = |old: Var<'t>, x: Var<'t>| old * self.decay + x.square() * (1.0 - self.decay);
-        let (s, u) = (mean(kept[0], gradient), kept[1]);
+        let (s, u) = (mean(at.kept(kept, 0), gradient), at.kept(kept, 1));
         let change = (u + self.epsilon).sqrt() / (s + self.epsilon).sqrt() * gradient;
         (weight - change * rate, vec![s, mean(u, change)])
     }

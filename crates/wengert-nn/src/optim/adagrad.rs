@@ -28,12 +28,9 @@ impl Rule for AdaGrad {
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("s")]
     }
-    fn step<'t>(
-        &self,
-        At { weight, gradient, rate, .. }: At<'t>,
-        kept: &[Var<'t>],
-    ) -> (Var<'t>, Vec<Var<'t>>) {
-        let s = kept[0] + gradient.square();
+    fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
+        let At { weight, gradient, rate, .. } = at;
+        let s = at.kept(kept, 0) + gradient.square();
         (weight - gradient * rate / (s.sqrt() + self.epsilon), vec![s])
     }
 }

@@ -28,9 +28,10 @@ impl Default for Adam {
 }
 
 /// Both means of Adam and its like.
-pub(super) fn means<'t>((b1, b2): (f64, f64), gradient: Var<'t>, kept: &[Var<'t>]) -> (Var<'t>, Var<'t>) {
-    let m = kept[0] * b1 + gradient * (1.0 - b1);
-    (m, kept[1] * b2 + gradient.square() * (1.0 - b2))
+pub(super) fn means<'t>((b1, b2): (f64, f64), at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Var<'t>) {
+    let gradient = at.gradient;
+    let m = at.kept(kept, 0) * b1 + gradient * (1.0 - b1);
+    (m, at.kept(kept, 1) * b2 + gradient.square() * (1.0 - b2))
 }
 
 impl Rule for Adam {
@@ -42,7 +43,7 @@ impl Rule for Adam {
         all[..if self.amsgrad { 3 } else { 2 }].to_vec()
     }
     fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
-        let (m, v) = means(self.betas, at.gradient, kept);
+        let (m, v) = means(self.betas, at, kept);
         let mut next = vec![m, v];
         let v = match kept.get(2) {
             Some(&most) => {

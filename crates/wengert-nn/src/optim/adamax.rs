@@ -32,8 +32,8 @@ impl Rule for AdaMax {
     }
     fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
         let (b1, b2) = self.betas;
-        let m = kept[0] * b1 + at.gradient * (1.0 - b1);
-        let u = (kept[1] * b2).maximum(at.gradient.abs() + self.epsilon);
+        let m = at.kept(kept, 0) * b1 + at.gradient * (1.0 - b1);
+        let u = (at.kept(kept, 1) * b2).maximum(at.gradient.abs() + self.epsilon);
         let rate = at.rate / at.number(at.correction(b1));
         (at.weight - m * rate / u, vec![m, u])
     }

@@ -1,6 +1,6 @@
 //! Running averages of weights.
 
-use wengert::{Recorder, State, States, Var};
+use wengert::{ErrorKind, Recorder, State, States, Var};
 
 use crate::error::Result;
 
@@ -15,8 +15,8 @@ use crate::error::Result;
 /// let sgd = Optimizer::new(&mut states, Momentum::new(0.0), [vec![w].into()])?;
 /// let average = Average::new(&mut states, &[w], 0.5)?;
 /// let step = Program::record(&states, |t| {
-///     let next = sgd.update(t, t.state(w), t.constant(1.0));
-///     average.update(t, &next);
+///     let next = sgd.update(t, t.state(w), t.constant(1.0))?;
+///     average.update(t, &next)?;
 ///     t.outputs([])
 /// })?;
 /// step.run(&mut step.workspace()?, &mut states, ())?;
@@ -46,12 +46,17 @@ impl Average {
         &self.averages
     }
 
-    /// Records the next averages from the next values of the parameters, in their order.
+    /// Records the next averages from the next values of the parameters, in their order. An error unless there is one for each.
     #[track_caller]
-    pub fn update<'t>(&self, t: &'t Recorder, next: &[Var<'t>]) {
+    pub fn update<'t>(&self, t: &'t Recorder, next: &[Var<'t>]) -> wengert::Result<()> {
+        if next.len() != self.averages.len() {
+            let what = format!("expected {} next values, found {}", self.averages.len(), next.len());
+            return Err(ErrorKind::Argument(what).into());
+        }
         for (&average, &next) in self.averages.iter().zip(next) {
             let average = t.state(average);
             t.update(average, average * self.decay + next * (1.0 - self.decay));
         }
+        Ok(())
     }
 }

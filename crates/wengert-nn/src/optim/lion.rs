@@ -29,12 +29,9 @@ impl Rule for Lion {
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("m")]
     }
-    fn step<'t>(
-        &self,
-        At { weight, gradient, rate, .. }: At<'t>,
-        kept: &[Var<'t>],
-    ) -> (Var<'t>, Vec<Var<'t>>) {
-        let mean = |beta: f64| kept[0] * beta + gradient * (1.0 - beta);
+    fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
+        let At { weight, gradient, rate, .. } = at;
+        let mean = |beta: f64| at.kept(kept, 0) * beta + gradient * (1.0 - beta);
         (weight - mean(self.betas.0).sign() * rate, vec![mean(self.betas.1)])
     }
 }

@@ -43,11 +43,8 @@ impl Rule for Momentum {
     fn slots(&self) -> Vec<Slot> {
         if self.momentum == 0.0 { Vec::new() } else { vec![Slot::zeros("v")] }
     }
-    fn step<'t>(
-        &self,
-        At { weight, gradient, rate, .. }: At<'t>,
-        kept: &[Var<'t>],
-    ) -> (Var<'t>, Vec<Var<'t>>) {
+    fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
+        let At { weight, gradient, rate, .. } = at;
         let Some(&v) = kept.first() else { return (weight - gradient * rate, Vec::new()) };
         let v = v * self.momentum + gradient;
         let direction = if self.nesterov { gradient + v * self.momentum } else { v };

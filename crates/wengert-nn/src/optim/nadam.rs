@@ -37,13 +37,13 @@ impl Rule for NAdam {
     }
     fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
         let t = at.step.recorder();
-        let (m, v) = means(self.betas, at.gradient, kept);
+        let (m, v) = means(self.betas, at, kept);
         let momentum = |n: Var<'t>| {
             let grown = t.constant(0.96).pow(n * self.momentum_decay);
             (1.0 - grown * 0.5) * self.betas.0
         };
         let (now, next) = (momentum(at.step), momentum(at.step + 1.0));
-        let product = kept[2] * now;
+        let product = kept.get(2).copied().unwrap_or_else(|| t.constant(1.0)) * now;
         let root = v.sqrt() * at.number(at.correction(self.betas.1).rsqrt()) + self.epsilon;
         let by_gradient = at.rate * at.number((1.0 - now) / (1.0 - product));
         let by_mean = at.rate * at.number(next / (1.0 - product * next));

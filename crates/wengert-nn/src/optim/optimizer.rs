@@ -1,6 +1,6 @@
 //! An update rule with its states, for the parameters of a model.
 
-use wengert::{Recorder, State, States, Tensor, Var};
+use wengert::{ErrorKind, Recorder, State, States, Tensor, Var};
 
 use super::Clip;
 use crate::error::{Error, Result};
@@ -23,6 +23,11 @@ impl<'t> At<'t> {
     pub(super) fn correction(self, decay: f64) -> Var<'t> {
         let t = self.step.recorder();
         1.0 - t.constant(decay).pow(self.step)
+    }
+
+    /// What is kept in the place of this slot; zeros, as at the start, where nothing is given.
+    pub(super) fn kept(self, kept: &[Var<'t>], slot: usize) -> Var<'t> {
+        kept.get(slot).copied().unwrap_or_else(|| self.weight.fill(0.0))
     }
 
     /// A number that was computed in f64, in the parameter's type.
@@ -107,7 +112,7 @@ struct Entry {
 /// let step = Program::record(&states, |t| {
 ///     let rate = t.input(DType::F64, []);
 ///     let loss = t.state(w).square();
-///     adam.update(t, loss, rate);
+///     adam.update(t, loss, rate)?;
 ///     t.outputs(loss)
 /// })?;
 /// let mut workspace = step.workspace()?;
@@ -184,19 +189,42 @@ impl Optimizer {
     }
 
     /// Records the gradients of a scalar by the parameters, and the next values of those and of all that is kept. `rate` is the learning rate,
-    /// one float: an input or a state. Returns the next values of the parameters.
+    /// one float: an input or a state. Returns the next values of the parameters. An error where the rate is an array.
     #[track_caller]
-    pub fn update<'t>(&self, t: &'t Recorder, loss: Var<'t>, rate: Var<'t>) -> Vec<Var<'t>> {
+    pub fn update<'t>(&self, t: &'t Recorder, loss: Var<'t>, rate: Var<'t>) -> wengert::Result<Vec<Var<'t>>> {
         let parameters: Vec<Var<'t>> = self.entries.iter().map(|entry| t.state(entry.parameter)).collect();
         let found = loss.gradients(parameters.clone());
         let gradients: Vec<Var<'t>> = parameters.iter().map(|&w| found[w]).collect();
         self.apply(t, &gradients, rate)
     }
 
-    /// The same for gradients that are at hand, one for each parameter in their order: those of several batches together, say.
+    /// The same for gradients that are at hand, one for each parameter in their order: those of several batches together, say. An error unless there is one of its
+    /// shape for each.
     #[track_caller]
-    pub fn apply<'t>(&self, t: &'t Recorder, gradients: &[Var<'t>], rate: Var<'t>) -> Vec<Var<'t>> {
-        t.scope(self.rule.name(), || {
+    pub fn apply<'t>(
+        &self,
+        t: &'t Recorder,
+        gradients: &[Var<'t>],
+        rate: Var<'t>,
+    ) -> wengert::Result<Vec<Var<'t>>> {
+        // What has another shape might be broadcast, and go unnoticed.
+        let wrong = |what: String| Err(ErrorKind::Argument(what).into());
+        if gradients.len() != self.entries.len() {
+            let (found, due) = (gradients.len(), self.entries.len());
+            return wrong(format!("expected {due} gradients, one for each parameter, found {found}"));
+        }
+        for (entry, gradient) in self.entries.iter().zip(gradients) {
+            let (due, found) = (t.state(entry.parameter).shape(), gradient.shape());
+            if due != found {
+                return wrong(format!(
+                    "expected a gradient of the shape {due} of its parameter, found {found}"
+                ));
+            }
+        }
+        if rate.rank() > 0 {
+            return wrong(format!("expected one number as the learning rate, found {}", rate.ty()));
+        }
+        Ok(t.scope(self.rule.name(), || {
             let gradients = match self.clip {
                 Some(clip) => clip.apply(gradients),
                 None => gradients.to_vec(),
@@ -207,7 +235,7 @@ impl Optimizer {
             let entries = self.entries.iter().zip(gradients);
             let next = entries.map(|(entry, gradient)| self.entry(t, entry, gradient, rate, step));
             next.collect()
-        })
+        }))
     }
 
     #[track_caller]

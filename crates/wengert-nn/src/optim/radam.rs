@@ -33,7 +33,7 @@ impl Rule for RAdam {
         vec![Slot::zeros("m"), Slot::zeros("v")]
     }
     fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
-        let (m, v) = means(self.betas, at.gradient, kept);
+        let (m, v) = means(self.betas, at, kept);
         let b2 = self.betas.1;
         // The length of the average, as if all squares counted alike: at last, and now.
         let last = 2.0 / (1.0 - b2) - 1.0;

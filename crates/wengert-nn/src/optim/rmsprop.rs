@@ -30,12 +30,9 @@ impl Rule for RmsProp {
     fn slots(&self) -> Vec<Slot> {
         vec![Slot::zeros("s")]
     }
-    fn step<'t>(
-        &self,
-        At { weight, gradient, rate, .. }: At<'t>,
-        kept: &[Var<'t>],
-    ) -> (Var<'t>, Vec<Var<'t>>) {
-        let s = kept[0] * self.decay + gradient.square() * (1.0 - self.decay);
+    fn step<'t>(&self, at: At<'t>, kept: &[Var<'t>]) -> (Var<'t>, Vec<Var<'t>>) {
+        let At { weight, gradient, rate, .. } = at;
+        let s = at.kept(kept, 0) * self.decay + gradient.square() * (1.0 - self.decay);
         (weight - gradient * rate / (s.sqrt() + self.epsilon), vec![s])
     }
 }

@@ -120,6 +120,10 @@ impl Hash for Function2 {
 }
 
 impl Primitive {
+    /// The functions of one float that are more than an instruction or two.
+    pub(crate) const SPECIAL: [Self; 8] =
+        [Self::Exp, Self::Ln, Self::Sin, Self::Cos, Self::Tanh, Self::Erf, Self::Sigmoid, Self::SechSquared];
+
     /// The number of operands.
     pub fn arity(self) -> usize {
         match self {

@@ -49,11 +49,11 @@ macro_rules! isa {
                 unsafe { primitives::map::<T::$Registers, F>(a, b, c, out, len) }
             }
 
-            #[cfg(feature = "jit")]
             /// A function of one float, of a register of them that is passed as such.
             ///
             /// # Safety
             /// The processor has the features of this instruction set.
+            #[cfg(feature = "jit")]
             #[target_feature(enable = $features)]
             pub(in crate::kernels) unsafe extern "C" fn register<T: Real, F: Map>(
                 x: T::$Registers,

@@ -86,8 +86,8 @@ fn of_slices<F: Map>(dtype: DType, isa: Isa) -> Option<Pointer> {
     with_float!(dtype, T => Some(at::<T, F>(isa)), None)
 }
 
-#[cfg(feature = "jit")]
 /// Where the function of a register lies, for 32 bytes or 64; `None` for instruction sets without registers.
+#[cfg(feature = "jit")]
 fn of_registers<F: Map>(dtype: DType, isa: Isa) -> Option<usize> {
     fn at<T: Real, F: Map>(isa: Isa) -> Option<usize> {
         #[cfg(target_arch = "x86_64")]
@@ -121,7 +121,7 @@ macro_rules! of_floats {
     };
 }
 
-/// The functions of one float that are more than an instruction or two.
+/// The functions of [`Primitive::SPECIAL`].
 macro_rules! special {
     ($of:ident, $p:expr, $dtype:expr, $isa:expr) => {
         of_floats!($of, $p, $dtype, $isa;
@@ -344,9 +344,9 @@ pub(crate) fn pointer(p: Primitive, from: DType, isa: Isa) -> Option<Pointer> {
     }
 }
 
-#[cfg(feature = "jit")]
 /// Where a function of one register of floats lies that is passed in the first vector register and returned there, as the convention of C has
 /// it, and reads no memory but its own: 32 bytes for AVX2, 64 for AVX-512. `None` of primitives that are a few instructions, or of anything else.
+#[cfg(feature = "jit")]
 pub(crate) fn register(p: Primitive, dtype: DType, isa: Isa) -> Option<usize> {
     special!(of_registers, p, dtype, isa)
 }

@@ -26,10 +26,9 @@ pub(super) fn together(graph: &mut Graph) {
 
 /// The small array that a node makes a function of that is more than a few instructions.
 fn function(graph: &Graph, n: NodeId) -> Option<BufferId> {
-    use Primitive::{Cos, Erf, Exp, Ln, SechSquared, Sigmoid, Sin, Tanh};
     let node = &graph.nodes[n];
     let Action::Compute(what) = &node.action else { return None };
     let ([x], [y]) = (node.operands.as_slice(), node.results.as_slice()) else { return None };
-    let long = matches!(what.body()?.single()?, Cos | Erf | Exp | Ln | SechSquared | Sigmoid | Sin | Tanh);
+    let long = Primitive::SPECIAL.contains(&what.body()?.single()?);
     (long && graph.bytes(*y) <= SMALL && x.strides.is_none()).then_some(x.buffer)
 }

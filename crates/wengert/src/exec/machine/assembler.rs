@@ -174,7 +174,7 @@ pub(super) struct Assembler {
 }
 
 impl Assembler {
-    /// Opcode for a processor with or without AVX-512.
+    /// Code for a processor with or without AVX-512.
     pub(super) fn new(wide: bool) -> Self {
         Self { wide, ..Self::default() }
     }

@@ -173,9 +173,7 @@ pub(super) fn verify(plan: &Tiled, code: &Code, loops: &[Fused], end: usize) -> 
 
 /// Functions of a register, which touch no memory that anybody else has.
 fn special() -> impl Iterator<Item = u64> {
-    use Primitive::{Cos, Erf, Exp, Ln, SechSquared, Sigmoid, Sin, Tanh};
-    let all = [Exp, Ln, Sin, Cos, Tanh, Erf, Sigmoid, SechSquared].into_iter();
-    let types = all.flat_map(|p| [DType::F32, DType::F64].map(|dtype| (p, dtype)));
+    let types = Primitive::SPECIAL.into_iter().flat_map(|p| [DType::F32, DType::F64].map(|dtype| (p, dtype)));
     let sets = types.flat_map(|(p, dtype)| [Isa::Avx2, Isa::Avx512].map(|isa| register(p, dtype, isa)));
     sets.flatten().map(|function| function as u64)
 }
