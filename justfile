@@ -82,6 +82,10 @@ soak CASES="4000":
 soak-tapes SECONDS="60":
     WENGERT_SECONDS={{ SECONDS }} cargo test --release --package wengert-tests --test all -- random_tapes --nocapture
 
+# A training killed so many times and taken up again: the model must have the bits of one that ran through
+torture N="100":
+    WENGERT_KILLS={{ N }} cargo test --release --package wengert-cli --test cli -- killed_at_any_moment
+
 # The tape's tests under the address sanitizer (needs the nightly toolchain)
 asan:
     ASAN_OPTIONS=allocator_may_return_null=1 RUSTFLAGS="-Zsanitizer=address" cargo +nightly test --target x86_64-unknown-linux-gnu --target-dir target/asan \

@@ -85,6 +85,7 @@ fn labels_may_have_columns() {
 #[test]
 fn a_split_is_divided_without_loss() {
     let all = Split {
+        size: (1, 3),
         images: Array2::from_shape_fn((50, 3), |(n, _)| n as u8),
         labels: (0..50).map(|n| n % 10).collect(),
     };

@@ -2,13 +2,13 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array1, Array2, ArrayD, Axis, Slice};
 use wengert::{DType, Program, Tensor, Var};
 use wengert_nn::{
-    BatchSampler, Config, Dataset, Event, Gradients, Labels, Model, Sampling, SoftmaxCrossEntropy,
-    TwoLayerNet, train,
+    Dataset, Epochs, Gradients, Labels, Model, Progress, Recipe, Result, SoftmaxCrossEntropy, Trainer,
+    TwoLayerNet,
 };
 
 fn data() -> &'static Dataset {
@@ -22,71 +22,235 @@ fn batch(count: usize) -> (Array2<f64>, Array1<u32>) {
     (images.mapv(|p| f64::from(p) / 255.0), labels.to_owned())
 }
 
-/// Parameters after some steps, as bytes.
-fn trained(config: &Config) -> (f64, Vec<u8>) {
-    let mut net = TwoLayerNet::<f32>::new(784, 50, 10, config.seed).unwrap();
-    let summary = train(net.model_mut(), data(), config, |_| ControlFlow::Continue(())).unwrap();
-    let states = &net.model().states;
-    let bytes = states.iter().flat_map(|(_, _, tensor)| tensor.data().as_bytes().to_vec()).collect();
-    (summary.test.accuracy, bytes)
+/// Trains to the end.
+fn trained_by(recipe: &Recipe, data: &Dataset, threads: usize) -> Result<Trainer> {
+    let mut trainer = Trainer::new(recipe, data, threads)?;
+    trainer.run(|_, _| Ok::<_, wengert_nn::Error>(ControlFlow::Continue(())))?;
+    Ok(trainer)
+}
+
+/// The accuracy on the test set and the parameters after some steps, as bytes.
+fn trained(iters: u64, seed: u64, threads: usize) -> (f64, Vec<u8>) {
+    let recipe = Recipe { iters: Some(iters), seed, ..Recipe::default() };
+    let model = trained_by(&recipe, data(), threads).unwrap().result().unwrap();
+    let bytes = model.states.iter().flat_map(|(_, _, tensor)| tensor.data().as_bytes().to_vec()).collect();
+    (model.evaluate(&data().test, 2).unwrap().accuracy, bytes)
 }
 
 #[test]
 fn an_epoch_learns_and_has_the_same_bits_for_any_number_of_threads() {
-    let config = Config { iterations: 600, seed: 1, ..Config::default() };
-    let (accuracy, bytes) = trained(&config);
+    let (accuracy, bytes) = trained(600, 1, 1);
     assert!(accuracy > 0.88, "the book's network is past 0.9 after one epoch, this one at {accuracy}");
+    let alone = trained(60, 1, 1);
     for threads in [2, 3, 8] {
-        let short = Config { iterations: 60, threads, ..config.clone() };
-        let alone = Config { threads: 1, ..short.clone() };
-        assert!(trained(&short) == trained(&alone), "{threads} threads");
+        assert!(trained(60, 1, threads) == alone, "{threads} threads");
     }
-    assert!(trained(&config).1 == bytes, "a second run");
-    assert!(trained(&Config { iterations: 600, seed: 2, ..Config::default() }).1 != bytes, "another seed");
+    assert!(trained(600, 1, 1).1 == bytes, "a second run");
+    assert!(trained(600, 2, 1).1 != bytes, "another seed");
 }
 
 #[test]
 fn three_seeds_of_the_books_training_reach_its_accuracy() {
     for seed in 1..=3 {
-        let (accuracy, _) = trained(&Config { seed, threads: 2, ..Config::default() });
+        let (accuracy, _) = trained(10_000, seed, 2);
         assert!(accuracy >= 0.965, "seed {seed}: {accuracy}");
     }
 }
 
 #[test]
 fn a_training_that_diverges_is_an_error() {
-    for (rate, iterations) in [(1e300, 1), (1e22, 1), (1e30, 200)] {
-        let mut net = TwoLayerNet::<f32>::new(784, 5, 10, 0).unwrap();
-        let config = Config { learning_rate: rate, iterations, ..Config::default() };
-        let error = train(net.model_mut(), data(), &config, |_| ControlFlow::Continue(())).unwrap_err();
+    for (lr, iters) in [(1e300, 1), (1e22, 1), (1e30, 200)] {
+        let recipe = Recipe { lr, iters: Some(iters), ..Recipe::default() };
+        let error = trained_by(&recipe, data(), 1).err().unwrap();
         assert!(error.to_string().contains("learning rate"), "{error}");
     }
 }
 
-#[test]
-fn shuffled_epochs_see_every_image_once() {
-    let mut sampler = BatchSampler::new(250, 100, Sampling::Shuffled, 3);
-    for _ in 0..3 {
-        let mut seen: Vec<u32> = (0..3).flat_map(|_| sampler.next_batch().to_vec()).collect();
-        assert_ne!(seen, (0..250).collect::<Vec<u32>>());
-        seen.sort_unstable();
-        assert_eq!(seen, (0..250).collect::<Vec<u32>>());
-    }
-    let mut replaced = BatchSampler::new(10, 1000, Sampling::WithReplacement, 3);
-    assert!((0..10).all(|i| replaced.next_batch().contains(&i)));
-    assert_eq!(BatchSampler::new(0, 5, Sampling::Shuffled, 0).next_batch(), &[] as &[u32]);
-    // The last batch of an epoch, smaller than the others, trains too.
+/// The first images of MNIST.
+fn few(count: usize) -> Dataset {
     let mut small = data().clone();
-    small.train.images.slice_axis_inplace(Axis(0), Slice::from(..250));
-    small.train.labels.slice_axis_inplace(Axis(0), Slice::from(..250));
-    let mut net = TwoLayerNet::<f64>::new(784, 8, 10, 0).unwrap();
-    let config = Config { iterations: 7, sampling: Sampling::Shuffled, ..Config::default() };
-    let mut steps = 0;
-    let summary = train(net.model_mut(), &small, &config, |event| {
-        steps += usize::from(matches!(event, Event::Step { .. }));
-        if steps < 5 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    let train = Arc::make_mut(&mut small.train);
+    train.images.slice_axis_inplace(Axis(0), Slice::from(..count));
+    train.labels.slice_axis_inplace(Axis(0), Slice::from(..count));
+    small
+}
+
+#[test]
+fn the_callback_ends_a_training_and_the_last_batch_is_smaller() {
+    let recipe = Recipe { epochs: Some(3), iters: None, dtype: "f64".into(), ..Recipe::default() };
+    let mut trainer = Trainer::new(&recipe, &few(250), 1).unwrap();
+    assert_eq!((trainer.steps(), trainer.steps_of_an_epoch()), (9, 3));
+    let (mut steps, mut epochs) = (0, Vec::new());
+    let outcome = trainer.run(|trainer, progress| {
+        match progress {
+            Progress::Step { step, .. } => {
+                steps += 1;
+                assert_eq!((step, trainer.steps_made()), (steps, steps));
+            }
+            Progress::Evaluated(point) => epochs.push((point.step, point.epoch)),
+        }
+        Ok::<_, wengert_nn::Error>(if steps < 7 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     });
-    assert_eq!((summary.unwrap().iterations, steps), (5, 5), "the callback ends the training");
+    outcome.unwrap();
+    assert_eq!((steps, epochs), (7, vec![(3, 1.0), (6, 2.0)]));
+}
+
+/// Three steps of the trainer are those of a plain program, batch by batch: the last batch of the epoch, which is smaller, too.
+#[test]
+fn a_step_is_the_books() {
+    let small = few(250);
+    let recipe = Recipe { epochs: Some(1), iters: None, dtype: "f64".into(), seed: 4, ..Recipe::default() };
+    let found = trained_by(&recipe, &small, 2).unwrap();
+    let mut due = Trainer::new(&recipe, &small, 1).unwrap().result().unwrap();
+    let epochs = Epochs { examples: 250, batch: 100, seed: 4, whole: false };
+    let order = epochs.order(0);
+    for batch in 0..3 {
+        let rows: Vec<usize> = epochs.batch(&order, batch).iter().map(|&i| i as usize).collect();
+        let x = small.train.images.select(Axis(0), &rows).mapv(|p| f64::from(p) / 255.0);
+        let y = small.train.labels.select(Axis(0), &rows);
+        let step = Program::record(&due.states, |t| {
+            let logits = due.stack.forward(t, t.constant(x));
+            let loss = logits.cross_entropy(t.constant(y));
+            let w: Vec<Var<'_>> = due.parameters().into_iter().map(|w| t.state(w)).collect();
+            let g = loss.gradients(w.clone());
+            w.into_iter().for_each(|w| t.update(w, w - g[w] * 0.1));
+            t.outputs([])
+        });
+        let step = step.unwrap();
+        step.run(&mut step.workspace().unwrap(), &mut due.states, ()).unwrap();
+    }
+    let found = found.result().unwrap();
+    for (_, name, value) in due.states.iter() {
+        let other = found.parameter(name).unwrap();
+        let apart = value.to_f64().iter().zip(other.to_f64()).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(apart < 1e-14, "{name}: {apart:e}");
+    }
+}
+
+/// A split of its own decides which model is kept, when training ends, and how the rate falls.
+#[test]
+fn the_validation_split_decides() {
+    let recipe = Recipe {
+        model: "two-layer:30".into(),
+        optimizer: "adam".into(),
+        lr: 0.03,
+        schedule: "plateau:0.5:1".into(),
+        epochs: Some(60),
+        iters: None,
+        validation: 0.2,
+        patience: 4,
+        ..Recipe::default()
+    };
+    let small = few(500);
+    let trainer = trained_by(&recipe, &small, 2).unwrap();
+    assert!(trainer.steps_made() < trainer.steps(), "patience ends it");
+    let history = trainer.history();
+    let of = |point: &wengert_nn::Point| point.validation.unwrap();
+    let best = trainer.best().unwrap();
+    let due = history.iter().rev().max_by(|a, b| {
+        let (a, b) = (of(a), of(b));
+        a.accuracy.total_cmp(&b.accuracy).then(b.loss.total_cmp(&a.loss))
+    });
+    assert_eq!(best.step, due.unwrap().step);
+    assert_eq!(history.len() - history.iter().position(|p| p.step == best.step).unwrap(), 5);
+    assert!(history.iter().all(|point| point.test.is_none()), "the test set is not looked at");
+    assert!(history.last().unwrap().lr < 0.03);
+    // What is kept is the best model, not the last.
+    let (_, validation) = small.train.divided(0.2, 0).unwrap();
+    assert_eq!(trainer.result().unwrap().evaluate(&validation, 1).unwrap().loss, best.validation.loss);
+    assert_ne!(of(history.last().unwrap()).loss, best.validation.loss);
+    for wrong in [
+        Recipe { validation: 0.0, ..recipe.clone() },
+        Recipe { patience: 0, validation: 0.0, ..recipe.clone() },
+    ] {
+        assert!(Trainer::new(&wrong, &small, 1).is_err(), "nothing to decide by");
+    }
+}
+
+/// What a training is stopped at is what it goes on from, on other threads, by another program.
+#[test]
+fn a_training_taken_up_again_has_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = Recipe {
+        model: "lenet".into(),
+        optimizer: "nadam".into(),
+        lr: 0.002,
+        schedule: "one-cycle".into(),
+        epochs: Some(2),
+        iters: None,
+        batch: 50,
+        dropout: 0.1,
+        validation: 0.2,
+        ema: 0.8,
+        label_smoothing: 0.1,
+        augment: "shift:1,flip".into(),
+        ..Recipe::default()
+    };
+    let small = few(400);
+    let whole = trained_by(&recipe, &small, 1).unwrap();
+    for stop in [1, 7, 8, 9] {
+        let mut first = Trainer::new(&recipe, &small, 2).unwrap();
+        first
+            .run(|trainer, _| {
+                let go = trainer.steps_made() < stop;
+                Ok::<_, wengert_nn::Error>(if go {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                })
+            })
+            .unwrap();
+        let path = dir.path().join("a.safetensors");
+        first.save(&path).unwrap();
+        let mut second = Trainer::new(&recipe, &small, 1).unwrap();
+        second.resume(&path).unwrap();
+        assert_eq!(second.steps_made(), stop);
+        second.run(|_, _| Ok::<_, wengert_nn::Error>(ControlFlow::Continue(()))).unwrap();
+        assert_eq!(second.history(), whole.history(), "stopped at {stop}");
+        let (a, b) = (second.result().unwrap(), whole.result().unwrap());
+        for (_, name, value) in b.states.iter() {
+            assert_eq!(a.parameter(name).unwrap().data().as_bytes(), value.data().as_bytes(), "{name}");
+        }
+        // A checkpoint is a model too: the best so far.
+        let model = Model::load(&path).unwrap();
+        assert!(model.evaluate(&small.test, 1).unwrap().accuracy > 0.05);
+        let other = Recipe { lr: 0.003, ..recipe.clone() };
+        let error = Trainer::new(&other, &small, 1).unwrap().resume(&path).unwrap_err().to_string();
+        assert!(error.contains("lr was 0.002 in this training, and is 0.003 now"), "{error}");
+    }
+}
+
+/// Each setting that makes no sense is told by its name.
+#[test]
+fn recipes_that_make_no_sense() {
+    let book = Recipe::default;
+    for (recipe, due) in [
+        (Recipe { model: "mlp".into(), ..book() }, "model: "),
+        (Recipe { dtype: "f16".into(), ..book() }, "dtype: "),
+        (Recipe { optimizer: "sgdd".into(), ..book() }, "optimizer: "),
+        (Recipe { lr: f64::NAN, ..book() }, "lr: "),
+        (Recipe { schedule: "step:0:0.1".into(), ..book() }, "schedule: "),
+        (Recipe { schedule: "cosine:3".into(), ..book() }, "schedule: "),
+        (Recipe { epochs: Some(1), ..book() }, "either epochs or iters"),
+        (Recipe { iters: Some(0), ..book() }, "at least one"),
+        (Recipe { batch: 0, ..book() }, "batch: "),
+        (Recipe { weight_decay: -1.0, ..book() }, "weight-decay: "),
+        (Recipe { dropout: 1.0, ..book() }, "dropout: "),
+        (Recipe { clip: "norm:0".into(), ..book() }, "clip: "),
+        (Recipe { augment: "shift".into(), ..book() }, "augment: "),
+        (Recipe { augment: "flip:1".into(), ..book() }, "augment: "),
+        (Recipe { augment: "shear:1".into(), ..book() }, "augment: "),
+        (Recipe { ema: 1.5, ..book() }, "ema: "),
+        (Recipe { validation: -0.1, ..book() }, "validation: "),
+        (Recipe { patience: 3, ..book() }, "patience"),
+        (Recipe { width: 27, ..book() }, "28 by 27 pixels"),
+        (Recipe { classes: 9, ..book() }, "the label 9 of 9 classes"),
+    ] {
+        match Trainer::new(&recipe, &few(20), 1) {
+            Ok(_) => assert_eq!(due, "", "{recipe:?}"),
+            Err(error) => assert!(!due.is_empty() && error.to_string().contains(due), "{error}"),
+        }
+    }
 }
 
 fn worst(a: &Gradients<f64>, b: &Gradients<f64>) -> f64 {
@@ -171,7 +335,7 @@ fn models_are_stored_and_found_again() {
     let path = dir.path().join("m.safetensors");
     let net = TwoLayerNet::<f32>::new(784, 7, 10, 11).unwrap();
     net.model().save(&path).unwrap();
-    let back = Model::load_two_layer(&path).unwrap();
+    let back = Model::load(&path).unwrap();
     assert_eq!((back.inputs, back.classes, back.dtype), (784, 10, DType::F32));
     for (_, name, tensor) in net.model().states.iter() {
         assert_eq!(Some(tensor), back.parameter(name));
@@ -181,17 +345,17 @@ fn models_are_stored_and_found_again() {
     let bytes = std::fs::read(&path).unwrap();
     for cut in [0, 1, 7, 8, 100, bytes.len() - 1] {
         std::fs::write(&path, &bytes[..cut]).unwrap();
-        assert!(Model::load_two_layer(&path).is_err(), "cut at {cut}");
+        assert!(Model::load(&path).is_err(), "cut at {cut}");
     }
     let mut poisoned = TwoLayerNet::<f32>::new(784, 2, 10, 0).unwrap().into_model();
     let b1 = poisoned.states.find("b1").unwrap();
     poisoned.states.set(b1, ndarray::array![0f32, f32::NAN]).unwrap();
     poisoned.save(&path).unwrap();
-    let error = Model::load_two_layer(&path).err().unwrap().to_string();
+    let error = Model::load(&path).err().unwrap().to_string();
     assert!(error.ends_with("b1: expected finite numbers, found NaN at element 1"), "{error}");
     let mut others = wengert::States::new();
     others.add("W1", Array2::<f32>::zeros((3, 4))).unwrap();
     wengert_nn::save_states(&path, &others).unwrap();
-    let error = Model::load_two_layer(&path).err().unwrap().to_string();
+    let error = Model::load(&path).err().unwrap().to_string();
     assert!(error.ends_with("expected a tensor b1, found none"), "{error}");
 }

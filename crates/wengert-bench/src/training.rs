@@ -3,51 +3,55 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use ndarray::Array1;
+use ndarray::{Array1, Axis};
 use serde_json::json;
 use wengert::{DType, Error, Program, Recorder, Sampler, State, States, Tensor, Var};
 use wengert_idx::Options;
-use wengert_nn::{Config, Dataset, Event, Float, Sgd, TwoLayerNet, train};
+use wengert_nn::{Dataset, Float, Progress, Recipe, Trainer};
 
 use crate::calls::{Timed, normal, timed, with};
 use crate::{Arguments, Outcome};
 
 /// The book's training.
 pub(crate) fn seed<T: Float>(arguments: &Arguments) -> Outcome {
-    const PIECE: usize = 600;
+    const PIECE: u64 = 600;
     let clock = Instant::now();
     let data = Dataset::load(&arguments.data, 10, arguments.threads, &Options::default())?;
     let load_seconds = clock.elapsed().as_secs_f64();
     let iterations = arguments.iters.unwrap_or(10_000);
-    let config = Config { iterations, threads: arguments.threads, ..Config::default() };
-    let mut net = TwoLayerNet::<T>::new(data.train.images.ncols(), 50, 10, 0)?;
+    let recipe = Recipe { iters: Some(iterations as u64), dtype: T::DTYPE.to_string(), ..Recipe::default() };
+    let training = Instant::now();
+    let mut trainer = Trainer::new(&recipe, &data, arguments.threads)?;
     let (mut best, mut piece) = (Duration::MAX, Instant::now());
-    let summary = train(net.model_mut(), &data, &config, |event| {
-        match event {
-            Event::Step { iteration, .. } if iteration % PIECE == 1 && iteration > 1 => {
-                best = best.min(piece.elapsed());
-            }
-            Event::Evaluated { .. } => piece = Instant::now(),
-            Event::Step { .. } => {}
+    trainer.run(|_, progress| {
+        match progress {
+            // Evaluations are behind the first step of each piece.
+            Progress::Step { step, .. } if step % PIECE == 0 => best = best.min(piece.elapsed()),
+            Progress::Evaluated(_) => piece = Instant::now(),
+            Progress::Step { .. } => {}
         }
-        ControlFlow::Continue(())
+        Ok::<_, wengert_nn::Error>(ControlFlow::Continue(()))
     })?;
+    let model = trainer.result()?;
+    let accuracy = model.evaluate(&data.test, arguments.threads)?.accuracy;
     if arguments.profile {
-        let (model, images) = (net.model(), &data.train.images);
-        let step =
-            model.training_step(images.nrows(), config.batch, Sgd { learning_rate: config.learning_rate })?;
-        let (mut workspace, mut states) = (step.workspace_on(arguments.threads)?, model.states.clone());
-        let index: Array1<u32> = (0..config.batch as u32).map(|i| i * 577 % images.nrows() as u32).collect();
-        let inputs = (images, &data.train.labels, &index);
+        let (images, batch) = (&data.train.images, recipe.batch);
+        let step = trainer.program(batch)?;
+        let (mut workspace, mut states) =
+            (step.workspace_on(arguments.threads)?, trainer.model().states.clone());
+        let rows: Vec<usize> = (0..batch).map(|i| i * 577 % images.nrows()).collect();
+        let (images, labels) = (images.select(Axis(0), &rows), data.train.labels.select(Axis(0), &rows));
+        let inputs = (&images, &labels, &recipe.lr, &0i64);
         // The first run touches all memory.
         step.run(&mut workspace, &mut states, inputs)?;
         eprintln!("{}", step.profile(&mut workspace, &mut states, inputs)?);
     }
     Ok(json!({
-        "iters": summary.iterations, "seconds_total": summary.total.as_secs_f64(),
-        "us_per_step": summary.stepping.as_secs_f64() * 1e6 / summary.iterations as f64,
-        "us_per_step_best_piece": (best < Duration::MAX).then(|| best.as_secs_f64() * 1e6 / PIECE as f64),
-        "load_seconds": load_seconds, "final_test_accuracy": summary.test.accuracy,
+        "iters": iterations, "seconds_total": training.elapsed().as_secs_f64(),
+        "us_per_step": trainer.time_in_steps().as_secs_f64() * 1e6 / iterations.max(1) as f64,
+        "us_per_step_best_piece":
+            (best < Duration::MAX).then(|| best.as_secs_f64() * 1e6 / (PIECE - 1) as f64),
+        "load_seconds": load_seconds, "final_test_accuracy": accuracy,
     }))
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wengert_idx::Options;
 
+use crate::settings::{Network, Settings};
+
 /// Train, evaluate and inspect neural networks on a reverse-mode autodiff tape.
 ///
 /// Exit codes: 0 done, 1 the work failed, 2 the arguments make no sense. Errors are one line on
@@ -18,13 +20,17 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Train the book's two-layer network on images and leave a run folder
+    /// Train a network on images and leave a run folder
     ///
-    /// The folder holds final.safetensors (the parameters W1 b1 W2 b2), metrics.csv (iteration, loss,
-    /// accuracies, seconds) and curves.svg (the picture of the learning). It appears when training
-    /// is done, complete or not at all. The same seed gives the same model, bit for bit, whatever the
-    /// number of threads.
-    Train(TrainArgs),
+    /// Without flags it is the book's two-layer network. The folder holds config.toml (all that repeats the run), checkpoints/ where they
+    /// are asked for, metrics.csv, curves.svg and, at the end, final.safetensors. The same settings give the same model, bit for bit, whatever the
+    /// number of threads, and whether or not the run was interrupted and taken up again. Ctrl-C finishes the step and writes a
+    /// checkpoint; a second one ends at once.
+    #[command(
+        after_help = "Examples:\n  wengert train --model conv --epochs 5 --lr 0.003 --schedule one-cycle --augment shift:2,rotate:10\n  \
+        wengert train --out runs/a --checkpoint-every 500\n  wengert train --out runs/a --resume"
+    )]
+    Train(Box<TrainArgs>),
     /// Evaluate a model on the test set: accuracy, loss, accuracy by class, confusion matrix
     Eval(EvalArgs),
     /// Draw an image in the terminal and print the probability of each class
@@ -91,43 +97,30 @@ impl Limit {
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Precision {
-    F32,
-    F64,
-}
-
 #[derive(Args)]
 pub(crate) struct TrainArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
     #[command(flatten)]
-    pub(crate) labels: Classes,
-    /// Units of the hidden layer
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) hidden: u32,
-    /// Images a step, drawn with replacement
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) batch: u32,
-    /// Learning rate
-    #[arg(long, default_value_t = 0.1, value_parser = learning_rate, allow_negative_numbers = true)]
-    pub(crate) lr: f64,
-    /// Steps
-    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
-    pub(crate) iters: u64,
-    /// For weights and batches. One seed gives the same bits on every processor with a fused multiply-add (AVX2 or newer), whatever
-    /// the width of its registers; older ones round otherwise
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(crate) seed: u64,
-    /// What to compute in
-    #[arg(long, value_enum, default_value = "f32")]
-    pub(crate) dtype: Precision,
+    pub(crate) settings: Settings,
+    /// Settings from a file, such as the config.toml of a run; flags count in place of them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Threads; the result does not depend on their number [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: Option<u32>,
     /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// Write a checkpoint after every so many steps
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) checkpoint_every: Option<u64>,
+    /// Checkpoints to keep; older ones are removed when a new one is safe
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: u32,
+    /// Go on with the run in --out from its newest sound checkpoint; settings are those of the run
+    #[arg(long, requires = "out", conflicts_with = "config")]
+    pub(crate) resume: bool,
     /// Print one JSON object at the end and nothing else
     #[arg(long)]
     pub(crate) json: bool,
@@ -219,13 +212,7 @@ pub(crate) struct GraphArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
     #[command(flatten)]
-    pub(crate) labels: Classes,
-    /// Units of the hidden layer
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) hidden: u32,
-    /// Images a step
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub(crate) batch: u32,
+    pub(crate) network: Network,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: GraphFormat,
@@ -247,12 +234,4 @@ pub(crate) struct GraphArgs {
     /// Print the machine code of what a step computes of small arrays, and of its elementwise loops, as bytes, instead
     #[arg(long, group = "instead", conflicts_with = "format")]
     pub(crate) machine: bool,
-}
-
-fn learning_rate(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        Ok(_) => Err("expected a finite number above zero".into()),
-        Err(e) => Err(e.to_string()),
-    }
 }

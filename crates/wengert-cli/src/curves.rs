@@ -1,21 +1,12 @@
-//! The picture of a training: accuracy and loss over epochs, as SVG.
+//! Pictures of trainings as SVG, for light and dark pages, with lines that are told apart without colour too.
 
+use std::ops::Range;
+
+use plotters::coord::Shift;
 use plotters::prelude::*;
+use wengert_nn::Point;
 
 use crate::Failure;
-
-/// One evaluation.
-pub(crate) struct Point {
-    pub(crate) iteration: usize,
-    pub(crate) epoch: f64,
-    /// The mean loss of the batches since the evaluation before.
-    pub(crate) loss: f64,
-    pub(crate) train_loss: f64,
-    pub(crate) test_loss: f64,
-    pub(crate) train_accuracy: f64,
-    pub(crate) test_accuracy: f64,
-    pub(crate) seconds: f64,
-}
 
 /// Stands for the colour of text and axes, which a style sheet sets for light and dark.
 const INK: RGBColor = RGBColor(1, 2, 3);
@@ -26,18 +17,68 @@ const STYLE: &str = "<style>\
     @media(prefers-color-scheme:dark){.if{fill:#e6edf3}.is{stroke:#e6edf3}.gs{stroke:#3d444d}}\
     text{font-family:system-ui,sans-serif}</style>";
 /// Of middle lightness, and told apart by those who see red and green alike (Okabe and Ito, 2008).
-const TRAIN: RGBColor = RGBColor(0, 140, 200);
-const TEST: RGBColor = RGBColor(213, 110, 20);
-const SIZE: (u32, u32) = (900, 380);
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 140, 200),
+    RGBColor(213, 110, 20),
+    RGBColor(0, 150, 115),
+    RGBColor(190, 110, 160),
+    RGBColor(150, 140, 20),
+    RGBColor(120, 120, 120),
+];
+const HEIGHT: u32 = 380;
 
-/// The picture. It has no background, and its ink follows the reader's colour scheme.
-pub(crate) fn draw(title: &str, points: &[Point]) -> Result<String, Failure> {
-    let numbers = |p: &Point| [p.epoch, p.train_loss, p.test_loss, p.train_accuracy, p.test_accuracy];
-    if points.iter().flat_map(numbers).any(|x| !x.is_finite()) {
-        return Err(Failure::Work("curves.svg: expected finite numbers to draw".into()));
+/// One line of a panel.
+pub(crate) struct Line {
+    pub(crate) label: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// One chart.
+pub(crate) struct Panel {
+    pub(crate) name: &'static str,
+    pub(crate) lines: Vec<Line>,
+    /// Whether heights are logarithms, as of what changes by powers.
+    pub(crate) logarithmic: bool,
+    /// Where the names of the lines stand.
+    pub(crate) labels: SeriesLabelPosition,
+}
+
+/// Accuracy and loss over epochs.
+pub(crate) fn learning(points: &[Point]) -> [Panel; 2] {
+    let line = |label: &str, of: fn(&Point) -> Option<f64>| Line {
+        label: label.to_owned(),
+        points: points.iter().filter_map(|p| Some((p.epoch, of(p)?))).collect(),
+    };
+    let accuracy = [
+        line("train", |p| Some(p.train.accuracy)),
+        line("validation", |p| Some(p.validation?.accuracy)),
+        line("test", |p| Some(p.test?.accuracy)),
+    ];
+    let loss = [
+        line("train", |p| Some(p.train.loss)),
+        line("validation", |p| Some(p.validation?.loss)),
+        line("test", |p| Some(p.test?.loss)),
+    ];
+    let panel = |name, lines: [Line; 3], labels| Panel {
+        name,
+        lines: lines.into_iter().filter(|line| !line.points.is_empty()).collect(),
+        logarithmic: false,
+        labels,
+    };
+    [
+        panel("accuracy", accuracy, SeriesLabelPosition::LowerRight),
+        panel("loss", loss, SeriesLabelPosition::UpperRight),
+    ]
+}
+
+/// The panels side by side. The picture has no background, and its ink follows the reader's colour scheme.
+pub(crate) fn draw(title: &str, panels: &[Panel]) -> Result<String, Failure> {
+    let all = panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points);
+    if all.into_iter().any(|(x, y)| !x.is_finite() || !y.is_finite()) {
+        return Err(Failure::Work("curves: expected finite numbers to draw".into()));
     }
     let mut svg = String::new();
-    plot(&mut svg, title, points).map_err(|e| Failure::Work(format!("curves.svg: {e}")))?;
+    plot(&mut svg, title, panels).map_err(|e| Failure::Work(format!("curves: {e}")))?;
     let mut svg = svg
         .replace("fill=\"#010203\"", "class=\"if\"")
         .replace("stroke=\"#010203\"", "class=\"is\"")
@@ -50,63 +91,79 @@ pub(crate) fn draw(title: &str, points: &[Point]) -> Result<String, Failure> {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn plot(svg: &mut String, title: &str, points: &[Point]) -> Drawn {
-    let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+fn plot(svg: &mut String, title: &str, panels: &[Panel]) -> Drawn {
+    let width = 450 * panels.len() as u32;
+    let root = SVGBackend::with_string(svg, (width, HEIGHT)).into_drawing_area();
     let root = root.titled(title, ("sans-serif", 16).into_font().color(&INK))?;
-    let (left, right) = root.split_horizontally(SIZE.0 / 2);
-    let lowest = points.iter().map(|p| p.train_accuracy.min(p.test_accuracy)).fold(1.0, f64::min);
-    let floor = ((lowest * 10.0).floor() / 10.0).min(0.9);
-    panel(&left, "accuracy", floor..1.0, points, |p| (p.train_accuracy, p.test_accuracy))?;
-    let highest = points.iter().map(|p| p.train_loss.max(p.test_loss)).fold(0.1, f64::max);
-    panel(&right, "loss", 0.0..highest * 1.05, points, |p| (p.train_loss, p.test_loss))?;
+    for (panel, area) in panels.iter().zip(root.split_evenly((1, panels.len()))) {
+        draw_panel(&area, panel)?;
+    }
     root.present()?;
     Ok(())
 }
 
-fn panel(
-    area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
-    name: &str,
-    range: std::ops::Range<f64>,
-    points: &[Point],
-    values: fn(&Point) -> (f64, f64),
-) -> Drawn {
-    let end = points.iter().map(|p| p.epoch).fold(0.0, f64::max).max(1e-9);
-    let mut chart = ChartBuilder::on(area)
-        .margin(12)
-        .x_label_area_size(42)
-        .y_label_area_size(56)
-        .build_cartesian_2d(0.0..end, range)?;
-    let text = ("sans-serif", 13).into_font().color(&INK);
-    chart
-        .configure_mesh()
-        .x_desc("epoch")
-        .y_desc(name)
-        .axis_style(INK)
-        .bold_line_style(GRID)
-        .light_line_style(TRANSPARENT)
-        .label_style(text.clone())
-        .axis_desc_style(text.clone())
-        .x_label_formatter(&|x| if end < 5.0 { format!("{x:.1}") } else { format!("{x:.0}") })
-        .y_label_formatter(&|y| format!("{y:.2}"))
-        .draw()?;
-    let series = [("train", TRAIN, 0), ("test", TEST, 1)];
-    for (label, colour, which) in series {
-        let value = |p: &Point| if which == 0 { values(p).0 } else { values(p).1 };
-        let line = points.iter().map(|p| (p.epoch, value(p)));
-        chart
-            .draw_series(LineSeries::new(line, colour.stroke_width(2)).point_size(2))?
-            .label(label)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(2)));
+/// The heights that a panel shows: accuracies up to 1, losses from 0.
+fn range(panel: &Panel) -> Range<f64> {
+    let heights = || panel.lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
+    match panel.name {
+        "accuracy" => ((heights().fold(1.0, f64::min) * 10.0).floor() / 10.0).min(0.9)..1.0,
+        _ => 0.0..heights().fold(0.1, f64::max) * 1.05,
     }
-    chart
-        .configure_series_labels()
-        .label_font(text)
-        .border_style(TRANSPARENT)
-        .position(if name == "loss" {
-            SeriesLabelPosition::UpperRight
-        } else {
-            SeriesLabelPosition::LowerRight
-        })
-        .draw()?;
+}
+
+fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn {
+    let all = || panel.lines.iter().flat_map(|line| &line.points);
+    let end = all().map(|(x, _)| *x).fold(0.0, f64::max).max(1e-9);
+    let mut builder = ChartBuilder::on(area);
+    builder.margin(12).x_label_area_size(42).y_label_area_size(60);
+    let text = ("sans-serif", 13).into_font().color(&INK);
+    let epoch = |x: &f64| if end < 5.0 { format!("{x:.1}") } else { format!("{x:.0}") };
+    // The two coordinate systems are of two types, and everything else is the same.
+    macro_rules! chart {
+        ($coordinates:expr, $label:expr) => {{
+            let mut chart = builder.build_cartesian_2d(0.0..end, $coordinates)?;
+            chart
+                .configure_mesh()
+                .x_desc("epoch")
+                .y_desc(panel.name)
+                .axis_style(INK)
+                .bold_line_style(GRID)
+                .light_line_style(TRANSPARENT)
+                .label_style(text.clone())
+                .axis_desc_style(text.clone())
+                .x_label_formatter(&epoch)
+                .y_label_formatter(&$label)
+                .draw()?;
+            for (n, line) in panel.lines.iter().enumerate() {
+                let style = COLOURS[n % COLOURS.len()].stroke_width(2);
+                let points = || line.points.iter().copied();
+                let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], style);
+                let dash = [0, 6, 2][n % 3];
+                let drawn = match dash {
+                    0 => chart.draw_series(LineSeries::new(points(), style).point_size(2))?,
+                    dash => chart.draw_series(DashedLineSeries::new(points(), dash, 4, style))?,
+                };
+                let label = match dash {
+                    0 => line.label.clone(),
+                    6 => format!("{} (dashed)", line.label),
+                    _ => format!("{} (dotted)", line.label),
+                };
+                drawn.label(label).legend(legend);
+            }
+            if panel.lines.len() > 1 {
+                let mut labels = chart.configure_series_labels();
+                labels.label_font(text).border_style(TRANSPARENT).position(panel.labels.clone()).draw()?;
+            }
+        }};
+    }
+    if panel.logarithmic {
+        let positive = || all().map(|(_, y)| *y).filter(|y| *y > 0.0);
+        let least = positive().fold(f64::INFINITY, f64::min);
+        let (least, most) =
+            if least.is_finite() { (least, positive().fold(least, f64::max)) } else { (0.1, 1.0) };
+        chart!((least * 0.8..most * 1.25).log_scale(), |y: &f64| format!("{y:.1e}"));
+    } else {
+        chart!(range(panel), |y: &f64| format!("{y:.2}"));
+    }
     Ok(())
 }

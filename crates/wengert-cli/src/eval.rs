@@ -7,10 +7,10 @@ use wengert_nn::{Model, Split, is_sealed};
 
 use crate::args::EvalArgs;
 use crate::run_folder::{data_dir, threads};
-use crate::{Failure, printable};
+use crate::{Failure, tell};
 
 pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let model = Model::load_two_layer(&args.model)?;
+    let model = Model::load(&args.model)?;
     let dir = data_dir(args.data.data.as_deref());
     let classes = u32::try_from(model.classes).unwrap_or(u32::MAX);
     let options = args.data.limit.options();
@@ -45,12 +45,7 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
 /// A word on standard error about a model that nothing vouches for.
 pub(crate) fn tell_unsealed(model: &Path) -> Result<(), Failure> {
     if !is_sealed(model)? {
-        let file = printable(&model.display().to_string());
-        // Only a word: nothing depends on its being read.
-        let _ = writeln!(
-            std::io::stderr(),
-            "wengert: note: {file} has no checksum, as files of this program have"
-        );
+        tell(&format!("{} has no checksum, as files of this program have", model.display()));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use wengert::{Lowering, PASSES};
-use wengert_nn::{Sgd, Split, TwoLayerNet};
+use wengert_nn::{Dataset, Recipe, Split, Trainer};
 
 use crate::Failure;
 use crate::args::{GraphArgs, GraphFormat};
@@ -11,10 +11,15 @@ use crate::run_folder::data_dir;
 
 pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let dir = data_dir(args.data.data.as_deref());
-    let (classes, options) = (args.labels.classes, args.data.limit.options());
-    let images = Split::load_by(&dir, "train", args.data.label_column(), classes, &options)?.images;
-    let net = TwoLayerNet::<f32>::new(images.ncols(), args.hidden as usize, classes as usize, 0)?;
-    let step = net.model().training_step(images.nrows(), args.batch as usize, Sgd { learning_rate: 0.1 })?;
+    let classes = args.network.recipe(None)?.classes as u32;
+    let train = Split::load_by(&dir, "train", args.data.label_column(), classes, &args.data.limit.options())?;
+    let recipe = args.network.recipe(Some(train.size))?;
+    // Nothing is trained, so one image is enough.
+    let (image, label) = train.part(0, 1);
+    let one = Split { images: image.to_owned(), labels: label.to_owned(), size: train.size };
+    let one = std::sync::Arc::new(one);
+    let recipe = Recipe { validation: 0.0, ..recipe };
+    let step = Trainer::new(&recipe, &Dataset { train: one.clone(), test: one }, 1)?.program(recipe.batch)?;
     for (asked, lowering) in [(args.graph, Lowering::Graph), (args.schedule, Lowering::Schedule)] {
         if asked {
             write!(out, "{}", step.lowered(lowering)?)?;

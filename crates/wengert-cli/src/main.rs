@@ -5,11 +5,14 @@
 mod args;
 mod curves;
 mod data;
+mod display;
 mod eval;
 mod gradcheck;
 mod graph;
 mod predict;
 mod run_folder;
+mod settings;
+mod signals;
 mod training;
 
 use std::io::{self, Write};
@@ -26,6 +29,8 @@ enum Failure {
     Usage(String),
     /// The work failed: exit code 1.
     Work(String),
+    /// A signal ended the work, which can be taken up again: its exit code.
+    Interrupted(u8, String),
     /// Nobody reads what is printed any more: no failure at all.
     Unread,
 }
@@ -61,6 +66,7 @@ fn main() -> ExitCode {
         Ok(()) | Err(Failure::Unread) => return ExitCode::SUCCESS,
         Err(Failure::Work(message)) => (1, message),
         Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::Interrupted(code, message)) => (code, message),
     };
     // If even this cannot be written, the exit code still tells.
     let _ = writeln!(io::stderr(), "wengert: {}", printable(&message));
@@ -83,6 +89,11 @@ fn known_level() -> Result<(), Failure> {
 /// A text on one line, without characters that steer a terminal: names of files may hold any.
 pub(crate) fn printable(text: &str) -> String {
     text.replace('\n', " ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A word on standard error that is no failure: nothing depends on its being read.
+pub(crate) fn tell(note: &str) {
+    let _ = writeln!(io::stderr(), "wengert: note: {}", printable(note));
 }
 
 /// Help and version are answers; everything else is one line and where to find help.

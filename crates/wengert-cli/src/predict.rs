@@ -11,7 +11,7 @@ use crate::args::PredictArgs;
 use crate::eval::{fits, tell_unsealed};
 
 pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let model = Model::load_two_layer(&args.model)?;
+    let model = Model::load(&args.model)?;
     let mut reader = Reader::open(&args.images, &args.limit.options())?;
     let header = reader.header().clone();
     fits(&model, header.record_elements(), &args.images)?;

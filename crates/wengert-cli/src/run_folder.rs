@@ -1,7 +1,7 @@
 //! Where data and runs are.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use wengert_idx::replace_file;
@@ -26,165 +26,180 @@ pub(crate) fn threads(given: Option<u32>) -> usize {
     given.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), |n| n as usize)
 }
 
-/// A folder that appears complete or not at all.
+/// The folder of a run, which nobody else trains in as long as this lives.
 pub(crate) struct RunFolder {
     dir: PathBuf,
-    /// Whether another number may be taken where the name is no longer free.
-    numbered: bool,
-    seed: u64,
+    /// Held open with a lock on it, which ends with the process, however that ends.
+    _lock: File,
+    /// Whether it was made, or found empty, by this run, and has nothing yet that is worth keeping.
+    fresh: Option<Parents>,
 }
 
 impl RunFolder {
-    /// The folder for a run: the one given, which must not hold anything yet, or the next free one
-    /// under `runs`. It is tried now, so that no work is done that cannot be kept.
-    pub(crate) fn choose(given: Option<&Path>, seed: u64) -> Result<Self, Failure> {
-        let folder = match given {
-            Some(dir) => {
-                let refuse =
-                    |e: &dyn std::fmt::Display| Failure::Usage(format!("--out {}: {e}", dir.display()));
-                let dir = match fs::canonicalize(dir) {
-                    Ok(dir) => dir,
-                    // A link to nothing cannot be replaced by a folder.
-                    Err(e) if e.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(dir).is_err() => {
-                        dir.to_owned()
-                    }
-                    Err(e) => return Err(refuse(&e)),
-                };
-                if dir.file_name().is_none() {
-                    return Err(refuse(&"expected a folder with a name"));
+    /// A folder for a new run: the one given, which must not hold anything yet, or the next free one under `runs`.
+    pub(crate) fn create(given: Option<&Path>, seed: u64) -> Result<Self, Failure> {
+        let Some(dir) = given else {
+            let runs = root().join("runs");
+            let name = |n: usize| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") };
+            for dir in (1..).map(|n| runs.join(name(n))).filter(|dir| !dir.exists()) {
+                match Self::create(Some(&dir), seed) {
+                    // Another run of this seed was faster.
+                    Err(Failure::Usage(_)) => {}
+                    made => return made,
                 }
-                match fs::read_dir(&dir).map(|mut entries| entries.next().is_none()) {
-                    Ok(true) => {}
-                    Ok(false) => return Err(refuse(&"the folder is not empty")),
-                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                    Err(e) => return Err(refuse(&e)),
-                }
-                Self { dir, numbered: false, seed }
             }
-            None => Self { dir: next_free(seed)?, numbered: true, seed },
+            return Err(Failure::Work(format!("{}: no free name", runs.display())));
         };
-        folder.sweep();
-        let partial = folder.partial();
-        let parents = Parents::of(&partial);
-        fs::create_dir_all(&partial)
-            .and_then(|()| fs::remove_dir(&partial))
-            .map_err(|e| folder.failure(&e))?;
-        drop(parents);
+        let refuse = |what: &str| Failure::Usage(format!("--out {}: {what}", dir.display()));
+        if dir.file_name().is_none() && fs::canonicalize(dir).ok().is_none_or(|dir| dir.file_name().is_none())
+        {
+            return Err(refuse("expected a folder with a name"));
+        }
+        if dir.exists() && !dir.is_dir() {
+            return Err(refuse("there is a file of that name"));
+        }
+        let parents = Parents::of(dir);
+        fs::create_dir_all(dir).map_err(|e| at(dir, &e))?;
+        let lock = locked(dir)?;
+        if fs::read_dir(dir).map_err(|e| at(dir, &e))?.next().is_some() {
+            return Err(refuse("the folder is not empty; --resume goes on with the run in it"));
+        }
+        let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: Some(parents) };
+        // Tried now, so that no work is done that cannot be kept.
+        folder.write("config.toml", "")?;
         Ok(folder)
     }
 
-    /// Removes what runs of this name left that were killed while they wrote.
-    fn sweep(&self) {
-        let prefix = format!("{}.", self.dir.file_name().unwrap_or_default().to_string_lossy());
-        let beside = self.dir.parent().map(fs::read_dir).and_then(Result::ok).into_iter().flatten().flatten();
-        for entry in beside {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let process = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(".partial"));
-            let process = process.and_then(|pid| pid.parse::<u32>().ok());
-            // Where processes cannot be looked up nothing is known to have ended.
-            let looked_up = Path::new("/proc/self").exists();
-            if process.is_some_and(|pid| looked_up && !Path::new(&format!("/proc/{pid}")).exists()) {
-                // Nobody else will; if it cannot be done it harms nobody.
-                let _ = fs::remove_dir_all(entry.path());
+    /// The folder of a run to go on with, also of one that has yet to begin. What was being written when it was killed is removed.
+    pub(crate) fn resume(dir: &Path) -> Result<Self, Failure> {
+        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+        if !dir.exists() || is_empty(dir) {
+            // Killed before it began.
+            return Self::create(Some(dir), 0);
+        }
+        let lock = locked(dir)?;
+        let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: None };
+        for place in [dir.to_owned(), folder.checkpoints()] {
+            for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+                if entry.file_name().to_string_lossy().ends_with(".partial") {
+                    fs::remove_file(entry.path()).map_err(|e| at(&entry.path(), &e))?;
+                }
             }
         }
+        if !["config.toml", "checkpoints", "final.safetensors"].iter().any(|name| folder.path(name).exists())
+            && !is_empty(dir)
+        {
+            return Err(Failure::Usage(format!("--out {}: this is no folder of a run", dir.display())));
+        }
+        Ok(folder)
     }
 
-    fn failure(&self, e: &io::Error) -> Failure {
-        Failure::Work(format!("{}: {e}", self.dir.display()))
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
-    fn partial(&self) -> PathBuf {
-        let mut name = self.dir.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        self.dir.with_file_name(name)
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
-    /// Fills the folder under another name, then gives it its own, and returns that. Nothing is left
-    /// of it on failure.
-    pub(crate) fn fill(
-        mut self,
-        write: impl FnOnce(&Path) -> Result<(), Failure>,
-    ) -> Result<PathBuf, Failure> {
-        let partial = self.partial();
-        let parents = Parents::of(&partial);
-        let outcome = fs::create_dir_all(&partial)
-            .map_err(|e| self.failure(&e))
-            .and_then(|()| write(&partial))
-            .and_then(|()| self.publish(&partial));
-        if outcome.is_err() {
-            // The first error is the one to tell.
-            let _ = fs::remove_dir_all(&partial);
-        } else {
+    /// What is in it is worth keeping from now on, whatever happens.
+    pub(crate) fn keep(&mut self) {
+        if let Some(parents) = self.fresh.take() {
             parents.keep();
         }
-        outcome.map(|()| self.dir)
     }
 
-    /// Renames the finished folder. An empty folder of its name gives way.
-    fn publish(&mut self, partial: &Path) -> Result<(), Failure> {
-        loop {
-            match fs::rename(partial, &self.dir) {
-                Ok(()) => return Ok(()),
-                // Another run of this seed was faster.
-                Err(_) if self.numbered && self.dir.exists() => self.dir = next_free(self.seed)?,
-                // A mount point, say, cannot be replaced; files can be put into it.
-                Err(_) if self.dir.is_dir() => return self.copy(partial).map_err(|e| self.failure(&e)),
-                Err(e) => return Err(self.failure(&e)),
-            }
-        }
+    /// Writes a file, whole or not at all.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.path(name);
+        replace_file(&path, |file| file.write_all(text.as_bytes())).map_err(|e| at(&path, &e))
     }
 
-    fn copy(&self, partial: &Path) -> io::Result<()> {
-        if fs::read_dir(&self.dir)?.next().is_some() {
-            return Err(io::Error::other("the folder is not empty any more"));
+    fn checkpoints(&self) -> PathBuf {
+        self.dir.join("checkpoints")
+    }
+
+    /// The checkpoints by their steps, the newest first.
+    pub(crate) fn checkpoints_newest_first(&self) -> Vec<(u64, PathBuf)> {
+        let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+        let entries = fs::read_dir(self.checkpoints()).into_iter().flatten().flatten();
+        let mut found: Vec<(u64, PathBuf)> = entries
+            .filter_map(|entry| Some((step(&entry.file_name().to_string_lossy())?, entry.path())))
+            .collect();
+        found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
+        found
+    }
+
+    /// Has a checkpoint written for a step, and removes the older ones beyond so many when it is safe on the disk.
+    pub(crate) fn checkpoint(
+        &mut self,
+        step: u64,
+        keep: usize,
+        save: impl FnOnce(&Path) -> Result<(), wengert_nn::Error>,
+    ) -> Result<PathBuf, Failure> {
+        let dir = self.checkpoints();
+        fs::create_dir_all(&dir).map_err(|e| at(&dir, &e))?;
+        let path = dir.join(format!("step-{step:010}.safetensors"));
+        save(&path)?;
+        self.keep();
+        // Later ones are of a past that was given up, as where they were damaged; they are written anew in their turn.
+        let older = self.checkpoints_newest_first().into_iter().filter(|(of, _)| *of <= step);
+        for (_, path) in older.skip(keep) {
+            fs::remove_file(&path).map_err(|e| at(&path, &e))?;
         }
-        let mut copied = Vec::new();
-        let mut outcome = Ok(());
-        for entry in fs::read_dir(partial)? {
-            let entry = entry?;
-            let to = self.dir.join(entry.file_name());
-            outcome = replace_file(&to, |file| {
-                io::copy(&mut fs::File::open(entry.path())?, file)?;
-                Ok::<(), io::Error>(())
-            });
-            if outcome.is_err() {
-                break;
-            }
-            copied.push(to);
+        Ok(path)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // A run that failed before there was anything to keep leaves nothing. The first error is the one to tell.
+        let Some(parents) = self.fresh.take() else { return };
+        let _ = fs::remove_file(self.path("config.toml"));
+        let _ = fs::remove_dir(self.checkpoints());
+        if parents.own {
+            let _ = fs::remove_dir(&self.dir);
         }
-        if outcome.is_err() {
-            // All of it or nothing; the first error is the one to tell.
-            copied.iter().for_each(|file| drop(fs::remove_file(file)));
-            return outcome;
+    }
+}
+
+fn at(path: &Path, e: &io::Error) -> Failure {
+    Failure::Work(format!("{}: {e}", path.display()))
+}
+
+/// A folder opened, with a lock on it that nobody else has.
+fn locked(dir: &Path) -> Result<File, Failure> {
+    let file = File::open(dir).map_err(|e| at(dir, &e))?;
+    match file.try_lock() {
+        // Where folders cannot be locked, nothing is.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::Work(format!("{}: another training is at work in this folder", dir.display())))
         }
-        fs::remove_dir_all(partial)
     }
 }
 
 /// Folders above one that did not exist: removed again, as far as they are empty, unless they are kept.
-struct Parents(Vec<PathBuf>);
+struct Parents {
+    missing: Vec<PathBuf>,
+    /// Whether the folder itself did not exist.
+    own: bool,
+}
 
 impl Parents {
     fn of(path: &Path) -> Self {
         let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-        Self(path.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect())
+        let above = path.ancestors().skip(1).take_while(missing).map(Path::to_owned);
+        Self { missing: above.collect(), own: !path.exists() }
     }
 
     fn keep(mut self) {
-        self.0.clear();
+        self.missing.clear();
     }
 }
 
 impl Drop for Parents {
     fn drop(&mut self) {
-        self.0.iter().for_each(|dir| drop(fs::remove_dir(dir)));
+        self.missing.iter().for_each(|dir| drop(fs::remove_dir(dir)));
     }
-}
-
-fn next_free(seed: u64) -> Result<PathBuf, Failure> {
-    let runs = root().join("runs");
-    let name = |n: usize| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") };
-    let free = (1..).map(|n| runs.join(name(n))).find(|dir| !dir.exists());
-    free.ok_or_else(|| Failure::Work(format!("{}: no free name", runs.display())))
 }

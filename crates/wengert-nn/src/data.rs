@@ -1,6 +1,7 @@
 //! Labelled images in memory, as bytes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
 use wengert_idx::{AnyArray, Options, read_pair_by};
@@ -17,6 +18,8 @@ pub struct Split {
     pub images: Array2<u8>,
     /// The class of each image.
     pub labels: Array1<u32>,
+    /// Rows of an image, and pixels of a row.
+    pub size: (usize, usize),
 }
 
 impl Split {
@@ -46,11 +49,14 @@ impl Split {
             return Err(Error::Model(path.to_owned(), what));
         };
         let count = pixels.shape()[0];
-        let width: usize = pixels.shape()[1..].iter().product();
+        let size = match pixels.shape()[1..] {
+            [height, ref rest @ ..] if !rest.is_empty() => (height, rest.iter().product()),
+            ref rest => (1, rest.iter().product()),
+        };
         let images = pixels
-            .into_shape_with_order((count, width))
+            .into_shape_with_order((count, size.0 * size.1))
             .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
-        Ok(Self { images, labels: pair.labels })
+        Ok(Self { images, labels: pair.labels, size })
     }
 
     /// Reads a part (`train` or `t10k`) of the four files of a data set of MNIST's form in a folder, [however they are called](crate::find_part). An error where it holds no images.
@@ -94,7 +100,7 @@ impl Split {
     ///
     /// ```
     /// use ndarray::{Array1, Array2};
-    /// let all = wengert_nn::Split { images: Array2::zeros((10, 4)), labels: Array1::zeros(10) };
+    /// let all = wengert_nn::Split { images: Array2::zeros((10, 4)), labels: Array1::zeros(10), size: (2, 2) };
     /// let (train, validation) = all.divided(0.2, 7)?;
     /// assert_eq!((train.len(), validation.len()), (8, 2));
     /// # Ok::<(), wengert_nn::Error>(())
@@ -114,7 +120,7 @@ impl Split {
             order.sort_unstable();
             let rows: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
             let (images, labels) = (self.images.select(Axis(0), &rows), self.labels.select(Axis(0), &rows));
-            Self { images, labels }
+            Self { images, labels, size: self.size }
         };
         Ok((part(order), part(second)))
     }
@@ -127,13 +133,13 @@ impl Split {
     }
 }
 
-/// Images to train with and images to test.
+/// Images to train with and images to test, shared by all who use them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// What the model learns from.
-    pub train: Split,
+    pub train: Arc<Split>,
     /// What it has never seen.
-    pub test: Split,
+    pub test: Arc<Split>,
 }
 
 impl Dataset {
@@ -168,12 +174,26 @@ impl Dataset {
             let ended = |_| Err(Error::Argument("the loading thread ended early".into()));
             (train, test.map_or_else(|| split("t10k"), |t| t.join().unwrap_or_else(ended)))
         });
-        let data = Self { train: train?, test: test? };
+        let data = Self { train: Arc::new(train?), test: Arc::new(test?) };
         let (a, b) = (data.train.images.len_of(Axis(1)), data.test.images.len_of(Axis(1)));
         if a != b {
             let what = format!("images to train with have {a} pixels, images to test {b}");
             return Err(Error::Model(dir.to_owned(), what));
         }
         Ok(data)
+    }
+
+    /// The CRC-32 of all images and labels: what tells one data set from another.
+    pub fn checksum(&self) -> u32 {
+        let mut crc = flate2::Crc::new();
+        for split in [&self.train, &self.test] {
+            match split.images.as_slice() {
+                Some(pixels) => crc.update(pixels),
+                None => split.images.iter().for_each(|pixel| crc.update(&[*pixel])),
+            }
+            let labels: Vec<u8> = split.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+            crc.update(&labels);
+        }
+        crc.sum()
     }
 }

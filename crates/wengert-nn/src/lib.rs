@@ -27,14 +27,15 @@ mod error;
 mod files;
 mod init;
 mod layers;
+mod load;
 mod metrics;
 mod model;
 mod optim;
 mod prefetch;
-mod sampler;
+mod recipe;
 mod store;
 mod summary;
-mod train;
+mod trainer;
 mod two_layer;
 
 pub use architecture::Architecture;
@@ -54,11 +55,11 @@ pub use metrics::{ClassMetrics, class_metrics, top_k_accuracy};
 pub use model::{Evaluation, Float, Model};
 pub use optim::{
     Accumulation, AdaDelta, AdaGrad, AdaMax, Adam, At, Average, Clip, Decay, Group, Lion, Momentum, NAdam,
-    Optimizer, Plateau, RAdam, RmsProp, Rule, Schedule, Sgd, Slot,
+    Optimizer, Plateau, RAdam, RmsProp, Rule, Schedule, Slot, rule_named,
 };
 pub use prefetch::Prefetch;
-pub use sampler::{BatchSampler, Sampling};
+pub use recipe::Recipe;
 pub use store::{is_sealed, load_checkpoint, load_states, save_checkpoint, save_states};
 pub use summary::{LayerSummary, ModelSummary};
-pub use train::{Config, Event, Summary, train};
+pub use trainer::{Best, Measure, Point, Progress, Trainer};
 pub use two_layer::{Gradients, Labels, TwoLayerNet};

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array2, ArrayView2};
 use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var};
 
+use crate::architecture::Architecture;
+use crate::builder::Builder;
 use crate::data::Split;
 use crate::error::{Error, Result};
 use crate::layers::{SoftmaxCrossEntropy, Stack};
-use crate::optim::Sgd;
+use crate::recipe::Recipe;
+use crate::summary::ModelSummary;
 
 /// The float types that models compute in: `f32` and `f64`.
 pub trait Float: Element {}
@@ -25,6 +28,8 @@ pub struct Model {
     pub dtype: DType,
     /// Pixels of one image.
     pub inputs: usize,
+    /// Rows of one image, and pixels of a row.
+    pub size: (usize, usize),
     /// Classes that it tells apart.
     pub classes: usize,
 }
@@ -51,10 +56,34 @@ struct Chunk {
 const CHUNK: usize = 200;
 
 impl Model {
+    /// The network of a recipe, with random weights of its seed. An error where sizes do not fit.
+    ///
+    /// ```
+    /// use wengert_nn::{Model, Recipe};
+    /// let model = Model::new(&Recipe { model: "conv".into(), ..Recipe::default() })?;
+    /// assert!(model.states.find("conv1.weight").is_some());
+    /// # Ok::<(), wengert_nn::Error>(())
+    /// ```
+    pub fn new(recipe: &Recipe) -> Result<Self> {
+        let (architecture, size, dtype): (Architecture, _, _) =
+            (recipe.architecture()?, (recipe.height, recipe.width), recipe.dtype()?);
+        let mut b = Builder::new(dtype, recipe.seed);
+        let stack = architecture.build(&mut b, size, recipe.classes, recipe.dropout)?;
+        let (inputs, classes) = (size.0.saturating_mul(size.1), recipe.classes);
+        let model = Self { states: b.states, stack, dtype, inputs, size, classes };
+        // What a layer refuses is found here, and not in the middle of a training.
+        ModelSummary::of(&model.stack, &model.states, dtype, [1, inputs])?;
+        Ok(model)
+    }
+
+    /// Records bytes as numbers of 0 … 1.
+    pub fn pixels<'t>(&self, t: &'t Recorder, pixels: Var<'t>) -> Var<'t> {
+        t.scope("pixels", || pixels.cast(self.dtype) * (1.0 / 255.0))
+    }
+
     /// Records the logits of bytes, one image a row, scaled to 0 … 1.
     pub fn logits<'t>(&self, t: &'t Recorder, pixels: Var<'t>) -> Var<'t> {
-        let x = t.scope("pixels", || pixels.cast(self.dtype) * (1.0 / 255.0));
-        self.stack.forward(t, x)
+        self.stack.forward(t, self.pixels(t, pixels))
     }
 
     /// The states that training updates.
@@ -62,18 +91,10 @@ impl Model {
         self.stack.parameters()
     }
 
-    /// A training step: inputs are all images `[examples, pixels]` as bytes, all labels
-    /// `[examples]` and the numbers of a batch `[batch]`; it updates the states and returns the loss before the update.
-    pub fn training_step(&self, examples: usize, batch: usize, optimiser: Sgd) -> Result<Program> {
-        Ok(Program::record(&self.states, |t| {
-            let images = t.input(DType::U8, [examples, self.inputs]);
-            let labels = t.input(DType::U32, [examples]);
-            let index = t.input(DType::U32, [batch]);
-            let (x, y) = t.scope("batch", || (images.gather(index), labels.gather(index)));
-            let loss = SoftmaxCrossEntropy.loss(t, self.logits(t, x), y);
-            optimiser.update(t, loss, &self.parameters());
-            t.outputs(loss)
-        })?)
+    /// All that the model computes with: its parameters, and the statistics that layers keep.
+    pub fn tensors(&self) -> Vec<State> {
+        let statistics = self.stack.statistics();
+        self.stack.parameters().into_iter().chain(statistics).collect()
     }
 
     fn evaluation(&self, batch: usize) -> Result<Program> {
@@ -102,6 +123,11 @@ impl Model {
     /// Evaluates a split on `threads` threads, which share the states. The result has the same bits
     /// for any number of them.
     pub fn evaluate(&self, split: &Split, threads: usize) -> Result<Evaluation> {
+        self.evaluate_with(&self.states, split, threads)
+    }
+
+    /// The same with other values of the states, in a clone of the store.
+    pub fn evaluate_with(&self, states: &States, split: &Split, threads: usize) -> Result<Evaluation> {
         let total = split.len();
         if total == 0 {
             return Err(Error::Argument("there is nothing to evaluate".into()));
@@ -122,7 +148,7 @@ impl Model {
                     if chunk + 1 == chunks { (&last, &mut last_space) } else { (&whole, &mut whole_space) };
                 let (from, to) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(total));
                 let (images, labels) = split.part(from, to);
-                let found = program.evaluate(space, &self.states, (&images, &labels))?;
+                let found = program.evaluate(space, states, (&images, &labels))?;
                 let predicted = found.slice::<i64>(0)?.to_vec();
                 done.push(Chunk { number: chunk, mean_loss: found.scalar(1)?, predicted });
             }

@@ -13,12 +13,7 @@ use wengert::{DType, States, Tensor};
 use wengert_idx::replace_file;
 
 use crate::error::{Error, Result};
-use crate::layers::Affine;
 use crate::model::Model;
-use crate::two_layer::stack;
-
-/// A confusion matrix of so many classes is still small.
-const MAX_CLASSES: usize = 4096;
 
 /// Files larger than this are not read: a model of this crate is far smaller.
 const MAX_BYTES: u64 = 1 << 30;
@@ -203,7 +198,7 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
 }
 
 /// The states of a file, and what its metadata say.
-fn load(path: &Path) -> Result<(States, Option<Value>)> {
+pub(crate) fn load(path: &Path) -> Result<(States, Option<Value>)> {
     let io = |e| Error::Io(path.to_owned(), e);
     let wrong = |what: String| Error::Model(path.to_owned(), what);
     let file = File::open(path).map_err(io)?;
@@ -265,64 +260,5 @@ impl Model {
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         save_states(path, &self.states)
-    }
-
-    /// Reads the book's network: `W1 b1 W2 b2` of one float type, in shapes that fit each other. The
-    /// error names what was expected and found.
-    ///
-    /// ```no_run
-    /// let model = wengert_nn::Model::load_two_layer("final.safetensors")?;
-    /// println!("{} pixels, {} classes", model.inputs, model.classes);
-    /// # Ok::<(), wengert_nn::Error>(())
-    /// ```
-    pub fn load_two_layer(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let loaded = load_states(path)?;
-        let wrong = |what: String| Error::Model(path.to_owned(), what);
-        let find = |name: &str| {
-            let state =
-                loaded.find(name).ok_or_else(|| wrong(format!("expected a tensor {name}, found none")))?;
-            Ok::<Tensor, Error>(loaded.get(state)?.clone())
-        };
-        let names: Vec<&str> = loaded.iter().map(|(_, name, _)| name).collect();
-        if let Some(other) = names.iter().find(|name| !["W1", "b1", "W2", "b2"].contains(name)) {
-            return Err(wrong(format!(
-                "expected the tensors W1 b1 W2 b2, found {}: {other} is none of them",
-                names.join(" ")
-            )));
-        }
-        let (w1, b1, w2, b2) = (find("W1")?, find("b1")?, find("W2")?, find("b2")?);
-        let (&[inputs, hidden], &[_, classes]) = (&w1.shape()[..], &w2.shape()[..]) else {
-            return Err(wrong(format!(
-                "expected W1 and W2 to be matrices, found {} and {}",
-                w1.ty(),
-                w2.ty()
-            )));
-        };
-        // What two of three agree on is right.
-        let (w1_hidden, b1_hidden) = (hidden, b1.shape().first().copied());
-        let hidden = if b1_hidden == Some(w2.shape()[0]) { w2.shape()[0] } else { w1_hidden };
-        let dtype = w1.ty().dtype;
-        let expected = [
-            ("W1", &w1, vec![inputs, hidden]),
-            ("b1", &b1, vec![hidden]),
-            ("W2", &w2, vec![hidden, classes]),
-            ("b2", &b2, vec![classes]),
-        ];
-        for (name, tensor, shape) in expected {
-            if tensor.shape()[..] != shape[..] || tensor.ty().dtype != dtype {
-                return Err(wrong(format!("expected {name} to be {dtype}{shape:?}, found {}", tensor.ty())));
-            }
-        }
-        if inputs == 0 || hidden == 0 || !(1..=MAX_CLASSES).contains(&classes) {
-            let found = format!("{} and {}", w1.ty(), w2.ty());
-            return Err(wrong(format!(
-                "expected sizes above zero and at most {MAX_CLASSES} classes, found {found}"
-            )));
-        }
-        let mut states = States::new();
-        let first = Affine::of(&mut states, ("W1", "b1"), w1, b1)?;
-        let second = Affine::of(&mut states, ("W2", "b2"), w2, b2)?;
-        Ok(Self { states, stack: stack(first, second), dtype, inputs, classes })
     }
 }

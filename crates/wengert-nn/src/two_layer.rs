@@ -68,7 +68,8 @@ impl<T: Float> TwoLayerNet<T> {
         let init = Init::Normal(0.01);
         let first = Affine::new(&mut states, ("W1", "b1"), (inputs, hidden), init, T::DTYPE, &mut rng)?;
         let second = Affine::new(&mut states, ("W2", "b2"), (hidden, classes), init, T::DTYPE, &mut rng)?;
-        let model = Model { states, stack: stack(first, second), dtype: T::DTYPE, inputs, classes };
+        let stack = stack(first, second);
+        let model = Model { states, stack, dtype: T::DTYPE, inputs, size: (1, inputs), classes };
         Ok(Self { model, float: PhantomData })
     }
 

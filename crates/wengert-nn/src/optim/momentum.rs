@@ -4,7 +4,7 @@ use super::{At, Rule, Slot};
 use wengert::Var;
 
 /// Gradient descent by a running sum of gradients, `v ← μ v + g`, `w ← w − η v` (Polyak, "Some methods of speeding up the convergence of
-/// iteration methods", 1964). Without momentum it is plain [descent](crate::Sgd).
+/// iteration methods", 1964). Without momentum it is plain descent.
 ///
 /// ```
 /// use wengert_nn::{Momentum, Rule};
