@@ -107,3 +107,12 @@ fashion-mnist:
 graph:
     mkdir -p runs
     cargo run --release --quiet --package wengert-cli -- graph --format dot | dot -Tsvg > runs/tape.svg
+
+# Look at a run's report.html in headless Chromium, wide and narrow, light and dark (needs chromium and chromium-driver, Debian's packages)
+look-report RUN PICTURES="runs":
+    python3 tests/browser/report.py {{ RUN }}/report.html {{ PICTURES }}
+
+# Draw digits on the page of `wengert serve` in headless Chromium and read what the model takes them for (needs the same)
+look-serve MODEL PICTURES="runs":
+    cargo build --release --quiet --package wengert-cli
+    python3 tests/browser/serve.py target/release/wengert {{ MODEL }} {{ PICTURES }}

@@ -1,5 +1,7 @@
 //! The command line.
 
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -32,13 +34,53 @@ pub(crate) enum Command {
     )]
     Train(Box<TrainArgs>),
     /// Evaluate a model on the test set: accuracy, loss, accuracy by class, confusion matrix
+    #[command(after_help = "Example:\n  wengert eval --model runs/seed-0/final.safetensors")]
     Eval(EvalArgs),
     /// Draw an image in the terminal and print the probability of each class
+    ///
+    /// Of several images each is a line.
+    #[command(
+        after_help = "Examples:\n  wengert predict --model runs/seed-0/final.safetensors --images datasets/mnist/t10k-images-idx3-ubyte.gz --index 0-9\n  \
+        wengert predict --model runs/seed-0/final.safetensors --images photo.png --invert --json"
+    )]
     Predict(PredictArgs),
+    /// Compare runs: a table, what differs between their settings, and one picture of their curves
+    #[command(after_help = "Example:\n  wengert compare runs/seed-0 runs/seed-1 --picture both.svg")]
+    Compare(CompareArgs),
+    /// Serve a page on which one draws a digit and sees what the model makes of it
+    ///
+    /// With mouse, pen, finger or keyboard, or by dropping an image; beside the probabilities is the gradient of the winning logit by the
+    /// pixels. POST /predict takes the pixels as bytes and answers in JSON. Only this machine can reach it unless another address is given.
+    #[command(after_help = "Example:\n  wengert serve --model runs/seed-0/final.safetensors --port 8080")]
+    Serve(ServeArgs),
+    /// Print the layers of a network with their shapes and parameters, without running it
+    #[command(
+        after_help = "Examples:\n  wengert summary --model conv\n  wengert summary runs/seed-0/final.safetensors"
+    )]
+    Summary(SummaryArgs),
+    /// Write the arrays of a model for other programs
+    #[command(
+        after_help = "Example:\n  wengert export --model runs/seed-0/final.safetensors --npz model.npz"
+    )]
+    Export(ExportArgs),
+    /// Make a model of arrays that another program trained
+    ///
+    /// Matrices multiply rows of inputs, [inputs, outputs]: those of PyTorch's Linear are their transposes. Kernels and normalisations are as
+    /// PyTorch has them.
+    #[command(
+        after_help = "Example:\n  wengert import --model mlp:784-100-10 --weights torch.npz --out model.safetensors"
+    )]
+    Import(ImportArgs),
+    /// Look into checkpoints
+    Checkpoint {
+        #[command(subcommand)]
+        command: CheckpointCommand,
+    },
     /// Compare backpropagation with numerical gradients, in f64, for W1 b1 W2 b2
     ///
     /// Prints the mean absolute difference for each parameter, as the book does, and fails where one
     /// exceeds 1e-8.
+    #[command(after_help = "Example:\n  wengert gradcheck --hidden 20 --seed 3")]
     Gradcheck(GradcheckArgs),
     /// Look into IDX files
     Data {
@@ -46,14 +88,21 @@ pub(crate) enum Command {
         command: DataCommand,
     },
     /// Print the tape of a training step
+    #[command(
+        after_help = "Examples:\n  wengert graph --model lenet --plan\n  wengert graph --format dot | dot -Tsvg > tape.svg"
+    )]
     Graph(GraphArgs),
 }
 
 #[derive(Subcommand)]
 pub(crate) enum DataCommand {
     /// Element type, shape, bytes, sum, minimum, maximum and mean of a file
+    #[command(after_help = "Example:\n  wengert data inspect datasets/mnist/train-images-idx3-ubyte.gz")]
     Inspect(InspectArgs),
     /// Check images against labels: counts, shapes, label range, NaN
+    #[command(
+        after_help = "Example:\n  wengert data check --images images.gz --labels labels.gz --shape 28x28"
+    )]
     Check(CheckArgs),
 }
 
@@ -140,14 +189,115 @@ pub(crate) struct PredictArgs {
     /// The model, a safetensors file from `train`
     #[arg(long, value_name = "FILE")]
     pub(crate) model: PathBuf,
-    /// Images, an IDX file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) images: PathBuf,
-    /// Which image, from 0
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(crate) index: u64,
+    /// IDX files or PNGs; these as greys, of whatever size
+    #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
+    pub(crate) images: Vec<PathBuf>,
+    /// Which images of each file, from 0: 7, 0-9, 3,5,8 or all
+    #[arg(long, default_value = "0", value_name = "NUMBERS", value_parser = numbers)]
+    pub(crate) index: Numbers,
+    /// Turn black to white first, for digits in ink on paper
+    #[arg(long)]
+    pub(crate) invert: bool,
+    /// Print one JSON object an image and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) limit: Limit,
+}
+
+/// Some numbers, as ranges; all of them where there is none.
+#[derive(Clone)]
+pub(crate) struct Numbers(Vec<RangeInclusive<u64>>);
+
+impl Numbers {
+    pub(crate) fn contains(&self, number: u64) -> bool {
+        self.0.is_empty() || self.0.iter().any(|range| range.contains(&number))
+    }
+    pub(crate) fn last(&self) -> Option<u64> {
+        self.0.iter().map(|range| *range.end()).max()
+    }
+}
+
+fn numbers(text: &str) -> Result<Numbers, String> {
+    if text == "all" {
+        return Ok(Numbers(Vec::new()));
+    }
+    let range = |part: &str| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+        (from <= to).then_some(from..=to)
+    };
+    let all: Option<Vec<_>> = text.split(',').map(range).collect();
+    all.map(Numbers).ok_or_else(|| "expected numbers such as 7, 0-9, 3,5,8 or all".into())
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// The model or checkpoint, a safetensors file from `train`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Where to listen; 0 for any port that is free
+    #[arg(long, default_value_t = 8080, value_name = "P")]
+    pub(crate) port: u16,
+    /// Whom to listen to; 0.0.0.0 for all who can reach this machine
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub(crate) address: IpAddr,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArgs {
+    /// Folders of runs, finished or not
+    #[arg(required = true, num_args = 1.., value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// Where to draw their curves
+    #[arg(long, value_name = "FILE", default_value = "compare.svg")]
+    pub(crate) picture: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct SummaryArgs {
+    /// A model or checkpoint, instead of a network by flags
+    #[arg(value_name = "FILE", conflicts_with_all = ["model", "hidden", "classes", "dtype"])]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    /// The sizes of an image
+    #[arg(long, value_name = "SIZES", default_value = "28x28", value_parser = sizes, conflicts_with = "file")]
+    pub(crate) image: Sizes,
+}
+
+#[derive(Args)]
+pub(crate) struct ExportArgs {
+    /// The model or checkpoint, a safetensors file from `train`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: PathBuf,
+    /// Where to write its arrays, for numpy.load
+    #[arg(long, value_name = "FILE")]
+    pub(crate) npz: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ImportArgs {
+    /// Arrays by the names that `summary` tells: a .npz, or a safetensors file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: PathBuf,
+    #[command(flatten)]
+    pub(crate) network: Network,
+    /// The sizes of an image
+    #[arg(long, value_name = "SIZES", default_value = "28x28", value_parser = sizes)]
+    pub(crate) image: Sizes,
+    /// Where to write the model
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// Where a training stands, its settings and its arrays
+    Inspect {
+        /// A checkpoint or model, a safetensors file from `train`
+        file: PathBuf,
+    },
 }
 
 #[derive(Args)]

@@ -107,7 +107,7 @@ fn range(panel: &Panel) -> Range<f64> {
     let heights = || panel.lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y);
     match panel.name {
         "accuracy" => ((heights().fold(1.0, f64::min) * 10.0).floor() / 10.0).min(0.9)..1.0,
-        _ => 0.0..heights().fold(0.1, f64::max) * 1.05,
+        _ => 0.0..heights().fold(1e-9, f64::max) * 1.05,
     }
 }
 
@@ -137,7 +137,9 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
             for (n, line) in panel.lines.iter().enumerate() {
                 let style = COLOURS[n % COLOURS.len()].stroke_width(2);
                 let points = || line.points.iter().copied();
-                let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + 18, y)], style);
+                // As long as a dash, two dots, or the line.
+                let legend =
+                    move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + [18, 9, 3][n % 3], y)], style);
                 let dash = [0, 6, 2][n % 3];
                 let drawn = match dash {
                     0 => chart.draw_series(LineSeries::new(points(), style).point_size(2))?,
@@ -156,14 +158,15 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
             }
         }};
     }
-    if panel.logarithmic {
-        let positive = || all().map(|(_, y)| *y).filter(|y| *y > 0.0);
-        let least = positive().fold(f64::INFINITY, f64::min);
-        let (least, most) =
-            if least.is_finite() { (least, positive().fold(least, f64::max)) } else { (0.1, 1.0) };
+    let positive = || all().map(|(_, y)| *y).filter(|y| *y > 0.0);
+    let least = positive().fold(f64::INFINITY, f64::min);
+    let most = positive().fold(0.0, f64::max);
+    // Within a power of ten the axis would have no numbers.
+    if panel.logarithmic && least.is_finite() && most > 20.0 * least {
         chart!((least * 0.8..most * 1.25).log_scale(), |y: &f64| format!("{y:.1e}"));
     } else {
-        chart!(range(panel), |y: &f64| format!("{y:.2}"));
+        let digits = if most < 0.05 { 4 } else { 2 };
+        chart!(range(panel), |y: &f64| format!("{y:.digits$}"));
     }
     Ok(())
 }

@@ -3,14 +3,19 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod compare;
 mod curves;
 mod data;
 mod display;
 mod eval;
 mod gradcheck;
 mod graph;
+mod models;
+mod pictures;
 mod predict;
+mod report;
 mod run_folder;
+mod serve;
 mod settings;
 mod signals;
 mod training;
@@ -21,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::{Arguments, Command, DataCommand};
+use crate::args::{Arguments, CheckpointCommand, Command, DataCommand};
 
 /// What ends a command early.
 enum Failure {
@@ -119,6 +124,12 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Train(args) => training::train(&args, out),
         Command::Eval(args) => eval::eval(&args, out),
         Command::Predict(args) => predict::predict(&args, out),
+        Command::Compare(args) => compare::compare(&args, out),
+        Command::Serve(args) => serve::serve(&args, out),
+        Command::Summary(args) => models::summary(&args, out),
+        Command::Export(args) => models::export(&args),
+        Command::Import(args) => models::import(&args),
+        Command::Checkpoint { command: CheckpointCommand::Inspect { file } } => models::inspect(&file, out),
         Command::Gradcheck(args) => gradcheck::gradcheck(&args, out),
         Command::Data { command: DataCommand::Inspect(args) } => data::inspect(&args, out),
         Command::Data { command: DataCommand::Check(args) } => data::check(&args, out),

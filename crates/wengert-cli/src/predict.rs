@@ -2,45 +2,58 @@
 
 use std::io::Write;
 
-use ndarray::{ArrayView1, Axis};
-use wengert_idx::Reader;
+use ndarray::{Array2, ArrayView1};
+use serde_json::json;
 use wengert_nn::Model;
 
-use crate::Failure;
 use crate::args::PredictArgs;
-use crate::eval::{fits, tell_unsealed};
+use crate::eval::tell_unsealed;
+use crate::pictures::read;
+use crate::{Failure, printable};
 
 pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let model = Model::load(&args.model)?;
-    let mut reader = Reader::open(&args.images, &args.limit.options())?;
-    let header = reader.header().clone();
-    fits(&model, header.record_elements(), &args.images)?;
-    if args.index >= header.records() {
-        let (path, count) = (args.images.display(), header.records());
-        return Err(Failure::Work(format!("{path}: there are {count} images, no number {}", args.index)));
-    }
-    // To the end, where checksum and length are verified.
-    let (mut pixels, mut record): (Vec<u8>, Vec<u8>) = (Vec::new(), Vec::new());
-    let mut index = 0;
-    while reader.next_record(&mut record)? {
-        if index == args.index {
-            pixels.clone_from(&record);
+    let mut told = false;
+    for path in &args.images {
+        let wanted = |number| args.index.contains(number);
+        let (pictures, count) = read(path, &wanted, model.size, args.invert, &args.limit.options())?;
+        if let Some(number) = args.index.last().filter(|last| *last >= count) {
+            let path = path.display();
+            return Err(Failure::Work(format!("{path}: there are {count} images, no number {number}")));
         }
-        index += 1;
+        let all: Vec<u8> = pictures.iter().flat_map(|picture| &picture.pixels).copied().collect();
+        let images = Array2::from_shape_vec((pictures.len(), model.inputs), all)
+            .map_err(|e| Failure::Work(format!("{}: {e}", path.display())))?;
+        let probabilities = model.probabilities(images.view())?;
+        if let Some(p) = probabilities.iter().find(|p| !p.is_finite()) {
+            let file = args.model.display();
+            return Err(Failure::Work(format!("{file}: a probability is {p}, not a finite number")));
+        }
+        if !told {
+            tell_unsealed(&args.model)?;
+            told = true;
+        }
+        for (picture, row) in pictures.iter().zip(probabilities.rows()) {
+            let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
+            let file = printable(&path.display().to_string());
+            if args.json {
+                let line = json!({
+                    "file": file, "index": picture.number, "class": best, "probability": row[best],
+                    "probabilities": row.to_vec(),
+                });
+                writeln!(out, "{line}")?;
+            } else if args.images.len() == 1 && pictures.len() == 1 {
+                draw(&picture.pixels, picture.width, out)?;
+                bars(row, best, out)?;
+            } else {
+                writeln!(out, "{file} {}: {best} ({:.4})", picture.number, row[best])?;
+            }
+        }
     }
-    let width = header.dims.get(2).map_or(pixels.len(), |&w| w as usize).max(1);
-    let image = ArrayView1::from(&pixels);
-    let probabilities = model.probabilities(image.insert_axis(Axis(0)))?;
-    let row = probabilities.row(0);
-    if let Some(p) = row.iter().find(|p| !p.is_finite()) {
-        let file = args.model.display();
-        return Err(Failure::Work(format!(
-            "{file}: a probability of this image is {p}, not a finite number"
-        )));
-    }
-    tell_unsealed(&args.model)?;
-    draw(&pixels, width, out)?;
-    let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
+    Ok(())
+}
+
+fn bars(row: ArrayView1<'_, f64>, best: usize, out: &mut dyn Write) -> Result<(), Failure> {
     for (class, p) in row.iter().enumerate() {
         let bar = "█".repeat((p * 40.0).round() as usize);
         writeln!(out, "{}{class:>3}  {p:.4}  {bar}", if class == best { '>' } else { ' ' })?;

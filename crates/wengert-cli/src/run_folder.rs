@@ -119,17 +119,6 @@ impl RunFolder {
         self.dir.join("checkpoints")
     }
 
-    /// The checkpoints by their steps, the newest first.
-    pub(crate) fn checkpoints_newest_first(&self) -> Vec<(u64, PathBuf)> {
-        let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
-        let entries = fs::read_dir(self.checkpoints()).into_iter().flatten().flatten();
-        let mut found: Vec<(u64, PathBuf)> = entries
-            .filter_map(|entry| Some((step(&entry.file_name().to_string_lossy())?, entry.path())))
-            .collect();
-        found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
-        found
-    }
-
     /// Has a checkpoint written for a step, and removes the older ones beyond so many when it is safe on the disk.
     pub(crate) fn checkpoint(
         &mut self,
@@ -143,7 +132,7 @@ impl RunFolder {
         save(&path)?;
         self.keep();
         // Later ones are of a past that was given up, as where they were damaged; they are written anew in their turn.
-        let older = self.checkpoints_newest_first().into_iter().filter(|(of, _)| *of <= step);
+        let older = checkpoints_newest_first(&self.dir).into_iter().filter(|(of, _)| *of <= step);
         for (_, path) in older.skip(keep) {
             fs::remove_file(&path).map_err(|e| at(&path, &e))?;
         }
@@ -161,6 +150,17 @@ impl Drop for RunFolder {
             let _ = fs::remove_dir(&self.dir);
         }
     }
+}
+
+/// The checkpoints in the folder of a run by their steps, the newest first.
+pub(crate) fn checkpoints_newest_first(run: &Path) -> Vec<(u64, PathBuf)> {
+    let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
+    let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
+    let mut found: Vec<(u64, PathBuf)> = entries
+        .filter_map(|entry| Some((step(&entry.file_name().to_string_lossy())?, entry.path())))
+        .collect();
+    found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));
+    found
 }
 
 fn at(path: &Path, e: &io::Error) -> Failure {

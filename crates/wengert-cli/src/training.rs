@@ -14,7 +14,8 @@ use wengert_nn::{Dataset, Measure, Point, Progress, Recipe, Trainer};
 use crate::args::TrainArgs;
 use crate::curves::{draw, learning};
 use crate::display::Display;
-use crate::run_folder::{self, RunFolder};
+use crate::report::Report;
+use crate::run_folder::{self, RunFolder, checkpoints_newest_first};
 use crate::settings::Configuration;
 use crate::signals::Interrupts;
 use crate::{Failure, printable, tell};
@@ -98,17 +99,23 @@ pub(crate) fn train(args: &TrainArgs, out: &mut dyn Write) -> Result<(), Failure
         ));
     }
 
-    let test = Measure::from(&trainer.result()?.evaluate(&data.test, threads)?);
+    let model = trainer.result()?;
+    let found = model.evaluate(&data.test, threads)?;
+    let test = Measure::from(&found);
     if !test.loss.is_finite() {
         return Err(Failure::Work(format!("the loss of the images to test is {}", test.loss)));
     }
     folder.write(METRICS, &csv(trainer.history(), &seconds)?)?;
     folder.write("curves.svg", &draw(&title(&recipe), &learning(trainer.history()))?)?;
+    let took = seconds.values().copied().reduce(f64::max);
+    let (trainer, model, found) = (&trainer, &model, &found);
+    let page = Report { trainer, model, found, test: &data.test, config: &config, seconds: took };
+    folder.write("report.html", &page.page()?)?;
     // The last of all: where it is, the run is whole.
     trainer.save_result(folder.path(FINAL), &test)?;
     folder.keep();
     let times = (trainer.time_in_steps(), began.elapsed(), loading);
-    report(args, out, &folder, &Told::of(&trainer, test), Some(times))
+    report(args, out, &folder, &Told::of(trainer, test), Some(times))
 }
 
 /// The settings that a run was begun with: those of its newest sound checkpoint, else of its config.toml.
@@ -118,7 +125,7 @@ fn begun(folder: &RunFolder) -> Result<Configuration, Failure> {
         true => Configuration::read(&path)?,
         false => Configuration::default(),
     };
-    let sound = folder.checkpoints_newest_first();
+    let sound = checkpoints_newest_first(folder.dir());
     let recipe = sound.iter().find_map(|(_, path)| Trainer::recipe_of(path).ok());
     if let Some(Value::Object(recipe)) = recipe.and_then(|recipe| serde_json::to_value(recipe).ok()) {
         found.recipe = recipe;
@@ -139,7 +146,7 @@ fn same(begun: &Map<String, Value>, asked: &Recipe) -> Result<(), Failure> {
 
 /// Goes on from the newest sound checkpoint, and tells what it passed over.
 fn take_up(folder: &RunFolder, trainer: &mut Trainer) -> Result<(), Failure> {
-    for (_, path) in folder.checkpoints_newest_first() {
+    for (_, path) in checkpoints_newest_first(folder.dir()) {
         match Trainer::recipe_of(&path) {
             Ok(_) => {
                 trainer.resume(&path)?;
@@ -255,7 +262,7 @@ fn report(
     writeln!(
         out,
         "train accuracy {:.4}, {validation}test accuracy {:.4}, test loss {:.4}\n\
-         {dir}: {FINAL}, {METRICS}, curves.svg, {CONFIG}",
+         {dir}: report.html, {FINAL}, {METRICS}, curves.svg, {CONFIG}",
         told.train.accuracy, told.test.accuracy, told.test.loss
     )?;
     Ok(())

@@ -30,6 +30,7 @@ mod layers;
 mod load;
 mod metrics;
 mod model;
+mod npy;
 mod optim;
 mod prefetch;
 mod recipe;
@@ -53,6 +54,7 @@ pub use layers::{
 };
 pub use metrics::{ClassMetrics, class_metrics, top_k_accuracy};
 pub use model::{Evaluation, Float, Model};
+pub use npy::{load_npy, load_npz, save_npy, save_npz};
 pub use optim::{
     Accumulation, AdaDelta, AdaGrad, AdaMax, Adam, At, Average, Clip, Decay, Group, Lion, Momentum, NAdam,
     Optimizer, Plateau, RAdam, RmsProp, Rule, Schedule, Slot, rule_named,

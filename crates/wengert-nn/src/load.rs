@@ -30,13 +30,16 @@ impl Model {
         match recipe {
             Some(recipe) => {
                 let recipe = Recipe::deserialized(recipe).map_err(|e| wrong(path, e.to_string()))?;
-                Self::of_recipe(path, &recipe, &loaded)
+                Self::with_weights(path, &recipe, &loaded)
             }
             None => Self::two_layer(path, &loaded),
         }
     }
 
-    fn of_recipe(path: &Path, recipe: &Recipe, loaded: &States) -> Result<Self> {
+    /// The network of a recipe with the parameters and statistics of a store, by their names: those that another program trained, say. An error names what is missing
+    /// or has another shape; `of` is where the store comes from.
+    pub fn with_weights(of: impl AsRef<Path>, recipe: &Recipe, loaded: &States) -> Result<Self> {
+        let path = of.as_ref();
         let mut model = Self::new(recipe).map_err(|e| wrong(path, e.to_string()))?;
         let mut known = 0;
         let statistics = model.stack.statistics();
@@ -54,7 +57,10 @@ impl Model {
             known += usize::from(loaded.name(found) == Some(name));
             model.states.set(state, value.clone())?;
         }
-        let others = loaded.iter().find(|(_, name, _)| model.states.find(name).is_none());
+        // What PyTorch counts beside its running means is nothing that a model computes with.
+        let strange =
+            |name: &str| model.states.find(name).is_none() && !name.ends_with(".num_batches_tracked");
+        let others = loaded.iter().find(|(_, name, _)| strange(name));
         if let Some((_, name, _)) = others.filter(|_| known > 0) {
             return Err(wrong(path, format!("{name} is no tensor of {}", recipe.model)));
         }
@@ -107,10 +113,16 @@ impl Model {
         let mut states = States::new();
         let first = Affine::of(&mut states, ("W1", "b1"), w1, b1)?;
         let second = Affine::of(&mut states, ("W2", "b2"), w2, b2)?;
-        Ok(Self { states, stack: stack(first, second), dtype, inputs, size: (1, inputs), classes })
+        Ok(Self { states, stack: stack(first, second), dtype, inputs, size: square(inputs), classes })
     }
 }
 
 fn wrong(path: &Path, what: String) -> Error {
     Error::Model(path.to_owned(), what)
+}
+
+/// The sizes of a square image of so many pixels, or else of a row.
+fn square(pixels: usize) -> (usize, usize) {
+    let side = pixels.isqrt();
+    if side * side == pixels { (side, side) } else { (1, pixels) }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{Array2, ArrayView2};
-use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var};
+use ndarray::{Array2, ArrayView2, Axis};
+use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var, Workspace};
 
 use crate::architecture::Architecture;
 use crate::builder::Builder;
@@ -109,14 +109,23 @@ impl Model {
 
     /// Class probabilities of images `[n, pixels]`.
     pub fn probabilities(&self, images: ArrayView2<'_, u8>) -> Result<Array2<f64>> {
-        let count = images.nrows();
-        let program = Program::record(&self.states, |t| {
-            let images = t.input(DType::U8, [count, self.inputs]);
-            t.outputs(self.logits(t, images).softmax())
-        })?;
-        let mut workspace = program.workspace()?;
-        let found = program.evaluate(&mut workspace, &self.states, (&images,))?.tensor(0)?;
-        Array2::from_shape_vec((count, self.classes), found.to_f64())
+        let mut found = Vec::with_capacity(images.nrows().saturating_mul(self.classes));
+        let mut prepared: Option<(usize, Program, Workspace)> = None;
+        for part in images.axis_chunks_iter(Axis(0), CHUNK) {
+            let count = part.nrows();
+            if prepared.as_ref().is_none_or(|(size, ..)| *size != count) {
+                let program = Program::record(&self.states, |t| {
+                    let images = t.input(DType::U8, [count, self.inputs]);
+                    t.outputs(self.logits(t, images).softmax())
+                })?;
+                let workspace = program.workspace()?;
+                prepared = Some((count, program, workspace));
+            }
+            if let Some((_, program, workspace)) = &mut prepared {
+                found.extend(program.evaluate(workspace, &self.states, (&part,))?.tensor(0)?.to_f64());
+            }
+        }
+        Array2::from_shape_vec((images.nrows(), self.classes), found)
             .map_err(|e| Error::Argument(e.to_string()))
     }
 

@@ -1,5 +1,6 @@
 //! The program as its users meet it: what it prints, how it exits, what it leaves.
 
+mod models;
 mod program;
 mod runs;
 

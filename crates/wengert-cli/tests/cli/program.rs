@@ -21,7 +21,7 @@ fn train_eval_predict() {
     let mut names: Vec<String> =
         fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names, ["config.toml", "curves.svg", "final.safetensors", "metrics.csv"]);
+    assert_eq!(names, ["config.toml", "curves.svg", "final.safetensors", "metrics.csv", "report.html"]);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half written beside it");
     let metrics = fs::read_to_string(folder.join("metrics.csv")).unwrap();
     let rows: Vec<&str> = metrics.lines().collect();
@@ -76,7 +76,7 @@ fn train_eval_predict() {
         .output()
         .unwrap();
     assert!(inside.status.success(), "{}", String::from_utf8_lossy(&inside.stderr));
-    assert_eq!(fs::read_dir(&empty).unwrap().count(), 4);
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 5);
     let error = fails(1, &["train", "--iters", "1", "--out", "/proc/no/such"]);
     assert!(error.contains("/proc/no/such"), "{error}");
 

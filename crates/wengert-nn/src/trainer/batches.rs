@@ -42,7 +42,7 @@ impl Batches {
         Prefetch::new(threads, AHEAD, from..to, move |step| self.batch(step))
     }
 
-    fn batch(&self, step: u64) -> Result<Batch> {
+    pub(super) fn batch(&self, step: u64) -> Result<Batch> {
         let seed = self.epochs.seed;
         let each = self.epochs.batches().max(1) as u64;
         let (epoch, rows): (u64, Vec<usize>) = if self.drawn {

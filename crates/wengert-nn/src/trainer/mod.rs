@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wengert::{DType, Program, Recorder, State, States, Tensor, Var, Workspace};
+use wengert::{DType, Profile, Program, Recorder, State, States, Tensor, Var, Workspace};
 
 use crate::augment::mixed;
 use crate::data::{Dataset, Split};
@@ -150,7 +150,12 @@ impl Trainer {
         }
         let average = match recipe.ema {
             0.0 => None,
-            decay => Some(Average::new(&mut model.states, &optimizer.parameters(), decay)?),
+            // Statistics too: those of one model are none of another.
+            decay => {
+                let averaged: Vec<State> =
+                    optimizer.parameters().into_iter().chain(model.stack.statistics()).collect();
+                Some(Average::new(&mut model.states, &averaged, decay)?)
+            }
         };
         let batches = Arc::new(Batches::new(train, epochs, drawn, recipe.augment()?));
         Ok(Self {
@@ -332,10 +337,23 @@ impl Trainer {
             let (loss, rate) = self.loss(t, batch);
             let next = self.optimizer.update(t, loss, rate)?;
             if let Some(average) = &self.average {
-                average.update(t, &next)?;
+                let statistics = self.model.stack.statistics().into_iter().map(|kept| t.state(kept));
+                average.update(t, &next.into_iter().chain(statistics).collect::<Vec<_>>())?;
             }
             t.outputs(loss)
         })?)
+    }
+
+    /// The program of a step, and what each of its calls took on the first batch, behind a run that touches all memory.
+    pub fn profile(&self) -> Result<(Program, Profile)> {
+        let batch = self.batches.batch(0)?;
+        let program = self.program(batch.labels.len())?;
+        let mut workspace = program.workspace_on(self.threads)?;
+        let mut states = self.model.states.clone();
+        let inputs = (&batch.images, &batch.labels, &self.recipe.lr, &self.key());
+        program.run(&mut workspace, &mut states, inputs)?;
+        let profile = program.profile(&mut workspace, &mut states, inputs)?;
+        Ok((program, profile))
     }
 
     /// The root of the sum of squares of the gradient on the last batch, by the weights as they are now.
@@ -369,8 +387,9 @@ impl Trainer {
     fn shown(&self) -> Result<States> {
         let mut states = self.model.states.clone();
         if let Some(average) = &self.average {
-            for (parameter, &kept) in self.optimizer.parameters().into_iter().zip(average.states()) {
-                states.set(parameter, self.model.states.get(kept)?.clone())?;
+            let averaged = self.optimizer.parameters().into_iter().chain(self.model.stack.statistics());
+            for (state, &kept) in averaged.zip(average.states()) {
+                states.set(state, self.model.states.get(kept)?.clone())?;
             }
         }
         Ok(states)

@@ -1,0 +1,128 @@
+//! `wengert compare`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use plotters::prelude::SeriesLabelPosition;
+use serde_json::Value;
+use wengert_idx::replace_file;
+use wengert_nn::{Best, Measure, Point, Recipe, Trainer, load_checkpoint};
+
+use crate::args::CompareArgs;
+use crate::curves::{Line, Panel, draw};
+use crate::run_folder::checkpoints_newest_first;
+use crate::{Failure, printable, tell};
+
+/// What is known of a run.
+struct Run {
+    name: String,
+    recipe: Recipe,
+    step: u64,
+    history: Vec<Point>,
+    best: Option<Best>,
+    test: Option<Measure>,
+}
+
+pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let runs: Vec<Run> = args.runs.iter().map(|dir| read(dir)).collect::<Result<_, _>>()?;
+    let names = runs.iter().map(|run| run.name.chars().count());
+    let width = names.max().unwrap_or(0).max("run".len());
+    writeln!(
+        out,
+        "{:width$}  {:<16} {:>9} {:>9} {:>11} {:>9} {:>9}",
+        "run", "model", "steps", "train", "validation", "test", "test loss"
+    )?;
+    for run in &runs {
+        let number = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.4}"));
+        let last = run.history.last();
+        writeln!(
+            out,
+            "{:width$}  {:<16} {:>9} {:>9} {:>11} {:>9} {:>9}",
+            run.name,
+            run.recipe.model,
+            run.step,
+            number(last.map(|point| point.train.accuracy)),
+            number(run.best.map(|best| best.validation.accuracy)),
+            number(run.test.map(|test| test.accuracy)),
+            number(run.test.map(|test| test.loss))
+        )?;
+    }
+    let differing = differing(&runs);
+    if !differing.is_empty() {
+        writeln!(out, "\nwhat differs")?;
+        for name in differing {
+            let values: Vec<String> = runs.iter().map(|run| setting(&run.recipe, &name)).collect();
+            writeln!(out, "  {name:<16} {}", values.join("  "))?;
+        }
+    }
+    let panels = [panel("accuracy", &runs, |m| m.accuracy), panel("loss", &runs, |m| m.loss)];
+    let svg = draw("", &panels)?;
+    let path = &args.picture;
+    replace_file(path, |file| file.write_all(svg.as_bytes()))
+        .map_err(|e| Failure::Work(format!("{}: {e}", path.display())))?;
+    writeln!(
+        out,
+        "\n{}: their curves, on what was set apart or else the test set",
+        printable(&path.display().to_string())
+    )?;
+    Ok(())
+}
+
+/// A finished run by its model, another by its newest sound checkpoint.
+fn read(dir: &Path) -> Result<Run, Failure> {
+    let model = dir.join("final.safetensors");
+    let mut places: Vec<PathBuf> = vec![model];
+    places.extend(checkpoints_newest_first(dir).into_iter().map(|(_, path)| path));
+    for path in places.into_iter().filter(|path| path.exists()) {
+        match Trainer::recipe_of(&path) {
+            Ok(recipe) => {
+                let (_, said) = load_checkpoint(&path)?;
+                return Ok(Run {
+                    name: printable(&dir.display().to_string()),
+                    recipe,
+                    step: part(&said, "step").unwrap_or_default(),
+                    history: part(&said, "history").unwrap_or_default(),
+                    best: part(&said, "best"),
+                    test: part(&said, "test"),
+                });
+            }
+            Err(e) => tell(&format!("passed over: {e}")),
+        }
+    }
+    Err(Failure::Work(format!(
+        "{}: expected the folder of a run, with a model or a checkpoint",
+        dir.display()
+    )))
+}
+
+fn part<T: serde::de::DeserializeOwned>(said: &Value, name: &str) -> Option<T> {
+    serde_json::from_value(said.get(name)?.clone()).ok()
+}
+
+/// The settings that are not the same in all runs.
+fn differing(runs: &[Run]) -> Vec<String> {
+    let Some((first, rest)) = runs.split_first() else { return Vec::new() };
+    let all = rest.iter().flat_map(|run| first.recipe.differences(&run.recipe)).map(|(name, ..)| name);
+    let mut names: Vec<String> = all.collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn setting(recipe: &Recipe, name: &str) -> String {
+    let all = serde_json::to_value(recipe).unwrap_or_default();
+    match all.get(name) {
+        None | Some(Value::Null) => "–".to_owned(),
+        Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    }
+}
+
+fn panel(name: &'static str, runs: &[Run], of: fn(Measure) -> f64) -> Panel {
+    let line = |run: &Run| Line {
+        label: run.name.clone(),
+        points: run.history.iter().filter_map(|p| Some((p.epoch, of(p.validation.or(p.test)?)))).collect(),
+    };
+    let labels =
+        if name == "loss" { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::LowerRight };
+    Panel { name, lines: runs.iter().map(line).collect(), logarithmic: false, labels }
+}

@@ -1,0 +1,116 @@
+//! `wengert summary`, `export`, `import` and `checkpoint inspect`.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use wengert::States;
+use wengert_nn::{
+    Model, ModelSummary, Recipe, load_checkpoint, load_npz, load_states, save_checkpoint, save_npz,
+};
+
+use crate::Failure;
+use crate::args::{ExportArgs, ImportArgs, Sizes, SummaryArgs};
+use crate::settings::Network;
+
+pub(crate) fn summary(args: &SummaryArgs, out: &mut dyn Write) -> Result<(), Failure> {
+    let model = match &args.file {
+        Some(file) => Model::load(file)?,
+        None => made(&recipe(&args.network, &args.image)?)?,
+    };
+    let found = ModelSummary::of(&model.stack, &model.states, model.dtype, [1, model.inputs])?;
+    let statistics: usize = elements(&model, model.stack.statistics());
+    let bytes = model.dtype.bytes();
+    writeln!(out, "{found}")?;
+    let kept = if statistics > 0 { format!(", {statistics} running statistics") } else { String::new() };
+    writeln!(out, "{}{kept}, {} bytes\n", model.dtype, (found.parameters() + statistics) * bytes)?;
+    for state in model.tensors() {
+        let (name, ty) = (model.states.name(state).unwrap_or_default(), model.states.get(state)?.ty());
+        writeln!(out, "{name}  {ty}")?;
+    }
+    Ok(())
+}
+
+fn elements(model: &Model, states: Vec<wengert::State>) -> usize {
+    states.into_iter().filter_map(|state| model.states.get(state).ok()).map(|t| t.shape().elements()).sum()
+}
+
+fn recipe(network: &Network, Sizes(sizes): &Sizes) -> Result<Recipe, Failure> {
+    let &[height, width] = &sizes[..] else {
+        return Err(Failure::Usage("--image: expected a height and a width, such as 28x28".into()));
+    };
+    network.recipe(Some((height, width)))
+}
+
+/// The network of a recipe; one that cannot be made was asked for in vain.
+fn made(recipe: &Recipe) -> Result<Model, Failure> {
+    Model::new(recipe).map_err(|e| match e {
+        wengert_nn::Error::Argument(what) => Failure::Usage(what),
+        other => other.into(),
+    })
+}
+
+pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
+    let model = Model::load(&args.model)?;
+    let mut states = States::new();
+    for state in model.tensors() {
+        states.add(model.states.name(state).unwrap_or_default(), model.states.get(state)?.clone())?;
+    }
+    Ok(save_npz(&args.npz, &states)?)
+}
+
+pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
+    let recipe = recipe(&args.network, &args.image)?;
+    made(&recipe)?;
+    let weights = match args.weights.extension() {
+        Some(end) if end == "npz" => load_npz(&args.weights)?,
+        _ => load_states(&args.weights)?,
+    };
+    let model = Model::with_weights(&args.weights, &recipe, &weights)?;
+    Ok(save_checkpoint(&args.out, &model.states, &json!({ "kind": "model", "recipe": recipe }))?)
+}
+
+pub(crate) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let (states, said) = load_checkpoint(file)?;
+    let text = |at: &str| {
+        let found = said.pointer(at).unwrap_or(&Value::Null);
+        found.as_str().map_or_else(|| found.to_string(), str::to_owned)
+    };
+    writeln!(out, "kind        {}", text("/kind"))?;
+    for (name, at) in [
+        ("step", "/step"),
+        ("epoch", "/sampler/epoch"),
+        ("position", "/sampler/position"),
+        ("schedule", "/schedule"),
+        ("data", "/data"),
+        ("best", "/best"),
+        ("test", "/test"),
+    ] {
+        if said.pointer(at).is_some() {
+            writeln!(out, "{name:<10}  {}", text(at))?;
+        }
+    }
+    if let Some(points) = said.get("history").and_then(Value::as_array) {
+        writeln!(out, "evaluated   {} times", points.len())?;
+        if let Some(last) = points.last() {
+            writeln!(out, "last        {last}")?;
+        }
+    }
+    writeln!(out, "\nsettings")?;
+    for (name, value) in said.get("recipe").and_then(Value::as_object).into_iter().flatten() {
+        writeln!(out, "  {name:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+    }
+    writeln!(out, "\n{:<32} {:<16} {:>12} {:>12} {:>12}", "array", "type", "least", "mean", "most")?;
+    for (_, name, tensor) in states.iter() {
+        let numbers = tensor.to_f64();
+        let (least, most) =
+            numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
+        let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
+        writeln!(
+            out,
+            "{name:<32} {:<16} {least:>12.4e} {mean:>12.4e} {most:>12.4e}",
+            tensor.ty().to_string()
+        )?;
+    }
+    Ok(())
+}
