@@ -116,3 +116,8 @@ look-report RUN PICTURES="runs":
 look-serve MODEL PICTURES="runs":
     cargo build --release --quiet --package wengert-cli
     python3 tests/browser/serve.py target/release/wengert {{ MODEL }} {{ PICTURES }}
+
+# Networks of PyTorch whose weights are imported: the same probabilities (PYTHON names an interpreter that has torch)
+torch-weights:
+    cargo build --release --quiet --package wengert-cli
+    "${PYTHON:-python3}" tests/reference/torch_weights.py runs/torch target/release/wengert

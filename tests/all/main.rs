@@ -28,6 +28,7 @@ fn error(misuse: impl for<'t> FnOnce(&'t wengert::Recorder) -> wengert::Var<'t>)
 
 mod accuracy;
 mod allocations;
+mod arrays;
 mod batches;
 mod branching;
 mod checkpoints;
