@@ -1,10 +1,14 @@
 //! Data for training: files of every spelling, parts, orders, variations and what is made ahead.
 
 use std::fs;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use ndarray::{Array1, Array2, Array3, array};
 use wengert_idx::{Encoding, Options, write};
-use wengert_nn::{Augment, Dataset, Epochs, Prefetch, Split, find_part};
+use wengert_nn::{
+    Augment, Dataset, Epochs, Examples, Prefetch, Recipe, Result, Split, Subset, Trainer, find_part,
+};
 
 /// Three images of 2 by 2 pixels, and their labels.
 fn pair() -> (Array3<u8>, Array1<u8>) {
@@ -83,23 +87,83 @@ fn labels_may_have_columns() {
 }
 
 #[test]
-fn a_split_is_divided_without_loss() {
-    let all = Split {
+fn examples_are_divided_without_loss() {
+    let all: Arc<dyn Examples> = Arc::new(Split {
         size: (1, 3),
         images: Array2::from_shape_fn((50, 3), |(n, _)| n as u8),
         labels: (0..50).map(|n| n % 10).collect(),
+    });
+    let numbers = |part: &Subset| -> Vec<u8> {
+        let read = |n| {
+            let mut pixels = [0; 3];
+            assert_eq!(part.example(n, &mut pixels).unwrap(), u32::from(pixels[0]) % 10);
+            pixels[0]
+        };
+        (0..part.len()).map(read).collect()
     };
-    let (a, b) = all.divided(0.3, 7).unwrap();
-    assert_eq!((a.len(), b.len()), (35, 15));
-    let mut numbers: Vec<u8> = a.images.column(0).iter().chain(b.images.column(0)).copied().collect();
-    assert!(a.images.column(0).iter().zip(&a.labels).all(|(&n, &label)| u32::from(n) % 10 == label));
-    numbers.sort_unstable();
-    assert_eq!(numbers, (0..50).collect::<Vec<u8>>());
-    assert_eq!(all.divided(0.3, 7).unwrap(), (a, b.clone()));
-    assert_ne!(all.divided(0.3, 8).unwrap().1, b, "another seed");
+    let divided = |share, seed| Subset::divided(all.clone(), share, seed);
+    let (a, b) = divided(0.3, 7).unwrap();
+    assert_eq!((a.len(), b.len(), a.size()), (35, 15, (1, 3)));
+    let mut both = [numbers(&a), numbers(&b)].concat();
+    both.sort_unstable();
+    assert_eq!(both, (0..50).collect::<Vec<u8>>());
+    let (c, d) = divided(0.3, 7).unwrap();
+    assert_eq!((numbers(&a), numbers(&b)), (numbers(&c), numbers(&d)));
+    assert_ne!(numbers(&divided(0.3, 8).unwrap().1), numbers(&b), "another seed");
     for share in [0.0, 1.0, -1.0, f64::NAN] {
-        assert!(all.divided(share, 7).is_err(), "{share}");
+        assert!(divided(share, 7).is_err(), "{share}");
     }
+    assert_eq!(numbers(&Subset::first(all.clone(), 3)), [0, 1, 2]);
+    assert!(b.example(15, &mut [0; 3]).is_err() && all.example(0, &mut [0; 4]).is_err());
+}
+
+/// Examples that are made when they are asked for train as well, and bring the mean and deviation of their pixels.
+#[test]
+fn examples_of_others_are_trained_on() {
+    struct Bars;
+    impl Examples for Bars {
+        fn len(&self) -> usize {
+            120
+        }
+        fn size(&self) -> (usize, usize) {
+            (3, 3)
+        }
+        fn example(&self, number: usize, pixels: &mut [u8]) -> Result<u32> {
+            let row = number % 3;
+            pixels.fill(10);
+            pixels[3 * row..][..3].fill(100 + (number / 3) as u8);
+            Ok(row as u32)
+        }
+    }
+    let recipe = Recipe {
+        model: "mlp:9-3".into(),
+        height: 3,
+        width: 3,
+        classes: 3,
+        epochs: Some(20),
+        iters: None,
+        batch: 7,
+        normalize: true,
+        ..Recipe::default()
+    };
+    let mut trainer = Trainer::of(&recipe, Arc::new(Bars), Arc::new(Bars), 1).unwrap();
+    trainer.run(|_, _| Ok::<_, wengert_nn::Error>(ControlFlow::Continue(()))).unwrap();
+    let model = trainer.result().unwrap();
+    assert_eq!(model.evaluate(&Bars, 2).unwrap().accuracy, 1.0);
+    let pixels: Vec<f64> = (0..120)
+        .flat_map(|n| {
+            let mut pixels = [0; 9];
+            Bars.example(n, &mut pixels).unwrap();
+            pixels.map(|p| f64::from(p) / 255.0)
+        })
+        .collect();
+    let pixels = ndarray::Array1::from(pixels);
+    let number = |name: &str| model.parameter(name).unwrap().item().unwrap();
+    assert!((number("normalize.mean") - pixels.mean().unwrap()).abs() < 1e-6);
+    assert!((number("normalize.deviation") - pixels.std(0.0)).abs() < 1e-6);
+    let wrong = Recipe { classes: 2, model: "mlp:9-2".into(), ..recipe };
+    let error = Trainer::of(&wrong, Arc::new(Bars), Arc::new(Bars), 1).err().unwrap().to_string();
+    assert!(error.contains("the label 2 of 2 classes"), "{error}");
 }
 
 #[test]

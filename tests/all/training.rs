@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use ndarray::{Array1, Array2, ArrayD, Axis, Slice};
 use wengert::{DType, Program, Tensor, Var};
 use wengert_nn::{
-    Dataset, Epochs, Gradients, Labels, Model, Progress, Recipe, Result, SoftmaxCrossEntropy, Trainer,
-    TwoLayerNet,
+    Dataset, Epochs, Gradients, Labels, Model, Progress, Recipe, Result, SoftmaxCrossEntropy, Subset,
+    Trainer, TwoLayerNet,
 };
 
 fn data() -> &'static Dataset {
@@ -156,7 +156,7 @@ fn the_validation_split_decides() {
     assert!(history.iter().all(|point| point.test.is_none()), "the test set is not looked at");
     assert!(history.last().unwrap().lr < 0.03);
     // What is kept is the best model, not the last.
-    let (_, validation) = small.train.divided(0.2, 0).unwrap();
+    let (_, validation) = Subset::divided(small.train.clone(), 0.2, 0).unwrap();
     assert_eq!(trainer.result().unwrap().evaluate(&validation, 1).unwrap().loss, best.validation.loss);
     assert_ne!(of(history.last().unwrap()).loss, best.validation.loss);
     for wrong in [
@@ -184,6 +184,8 @@ fn a_training_taken_up_again_has_the_same_bits() {
         ema: 0.8,
         label_smoothing: 0.1,
         augment: "shift:1,flip".into(),
+        normalize: true,
+        evaluate_every: 3,
         ..Recipe::default()
     };
     let small = few(400);
@@ -243,7 +245,7 @@ fn recipes_that_make_no_sense() {
         (Recipe { ema: 1.5, ..book() }, "ema: "),
         (Recipe { validation: -0.1, ..book() }, "validation: "),
         (Recipe { patience: 3, ..book() }, "patience"),
-        (Recipe { width: 27, ..book() }, "28 by 27 pixels"),
+        (Recipe { width: 27, ..book() }, "expected images of (28, 27) pixels, found (28, 28)"),
         (Recipe { classes: 9, ..book() }, "the label 9 of 9 classes"),
     ] {
         match Trainer::new(&recipe, &few(20), 1) {

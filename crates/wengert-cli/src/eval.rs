@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use wengert_nn::{Model, Split, is_sealed};
+use wengert_nn::{Model, Split, class_metrics, is_sealed, top_k_accuracy};
 
 use crate::args::EvalArgs;
 use crate::run_folder::{data_dir, threads};
@@ -24,12 +24,14 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
         )));
     }
     tell_unsealed(&args.model)?;
-    writeln!(out, "accuracy {:.4}, loss {:.4} on {} images\n", found.accuracy, found.loss, test.len())?;
-    writeln!(out, "class  images  accuracy")?;
-    for (class, row) in found.confusion.rows().into_iter().enumerate() {
-        let count: u64 = row.sum();
-        let share = if count == 0 { f64::NAN } else { row[class] as f64 / count as f64 };
-        writeln!(out, "{class:>5}  {count:>6}  {share:>8.4}")?;
+    writeln!(out, "accuracy {:.4}, loss {:.4} on {} images", found.accuracy, found.loss, test.len())?;
+    let labels: Vec<u32> = test.labels.to_vec();
+    let top = top_k_accuracy(&model.probabilities(test.images.view())?, &labels, 3)?;
+    writeln!(out, "among the three most probable {top:.4}\n")?;
+    writeln!(out, "class  images  accuracy  precision      F1")?;
+    for (class, m) in class_metrics(&found.confusion)?.into_iter().enumerate() {
+        let share = if m.count == 0 { f64::NAN } else { m.recall };
+        writeln!(out, "{class:>5}  {:>6}  {share:>8.4}  {:>9.4}  {:>6.4}", m.count, m.precision, m.f1)?;
     }
     writeln!(out, "\nconfusion: a row for each class, a column for what it was taken for")?;
     let width = found.confusion.iter().max().map_or(1, |m| m.to_string().len()).max(3) + 1;

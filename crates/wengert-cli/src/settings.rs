@@ -52,6 +52,9 @@ pub(crate) struct Network {
     /// (AVX2 or newer), whatever the width of its registers; older ones round otherwise [default: 0]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Bring inputs to mean zero and deviation one, as measured on the training images
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    normalize: Option<bool>,
     /// What to compute in: f32 or f64 [default: f32]
     #[arg(long, value_name = "TYPE", value_parser = ["f32", "f64"])]
     dtype: Option<String>,
@@ -89,6 +92,9 @@ pub(crate) struct Settings {
     /// Evaluations without a better model after which training ends; 0 for none [default: 0]
     #[arg(long, value_name = "N")]
     patience: Option<u64>,
+    /// Steps from one evaluation to the next [default: an epoch]
+    #[arg(long, value_name = "N")]
+    evaluate_every: Option<u64>,
     /// Training images on which accuracy is measured, at most; 0 for all [default: 10000; 0 for two-layer]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32))]
     measured: Option<u32>,

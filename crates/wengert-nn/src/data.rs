@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Slice};
 use wengert_idx::{AnyArray, Options, read_pair_by};
 
-use crate::epochs::shuffled;
 use crate::error::{Error, Result};
 use crate::files::find_part;
 
@@ -96,35 +95,6 @@ impl Split {
         self.labels.is_empty()
     }
 
-    /// Two parts, of which the second has this share of all examples: chosen by a seed, each in the order of the whole. An error unless both have some.
-    ///
-    /// ```
-    /// use ndarray::{Array1, Array2};
-    /// let all = wengert_nn::Split { images: Array2::zeros((10, 4)), labels: Array1::zeros(10), size: (2, 2) };
-    /// let (train, validation) = all.divided(0.2, 7)?;
-    /// assert_eq!((train.len(), validation.len()), (8, 2));
-    /// # Ok::<(), wengert_nn::Error>(())
-    /// ```
-    pub fn divided(&self, share: f64, seed: u64) -> Result<(Self, Self)> {
-        if self.images.nrows() != self.len() {
-            let what = format!("{} images have {} labels", self.images.nrows(), self.len());
-            return Err(Error::Argument(what));
-        }
-        let second = (self.len() as f64 * share).round();
-        if !(second >= 1.0 && second < self.len() as f64) {
-            return Err(Error::Argument(format!("a share of {share} of {} examples", self.len())));
-        }
-        let mut order = shuffled(self.len() as u32, seed ^ 0x7661_6c69_6461_7465, 0);
-        let second = order.split_off(self.len() - second as usize);
-        let part = |mut order: Vec<u32>| {
-            order.sort_unstable();
-            let rows: Vec<usize> = order.into_iter().map(|i| i as usize).collect();
-            let (images, labels) = (self.images.select(Axis(0), &rows), self.labels.select(Axis(0), &rows));
-            Self { images, labels, size: self.size }
-        };
-        Ok((part(order), part(second)))
-    }
-
     /// The images and labels `from..to`, as far as there are any.
     pub fn part(&self, from: usize, to: usize) -> (ArrayView2<'_, u8>, ArrayView1<'_, u32>) {
         let to = to.min(self.len());
@@ -181,19 +151,5 @@ impl Dataset {
             return Err(Error::Model(dir.to_owned(), what));
         }
         Ok(data)
-    }
-
-    /// The CRC-32 of all images and labels: what tells one data set from another.
-    pub fn checksum(&self) -> u32 {
-        let mut crc = flate2::Crc::new();
-        for split in [&self.train, &self.test] {
-            match split.images.as_slice() {
-                Some(pixels) => crc.update(pixels),
-                None => split.images.iter().for_each(|pixel| crc.update(&[*pixel])),
-            }
-            let labels: Vec<u8> = split.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
-            crc.update(&labels);
-        }
-        crc.sum()
     }
 }

@@ -24,6 +24,7 @@ mod builder;
 mod data;
 mod epochs;
 mod error;
+mod examples;
 mod files;
 mod init;
 mod layers;
@@ -45,12 +46,14 @@ pub use builder::Builder;
 pub use data::{Dataset, Split};
 pub use epochs::Epochs;
 pub use error::{Error, Result};
+pub use examples::{Examples, Subset};
 pub use files::{file_names, find_part};
 pub use init::Init;
 pub use layers::{
     Activation, Affine, Attention, AvgPool, BatchNorm, Convolution, Dropout, Embedding, Flatten,
-    GlobalAvgPool, GroupNorm, Gru, Layer, LayerNorm, Lstm, MaxPool, Recurrent, RecurrentCell, Relu, Residual,
-    RmsNorm, Rnn, SoftmaxCrossEntropy, Stack, Training, TransformerBlock, TransposedConvolution, Unflatten,
+    GlobalAvgPool, GroupNorm, Gru, Layer, LayerNorm, Lstm, MaxPool, Normalize, Recurrent, RecurrentCell,
+    Relu, Residual, RmsNorm, Rnn, SoftmaxCrossEntropy, Stack, Training, TransformerBlock,
+    TransposedConvolution, Unflatten,
 };
 pub use metrics::{ClassMetrics, class_metrics, top_k_accuracy};
 pub use model::{Evaluation, Float, Model};

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var, Workspace};
 
 use crate::architecture::Architecture;
 use crate::builder::Builder;
-use crate::data::Split;
 use crate::error::{Error, Result};
-use crate::layers::{SoftmaxCrossEntropy, Stack};
+use crate::examples::{Examples, gathered};
+use crate::layers::{Normalize, SoftmaxCrossEntropy, Stack};
 use crate::recipe::Recipe;
 use crate::summary::ModelSummary;
 
@@ -34,7 +34,7 @@ pub struct Model {
     pub classes: usize,
 }
 
-/// How a model does on a split.
+/// How a model does on some examples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// The share of images whose most probable class is their label.
@@ -45,10 +45,11 @@ pub struct Evaluation {
     pub confusion: Array2<u64>,
 }
 
-/// What one chunk of a split came to.
+/// What one chunk of examples came to.
 struct Chunk {
     number: usize,
     mean_loss: f64,
+    labels: Array1<u32>,
     predicted: Vec<i64>,
 }
 
@@ -68,7 +69,11 @@ impl Model {
         let (architecture, size, dtype): (Architecture, _, _) =
             (recipe.architecture()?, (recipe.height, recipe.width), recipe.dtype()?);
         let mut b = Builder::new(dtype, recipe.seed);
-        let stack = architecture.build(&mut b, size, recipe.classes, recipe.dropout)?;
+        let mut stack = Stack::new();
+        if recipe.normalize {
+            stack.add(&mut b, "normalize", Normalize::build)?;
+        }
+        let stack = stack.then(architecture.build(&mut b, size, recipe.classes, recipe.dropout)?);
         let (inputs, classes) = (size.0.saturating_mul(size.1), recipe.classes);
         let model = Self { states: b.states, stack, dtype, inputs, size, classes };
         // What a layer refuses is found here, and not in the middle of a training.
@@ -129,15 +134,20 @@ impl Model {
             .map_err(|e| Error::Argument(e.to_string()))
     }
 
-    /// Evaluates a split on `threads` threads, which share the states. The result has the same bits
+    /// Evaluates examples on `threads` threads, which share the states. The result has the same bits
     /// for any number of them.
-    pub fn evaluate(&self, split: &Split, threads: usize) -> Result<Evaluation> {
-        self.evaluate_with(&self.states, split, threads)
+    pub fn evaluate(&self, examples: &dyn Examples, threads: usize) -> Result<Evaluation> {
+        self.evaluate_with(&self.states, examples, threads)
     }
 
     /// The same with other values of the states, in a clone of the store.
-    pub fn evaluate_with(&self, states: &States, split: &Split, threads: usize) -> Result<Evaluation> {
-        let total = split.len();
+    pub fn evaluate_with(
+        &self,
+        states: &States,
+        examples: &dyn Examples,
+        threads: usize,
+    ) -> Result<Evaluation> {
+        let total = examples.len();
         if total == 0 {
             return Err(Error::Argument("there is nothing to evaluate".into()));
         }
@@ -156,10 +166,10 @@ impl Model {
                 let (program, space) =
                     if chunk + 1 == chunks { (&last, &mut last_space) } else { (&whole, &mut whole_space) };
                 let (from, to) = (chunk * CHUNK, ((chunk + 1) * CHUNK).min(total));
-                let (images, labels) = split.part(from, to);
+                let (images, labels) = gathered(examples, from..to)?;
                 let found = program.evaluate(space, states, (&images, &labels))?;
                 let predicted = found.slice::<i64>(0)?.to_vec();
-                done.push(Chunk { number: chunk, mean_loss: found.scalar(1)?, predicted });
+                done.push(Chunk { number: chunk, mean_loss: found.scalar(1)?, labels, predicted });
             }
         };
         let parts: Vec<Result<Vec<Chunk>>> = std::thread::scope(|scope| {
@@ -181,8 +191,7 @@ impl Model {
         let mut loss = 0.0;
         for chunk in &done {
             loss += chunk.mean_loss * chunk.predicted.len() as f64;
-            let labels = split.labels.iter().skip(chunk.number * CHUNK);
-            for (&class, &label) in chunk.predicted.iter().zip(labels) {
+            for (&class, &label) in chunk.predicted.iter().zip(&chunk.labels) {
                 if let Some(cell) = confusion.get_mut((label as usize, class as usize)) {
                     *cell += 1;
                 }

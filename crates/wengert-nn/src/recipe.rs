@@ -51,6 +51,8 @@ pub struct Recipe {
     pub epochs: Option<u64>,
     /// Steps, each with images drawn with replacement; instead of `epochs`.
     pub iters: Option<u64>,
+    /// Whether inputs are brought to mean zero and deviation one, as measured on the images to learn from; else they are 0 … 1.
+    pub normalize: bool,
     /// Images of a step.
     pub batch: usize,
     /// How large weights are kept small; biases and scales are not.
@@ -69,6 +71,8 @@ pub struct Recipe {
     pub validation: f64,
     /// Evaluations without a better model after which training ends; 0 for none.
     pub patience: u64,
+    /// Steps from one evaluation to the next; 0 for an epoch, or several where there would be more than 200.
+    pub evaluate_every: u64,
     /// Images to learn from on which accuracy is measured, at most; 0 for all.
     pub measured: usize,
 }
@@ -90,6 +94,7 @@ impl Default for Recipe {
             warm_up: 0,
             epochs: None,
             iters: Some(10_000),
+            normalize: false,
             batch: 100,
             weight_decay: 0.0,
             dropout: 0.0,
@@ -99,6 +104,7 @@ impl Default for Recipe {
             ema: 0.0,
             validation: 0.0,
             patience: 0,
+            evaluate_every: 0,
             measured: 0,
         }
     }

@@ -44,6 +44,12 @@ impl Stack {
         Ok(())
     }
 
+    /// These layers and those of another stack behind them.
+    pub fn then(mut self, other: Self) -> Self {
+        self.layers.extend(other.layers);
+        self
+    }
+
     /// The names of the layers, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.layers.iter().map(|(name, _)| name.as_str())

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::augment::{Augment, mixed};
-use crate::data::Split;
 use crate::epochs::Epochs;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::examples::{Examples, gathered};
 use crate::prefetch::Prefetch;
 
 /// The images and labels of a step.
@@ -20,7 +20,7 @@ pub(super) struct Batch {
 
 /// Which images make up a step, and how they are varied.
 pub(super) struct Batches {
-    split: Arc<Split>,
+    examples: Arc<dyn Examples>,
     epochs: Epochs,
     /// Whether images are drawn with replacement, instead of each once an epoch.
     drawn: bool,
@@ -30,9 +30,9 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    pub(super) fn new(split: Arc<Split>, epochs: Epochs, drawn: bool, augment: Augment) -> Self {
+    pub(super) fn new(examples: Arc<dyn Examples>, epochs: Epochs, drawn: bool, augment: Augment) -> Self {
         let order = Mutex::new((0, Arc::new(epochs.order(0))));
-        Self { split, epochs, drawn, augment, order }
+        Self { examples, epochs, drawn, augment, order }
     }
 
     /// The steps from a number on, made ahead on other threads where making them takes time.
@@ -56,21 +56,16 @@ impl Batches {
             let batch = self.epochs.batch(&order, (step % each) as usize);
             (step / each, batch.iter().map(|&i| i as usize).collect())
         };
-        let labels = self.split.labels.select(Axis(0), &rows);
-        let pixels = self.split.images.ncols();
-        let from = self.split.images.as_slice();
-        let from = from.ok_or_else(|| Error::Argument("expected images that lie in rows".into()))?;
-        let mut images = Vec::with_capacity(rows.len() * pixels);
-        for row in rows {
-            let image = &from[row * pixels..(row + 1) * pixels];
-            images.extend_from_slice(image);
-            if !self.augment.is_none() {
-                let to = images.len() - pixels;
-                self.augment.apply((seed, epoch, row as u64), image, &mut images[to..])?;
+        let (mut images, labels) = gathered(&*self.examples, rows.iter().copied())?;
+        if !self.augment.is_none() {
+            let mut image = vec![0; images.ncols()];
+            for (row, mut to) in rows.into_iter().zip(images.rows_mut()) {
+                let Some(to) = to.as_slice_mut() else { continue };
+                image.copy_from_slice(to);
+                self.augment.apply((seed, epoch, row as u64), &image, to)?;
             }
         }
-        let images = Array2::from_shape_vec((labels.len(), pixels), images);
-        Ok(Batch { images: images.map_err(|e| Error::Argument(e.to_string()))?, labels })
+        Ok(Batch { images, labels })
     }
 
     fn order(&self, epoch: u64) -> Arc<Vec<u32>> {

@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use wengert::{DType, Profile, Program, Recorder, State, States, Tensor, Var, Workspace};
 
 use crate::augment::mixed;
-use crate::data::{Dataset, Split};
+use crate::data::Dataset;
 use crate::epochs::Epochs;
 use crate::error::{Error, Result};
+use crate::examples::{Examples, Subset, checksum};
 use crate::layers::Training;
 use crate::model::{Evaluation, Model};
 use crate::optim::{Average, Group, Optimizer, Plateau, Schedule, norm};
@@ -77,10 +78,10 @@ pub struct Trainer {
 
 /// What is evaluated.
 struct Splits {
-    measured: Arc<Split>,
-    validation: Option<Arc<Split>>,
+    measured: Arc<dyn Examples>,
+    validation: Option<Arc<dyn Examples>>,
     /// The test set, where nothing is chosen.
-    test: Option<Arc<Split>>,
+    test: Option<Arc<dyn Examples>>,
 }
 
 /// The programs for batches of a size.
@@ -93,25 +94,28 @@ struct Prepared {
 impl Trainer {
     /// A training that has not begun, on so many threads. An error where the recipe makes no sense or does not fit the data.
     pub fn new(recipe: &Recipe, data: &Dataset, threads: usize) -> Result<Self> {
+        Self::of(recipe, data.train.clone(), data.test.clone(), threads)
+    }
+
+    /// The same with examples that are anywhere: those to learn from, and those to test.
+    pub fn of(
+        recipe: &Recipe,
+        train: Arc<dyn Examples>,
+        test: Arc<dyn Examples>,
+        threads: usize,
+    ) -> Result<Self> {
         recipe.check()?;
-        let pixels = recipe.height.saturating_mul(recipe.width);
-        if data.train.images.ncols() != pixels || data.test.images.ncols() != pixels {
-            return Err(Error::Argument(format!(
-                "expected images of {} by {} pixels, found {}",
-                recipe.height,
-                recipe.width,
-                data.train.images.ncols()
-            )));
-        }
-        for split in [&data.train, &data.test] {
-            if let Some(label) = split.labels.iter().find(|label| **label as usize >= recipe.classes) {
-                return Err(Error::Argument(format!("the label {label} of {} classes", recipe.classes)));
+        let size = (recipe.height, recipe.width);
+        for found in [train.size(), test.size()] {
+            if found != size {
+                return Err(Error::Argument(format!("expected images of {size:?} pixels, found {found:?}")));
             }
         }
-        let (train, validation) = match recipe.validation {
-            0.0 => (data.train.clone(), None),
+        let data = checksum(&[&train, &test], recipe.classes)?;
+        let (train, validation): (Arc<dyn Examples>, Option<Arc<dyn Examples>>) = match recipe.validation {
+            0.0 => (train, None),
             share => {
-                let (train, validation) = data.train.divided(share, recipe.seed)?;
+                let (train, validation) = Subset::divided(train, share, recipe.seed)?;
                 (Arc::new(train), Some(Arc::new(validation)))
             }
         };
@@ -122,12 +126,9 @@ impl Trainer {
         }
         let measured = match recipe.measured {
             0 => train.clone(),
-            most => {
-                let (images, labels) = train.part(0, most);
-                Arc::new(Split { images: images.to_owned(), labels: labels.to_owned(), size: train.size })
-            }
+            most => Arc::new(Subset::first(train.clone(), most)),
         };
-        let test = validation.is_none().then(|| data.test.clone());
+        let test = validation.is_none().then_some(test);
         let epochs = Epochs { examples, batch: recipe.batch, seed: recipe.seed, whole: false };
         // The book counts whole batches only.
         let drawn = recipe.iters.is_some();
@@ -136,6 +137,9 @@ impl Trainer {
         let (schedule, plateau) = recipe.rates(epoch, steps)?;
 
         let mut model = Model::new(recipe)?;
+        if recipe.normalize {
+            measure(&mut model, &*train)?;
+        }
         let parameters = model.parameters();
         let (mut weights, mut others) =
             (Group { decay: recipe.decay(), ..Group::default() }, Group::default());
@@ -173,7 +177,7 @@ impl Trainer {
             threads,
             epoch,
             steps,
-            data: data.checksum(),
+            data,
             step: 0,
             recent: (0.0, 0),
             best: None,
@@ -268,9 +272,13 @@ impl Trainer {
 
     /// Whether the model is to be evaluated behind this step: once an epoch (of several, where there would be more than 200), and at the end.
     fn is_due(&self) -> bool {
-        let every = self.epoch.max(self.steps.div_ceil(MOST_EVALUATIONS));
+        let every = match self.recipe.evaluate_every {
+            0 => self.epoch.max(self.steps.div_ceil(MOST_EVALUATIONS)),
+            every => every,
+        };
         // The book evaluates after the first step of an epoch.
-        let done = if self.recipe.iters.is_some() { self.step - 1 } else { self.step };
+        let book = self.recipe.iters.is_some() && self.recipe.evaluate_every == 0;
+        let done = if book { self.step - 1 } else { self.step };
         done.is_multiple_of(every) || self.step == self.steps
     }
 
@@ -397,15 +405,15 @@ impl Trainer {
 
     fn evaluate(&mut self) -> Result<()> {
         let shown = self.shown()?;
-        let on = |split: &Split, of: &str| -> Result<Evaluation> {
-            let found = self.model.evaluate_with(&shown, split, self.threads)?;
+        let on = |examples: &dyn Examples, of: &str| -> Result<Evaluation> {
+            let found = self.model.evaluate_with(&shown, examples, self.threads)?;
             self.finite(found.loss, of)?;
             Ok(found)
         };
         let train = Measure::from(&on(&self.splits.measured, "the images to train with")?);
-        let other = |split: &Option<Arc<Split>>, of: &str| -> Result<Option<Measure>> {
-            Ok(match split {
-                Some(split) => Some(Measure::from(&on(split, of)?)),
+        let other = |examples: &Option<Arc<dyn Examples>>, of: &str| -> Result<Option<Measure>> {
+            Ok(match examples {
+                Some(examples) => Some(Measure::from(&on(examples, of)?)),
                 None => None,
             })
         };
@@ -457,4 +465,27 @@ impl Trainer {
         }
         Ok(model)
     }
+}
+
+/// Sets the mean and deviation of the layer that normalizes, of all pixels as numbers of 0 … 1: from counts, so that no order of adding matters.
+fn measure(model: &mut Model, examples: &dyn Examples) -> Result<()> {
+    let mut counts = [0u64; 256];
+    let mut pixels = vec![0; model.inputs];
+    for number in 0..examples.len() {
+        examples.example(number, &mut pixels)?;
+        pixels.iter().for_each(|&p| counts[p as usize] += 1);
+    }
+    let all = counts.iter().sum::<u64>().max(1) as f64;
+    let mean_of = |f: &dyn Fn(f64) -> f64| {
+        counts.iter().enumerate().map(|(p, &n)| n as f64 * f(p as f64 / 255.0)).sum::<f64>() / all
+    };
+    let mean = mean_of(&|x| x);
+    let deviation = mean_of(&|x| (x - mean) * (x - mean)).sqrt().max(1e-6);
+    for (name, value) in [("normalize.mean", mean), ("normalize.deviation", deviation)] {
+        if let Some(state) = model.states.find(name) {
+            let ty = model.states.get(state)?.ty();
+            model.states.set(state, Tensor::filled(ty, value)?)?;
+        }
+    }
+    Ok(())
 }
