@@ -52,7 +52,9 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Fai
         writeln!(out, "\nwhat differs")?;
         for name in differing {
             let values: Vec<String> = runs.iter().map(|run| setting(&run.recipe, &name)).collect();
-            writeln!(out, "  {name:<16} {}", values.join("  "))?;
+            let width = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
+            let cells: String = values.iter().map(|value| format!("  {value:<width$}")).collect();
+            writeln!(out, "  {name:<16}{}", cells.trim_end())?;
         }
     }
     let panels = [panel("accuracy", &runs, |m| m.accuracy), panel("loss", &runs, |m| m.loss)];

@@ -19,12 +19,12 @@ pub(crate) struct Display {
 
 /// Steps whose losses make one mark of the sparkline, and marks that are shown.
 const STEPS: u64 = 25;
-const MARKS: usize = 24;
+const MARKS: usize = 12;
 
 impl Display {
     pub(crate) fn new(trainer: &Trainer, silent: bool) -> Self {
         let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(trainer.steps()) };
-        let template = "{bar:20} {pos}/{len} steps, {per_sec}, {msg}, {eta} left";
+        let template = "{bar:10} {pos}/{len} {msg}, {eta} left";
         let bar = match ProgressStyle::with_template(template) {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
@@ -33,7 +33,7 @@ impl Display {
         bar.set_position(trainer.steps_made());
         bar.reset_eta();
         let plain = !silent && bar.is_hidden();
-        let accuracy = trainer.history().last().map(accuracies).unwrap_or_default();
+        let accuracy = trainer.history().last().map(watched).unwrap_or_default();
         Self { bar, plain, losses: VecDeque::new(), recent: (0.0, 0), accuracy }
     }
 
@@ -51,7 +51,7 @@ impl Display {
         }
         let comma = if self.accuracy.is_empty() { "" } else { ", " };
         self.bar.set_message(format!(
-            "loss {} {mean:.4}{comma}{}",
+            "{} loss {mean:.3}{comma}{}",
             sparkline(self.losses.make_contiguous()),
             self.accuracy
         ));
@@ -63,12 +63,12 @@ impl Display {
         steps: u64,
         out: &mut dyn Write,
     ) -> Result<(), Failure> {
-        self.accuracy = accuracies(point);
+        self.accuracy = watched(point);
         if self.plain {
             writeln!(
                 out,
-                "step {}/{steps}, epoch {:.2}: loss {:.4}, {}",
-                point.step, point.epoch, point.loss, self.accuracy
+                "step {}/{steps}, epoch {:.2}: loss {:.4}, train {:.4}, {}",
+                point.step, point.epoch, point.loss, point.train.accuracy, self.accuracy
             )?;
         }
         Ok(())
@@ -79,18 +79,17 @@ impl Display {
     }
 }
 
-fn accuracies(point: &Point) -> String {
-    let mut text = format!("train {:.4}", point.train.accuracy);
-    for (name, found) in [("validation", point.validation), ("test", point.test)] {
-        if let Some(found) = found {
-            text += &format!(", {name} {:.4}", found.accuracy);
-        }
+/// The accuracy on the images that are not learned from.
+fn watched(point: &Point) -> String {
+    match (point.validation, point.test) {
+        (Some(found), _) => format!("validation {:.4}", found.accuracy),
+        (_, Some(found)) => format!("test {:.4}", found.accuracy),
+        _ => String::new(),
     }
-    text
 }
 
 /// Numbers as bars of eight heights, from the smallest to the largest.
-pub(crate) fn sparkline(numbers: &[f64]) -> String {
+fn sparkline(numbers: &[f64]) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let (least, most) =
         numbers.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &x| (a.min(x), b.max(x)));
