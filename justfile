@@ -121,3 +121,8 @@ look-serve MODEL PICTURES="runs":
 torch-weights:
     cargo build --release --quiet --package wengert-cli
     "${PYTHON:-python3}" tests/reference/torch_weights.py runs/torch target/release/wengert
+
+# Train what README's table of accuracies tells of, several seeds each: about an hour and a half (needs `just fashion-mnist`)
+accuracies *ARGS:
+    cargo build --release --quiet --package wengert-cli
+    python3 benches/accuracy.py {{ ARGS }}
