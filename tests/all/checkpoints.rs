@@ -5,8 +5,8 @@ use std::fs;
 use serde_json::json;
 use wengert::{DType, Program};
 use wengert_nn::{
-    Adam, Builder, Init, Optimizer, Result, is_sealed, load_checkpoint, load_states, save_checkpoint,
-    save_states,
+    Adam, Builder, Init, Model, Optimizer, Recipe, Result, is_sealed, load_checkpoint, load_states,
+    save_checkpoint, save_states,
 };
 
 /// A model, its optimiser and what is kept for it come back bit for bit, with floats of the metadata, and go on as if nothing had been.
@@ -86,5 +86,55 @@ fn every_byte_of_a_checkpoint_counts() -> Result<()> {
     let alone = load_checkpoint(&changed).unwrap_err().to_string();
     assert!(alone.contains("expected a checkpoint"), "{alone}");
     assert_eq!(load_states(&path)?.iter().count(), 1);
+    Ok(())
+}
+
+/// A small file asks for no large network, and a forged one is refused for what it says.
+#[test]
+fn files_that_ask_for_too_much_are_refused() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.safetensors");
+    let mut states = wengert::States::new();
+    states.add("fc1.weight", vec![1.0f32, 2.0])?;
+    for (recipe, due) in [
+        (json!({ "model": "mlp:65536-65536-10", "height": 256, "width": 256 }), "numbers that are left"),
+        (json!({ "model": "gru:65536" }), "numbers that are left"),
+        (json!({ "model": "gru:2", "height": 4096, "width": 1 }), "too high for gru"),
+        (json!({ "model": "conv", "height": 65536, "width": 65536 }), "at most 1048576 pixels"),
+        (json!({ "model": "two-layer:1", "classes": 100_000 }), "classes: expected 1 to 4096"),
+        (json!({ "model": "two-layer:1", "depth": 3 }), "unknown field `depth`"),
+        (json!({ "model": 7 }), "invalid type"),
+    ] {
+        save_checkpoint(&path, &states, &json!({ "kind": "model", "recipe": recipe }))?;
+        let error = Model::load(&path).err().unwrap().to_string();
+        assert!(error.contains("a.safetensors") && error.contains(due), "{error}");
+    }
+    let error = Model::new(&Recipe { model: "mlp:784-60000-60000-10".into(), ..Recipe::default() });
+    assert!(error.err().unwrap().to_string().contains("numbers that are left"));
+    // What could not be read again is not written, and takes nothing's place.
+    let before = fs::read(&path).unwrap();
+    states.add("b", vec![f32::INFINITY])?;
+    let error = save_checkpoint(&path, &states, &json!({})).unwrap_err().to_string();
+    assert!(error.contains("b: expected finite numbers, found inf at element 0"), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+    Ok(())
+}
+
+/// A model of a plain network is read from anybody; ours with a byte changed is not.
+#[test]
+fn every_byte_of_a_model_counts() -> Result<()> {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, changed) = (dir.path().join("a.safetensors"), dir.path().join("b.safetensors"));
+    wengert_nn::TwoLayerNet::<f32>::new(1, 1, 2, 3)?.model().save(&path)?;
+    let bytes = fs::read(&path).unwrap();
+    assert!(Model::load(&path).is_ok());
+    for at in 0..bytes.len() {
+        for change in [1, 0x20, 0x80] {
+            let mut other = bytes.clone();
+            other[at] ^= change;
+            fs::write(&changed, &other).unwrap();
+            assert!(Model::load(&changed).is_err(), "byte {at} of {}", bytes.len());
+        }
+    }
     Ok(())
 }

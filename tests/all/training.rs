@@ -167,11 +167,10 @@ fn the_validation_split_decides() {
     }
 }
 
-/// What a training is stopped at is what it goes on from, on other threads, by another program.
+/// What a training is stopped at is what it goes on from, on other threads, by another program: with statistics of batches, a rate that follows a schedule or a plateau, patience, averages.
 #[test]
 fn a_training_taken_up_again_has_the_same_bits() {
-    let dir = tempfile::tempdir().unwrap();
-    let recipe = Recipe {
+    let lenet = Recipe {
         model: "lenet".into(),
         optimizer: "nadam".into(),
         lr: 0.002,
@@ -188,13 +187,41 @@ fn a_training_taken_up_again_has_the_same_bits() {
         evaluate_every: 3,
         ..Recipe::default()
     };
-    let small = few(400);
-    let whole = trained_by(&recipe, &small, 1).unwrap();
-    for stop in [1, 7, 8, 9] {
-        let mut first = Trainer::new(&recipe, &small, 2).unwrap();
+    taken_up_again(&lenet, &few(400), &[1, 7, 8, 9]);
+    let conv = Recipe {
+        model: "conv".into(),
+        optimizer: "momentum".into(),
+        lr: 0.2,
+        schedule: "plateau:0.5:1".into(),
+        epochs: Some(12),
+        patience: 5,
+        batch: 30,
+        dropout: 0.0,
+        augment: "none".into(),
+        evaluate_every: 1,
+        ..lenet
+    };
+    taken_up_again(&conv, &few(80), &[2, 5, 7]);
+}
+
+fn taken_up_again(recipe: &Recipe, small: &Dataset, stops: &[u64]) {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = trained_by(recipe, small, 1).unwrap();
+    if recipe.schedule == "one-cycle" {
+        let due = wengert_nn::Schedule::OneCycle { steps: whole.steps() as usize };
+        for point in whole.history() {
+            assert_eq!(point.lr, recipe.lr * due.factor(point.step as usize - 1), "step {}", point.step);
+        }
+    } else {
+        let rates: Vec<f64> = whole.history().iter().map(|point| point.lr).collect();
+        assert!(rates.windows(2).any(|pair| pair[1] == pair[0] / 2.0), "it falls on a plateau: {rates:?}");
+    }
+    for &stop in stops {
+        let mut first = Trainer::new(recipe, small, 2).unwrap();
         first
-            .run(|trainer, _| {
-                let go = trainer.steps_made() < stop;
+            .run(|trainer, progress| {
+                let step = matches!(progress, Progress::Step { .. });
+                let go = trainer.steps_made() < stop || !step;
                 Ok::<_, wengert_nn::Error>(if go {
                     ControlFlow::Continue(())
                 } else {
@@ -204,7 +231,7 @@ fn a_training_taken_up_again_has_the_same_bits() {
             .unwrap();
         let path = dir.path().join("a.safetensors");
         first.save(&path).unwrap();
-        let mut second = Trainer::new(&recipe, &small, 1).unwrap();
+        let mut second = Trainer::new(recipe, small, 1).unwrap();
         second.resume(&path).unwrap();
         assert_eq!(second.steps_made(), stop);
         second.run(|_, _| Ok::<_, wengert_nn::Error>(ControlFlow::Continue(()))).unwrap();
@@ -213,12 +240,22 @@ fn a_training_taken_up_again_has_the_same_bits() {
         for (_, name, value) in b.states.iter() {
             assert_eq!(a.parameter(name).unwrap().data().as_bytes(), value.data().as_bytes(), "{name}");
         }
-        // A checkpoint is a model too: the best so far.
-        let model = Model::load(&path).unwrap();
-        assert!(model.evaluate(&small.test, 1).unwrap().accuracy > 0.05);
+        // A checkpoint is a model too: what the training would come to if it ended there.
+        let (model, due) = (Model::load(&path).unwrap(), first.result().unwrap());
+        for state in due.tensors() {
+            let name = due.states.name(state).unwrap();
+            assert_eq!(model.parameter(name), due.parameter(name), "{name}");
+        }
         let other = Recipe { lr: 0.003, ..recipe.clone() };
-        let error = Trainer::new(&other, &small, 1).unwrap().resume(&path).unwrap_err().to_string();
-        assert!(error.contains("lr was 0.002 in this training, and is 0.003 now"), "{error}");
+        let mut third = Trainer::new(&other, small, 1).unwrap();
+        let before = third.model().states.clone();
+        let error = third.resume(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("lr was {} in this training, and is 0.003 now", recipe.lr)),
+            "{error}"
+        );
+        assert!(before.iter().all(|(state, _, value)| third.model().states.get(state).unwrap() == value));
+        assert_eq!(third.steps_made(), 0);
     }
 }
 
@@ -242,6 +279,11 @@ fn recipes_that_make_no_sense() {
         (Recipe { augment: "shift".into(), ..book() }, "augment: "),
         (Recipe { augment: "flip:1".into(), ..book() }, "augment: "),
         (Recipe { augment: "shear:1".into(), ..book() }, "augment: "),
+        (Recipe { dropout: 0.5, ..book() }, "dropout: the model two-layer has none"),
+        (Recipe { momentum: 0.5, ..book() }, "momentum: the rule sgd has none"),
+        (Recipe { classes: 5000, ..book() }, "classes: expected 1 to 4096"),
+        (Recipe { warm_up: u64::MAX, ..book() }, "warm-up: "),
+        (Recipe { model: "two-layer:60000".into(), height: 1024, width: 1024, ..book() }, "(1024, 1024)"),
         (Recipe { ema: 1.5, ..book() }, "ema: "),
         (Recipe { validation: -0.1, ..book() }, "validation: "),
         (Recipe { patience: 3, ..book() }, "patience"),

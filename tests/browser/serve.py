@@ -117,6 +117,10 @@ def main():
         # With keys alone: a one, from the top downwards.
         browser.run("document.getElementById('clear').click()")
         browser.keys(["\ue015"] * 11)
+        assert not browser.run("return document.getElementById('pen').hidden"), "one sees where the pen is"
+        browser.keys([" ", "\ue012", "\ue012", "\ue012"])
+        assert "up" in browser.run("return document.getElementById('told').textContent")
+        browser.keys([" "])
         browser.wait("return document.getElementById('class') && document.getElementById('class').textContent == '1'")
         browser.keys(["\ue00c"])
         assert browser.wait("return document.getElementById('answer').textContent == ''")
@@ -128,6 +132,15 @@ def main():
             c.toBlob(blob => open(new File([blob], 'zero.png')));
         """)
         browser.wait("return document.getElementById('class') && document.getElementById('class').textContent == '0'")
+        # Black ink on nothing, which is black as well to whoever forgets that it is transparent.
+        browser.run("document.getElementById('clear').click()")
+        browser.run("""
+            const c = document.createElement('canvas'); c.width = c.height = 120;
+            const to = c.getContext('2d'); to.lineWidth = 9; to.beginPath();
+            to.moveTo(60, 15); to.lineTo(60, 105); to.stroke();
+            c.toBlob(blob => open(new File([blob], 'one.png')));
+        """)
+        browser.wait("return document.getElementById('class') && document.getElementById('class').textContent == '1'")
         browser.run("open(new File(['no image'], 'a.png'))")
         browser.wait("return document.getElementById('error').textContent.includes('no image')")
         browser.check()

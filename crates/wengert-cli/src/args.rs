@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wengert_idx::Options;
 
-use crate::settings::{Network, Settings};
+use crate::settings::{Network, Settings, Step};
 
 /// Train, evaluate and inspect neural networks on a reverse-mode autodiff tape.
 ///
-/// Exit codes: 0 done, 1 the work failed, 2 the arguments make no sense. Errors are one line on
-/// standard error.
+/// Exit codes: 0 done, 1 the work failed, 2 the arguments make no sense, 130 and 143 interrupted by Ctrl-C and by SIGTERM. Errors are
+/// one line on standard error.
 #[derive(Parser)]
 #[command(name = "wengert", version, subcommand_required = true)]
 pub(crate) struct Arguments {
@@ -25,7 +25,7 @@ pub(crate) enum Command {
     /// Train a network on images and leave a run folder
     ///
     /// Without flags it is the book's two-layer network. The folder holds config.toml (all that repeats the run), checkpoints/ where they
-    /// are asked for, metrics.csv, curves.svg and, at the end, final.safetensors. The same settings give the same model, bit for bit, whatever the
+    /// are asked for, metrics.csv, curves.svg, report.html and, at the end, final.safetensors. The same settings give the same model, bit for bit, whatever the
     /// number of threads, and whether or not the run was interrupted and taken up again. Ctrl-C finishes the step and writes a
     /// checkpoint; a second one ends at once.
     #[command(
@@ -161,13 +161,13 @@ pub(crate) struct TrainArgs {
     /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Write a checkpoint after every so many steps
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Write a checkpoint after every so many steps; a run that is taken up again goes on with that
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub(crate) checkpoint_every: Option<u64>,
-    /// Checkpoints to keep; older ones are removed when a new one is safe
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) keep: u32,
-    /// Go on with the run in --out from its newest sound checkpoint; settings are those of the run
+    /// Checkpoints to keep; older ones are removed when a new one is safe [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) keep: Option<u32>,
+    /// Go on with the run in --out from its newest sound checkpoint, or begin it; settings are those of the run, and others are refused
     #[arg(long, requires = "out", conflicts_with = "config")]
     pub(crate) resume: bool,
     /// Print one JSON object at the end and nothing else
@@ -257,7 +257,7 @@ pub(crate) struct CompareArgs {
 #[derive(Args)]
 pub(crate) struct SummaryArgs {
     /// A model or checkpoint, instead of a network by flags
-    #[arg(value_name = "FILE", conflicts_with_all = ["model", "hidden", "classes", "dtype"])]
+    #[arg(value_name = "FILE", conflicts_with_all = ["model", "hidden", "classes", "dtype", "normalize"])]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) network: Network,
@@ -294,6 +294,9 @@ pub(crate) struct ImportArgs {
 #[derive(Subcommand)]
 pub(crate) enum CheckpointCommand {
     /// Where a training stands, its settings and its arrays
+    #[command(
+        after_help = "Example:\n  wengert checkpoint inspect runs/a/checkpoints/step-0000000500.safetensors"
+    )]
     Inspect {
         /// A checkpoint or model, a safetensors file from `train`
         file: PathBuf,
@@ -362,7 +365,7 @@ pub(crate) struct GraphArgs {
     #[command(flatten)]
     pub(crate) data: DataDir,
     #[command(flatten)]
-    pub(crate) network: Network,
+    pub(crate) step: Step,
     /// How to print it
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: GraphFormat,

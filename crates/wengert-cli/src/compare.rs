@@ -4,12 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::SeriesLabelPosition;
-use serde_json::Value;
 use wengert_idx::replace_file;
 use wengert_nn::{Best, Measure, Point, Recipe, Trainer, load_checkpoint};
 
 use crate::args::CompareArgs;
-use crate::curves::{Line, Panel, draw};
+use crate::curves::{COLOURS, Line, Panel, draw};
+use crate::ending::{kept, part};
 use crate::run_folder::checkpoints_newest_first;
 use crate::{Failure, printable, tell};
 
@@ -34,7 +34,7 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Fai
     )?;
     for run in &runs {
         let number = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), |x| format!("{x:.4}"));
-        let last = run.history.last();
+        let last = kept(&run.history, run.best.as_ref());
         writeln!(
             out,
             "{:width$}  {:<16} {:>9} {:>9} {:>11} {:>9} {:>9}",
@@ -51,22 +51,23 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Fai
     if !differing.is_empty() {
         writeln!(out, "\nwhat differs")?;
         for name in differing {
-            let values: Vec<String> = runs.iter().map(|run| setting(&run.recipe, &name)).collect();
+            let values: Vec<String> =
+                runs.iter().map(|run| run.recipe.setting(&name).unwrap_or_else(|| "–".to_owned())).collect();
             let width = values.iter().map(|value| value.chars().count()).max().unwrap_or(0);
             let cells: String = values.iter().map(|value| format!("  {value:<width$}")).collect();
             writeln!(out, "  {name:<16}{}", cells.trim_end())?;
         }
     }
-    let panels = [panel("accuracy", &runs, |m| m.accuracy), panel("loss", &runs, |m| m.loss)];
+    // More could not be told apart.
+    let drawn = &runs[..runs.len().min(COLOURS.len())];
+    let panels = [panel("accuracy", drawn, |m| m.accuracy), panel("loss", drawn, |m| m.loss)];
     let svg = draw("", &panels)?;
     let path = &args.picture;
     replace_file(path, |file| file.write_all(svg.as_bytes()))
         .map_err(|e| Failure::Work(format!("{}: {e}", path.display())))?;
-    writeln!(
-        out,
-        "\n{}: their curves, on what was set apart or else the test set",
-        printable(&path.display().to_string())
-    )?;
+    let path = printable(&path.display().to_string());
+    let of = if drawn.len() < runs.len() { format!("the first {}", drawn.len()) } else { "all".to_owned() };
+    writeln!(out, "\n{path}: the curves of {of}, on what was set apart or else the test set")?;
     Ok(())
 }
 
@@ -79,11 +80,13 @@ fn read(dir: &Path) -> Result<Run, Failure> {
         match Trainer::recipe_of(&path) {
             Ok(recipe) => {
                 let (_, said) = load_checkpoint(&path)?;
+                let missing =
+                    || Failure::Work(format!("{}: expected the evaluations of a run", path.display()));
                 return Ok(Run {
                     name: printable(&dir.display().to_string()),
                     recipe,
-                    step: part(&said, "step").unwrap_or_default(),
-                    history: part(&said, "history").unwrap_or_default(),
+                    step: part(&said, "step").ok_or_else(missing)?,
+                    history: part(&said, "history").ok_or_else(missing)?,
                     best: part(&said, "best"),
                     test: part(&said, "test"),
                 });
@@ -97,10 +100,6 @@ fn read(dir: &Path) -> Result<Run, Failure> {
     )))
 }
 
-fn part<T: serde::de::DeserializeOwned>(said: &Value, name: &str) -> Option<T> {
-    serde_json::from_value(said.get(name)?.clone()).ok()
-}
-
 /// The settings that are not the same in all runs.
 fn differing(runs: &[Run]) -> Vec<String> {
     let Some((first, rest)) = runs.split_first() else { return Vec::new() };
@@ -109,14 +108,6 @@ fn differing(runs: &[Run]) -> Vec<String> {
     names.sort();
     names.dedup();
     names
-}
-
-fn setting(recipe: &Recipe, name: &str) -> String {
-    let all = serde_json::to_value(recipe).unwrap_or_default();
-    match all.get(name) {
-        None | Some(Value::Null) => "–".to_owned(),
-        Some(value) => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-    }
 }
 
 fn panel(name: &'static str, runs: &[Run], of: fn(Measure) -> f64) -> Panel {

@@ -17,13 +17,22 @@ const STYLE: &str = "<style>\
     @media(prefers-color-scheme:dark){.if{fill:#e6edf3}.is{stroke:#e6edf3}.gs{stroke:#3d444d}}\
     text{font-family:system-ui,sans-serif}</style>";
 /// Of middle lightness, and told apart by those who see red and green alike (Okabe and Ito, 2008).
-const COLOURS: [RGBColor; 6] = [
+pub(crate) const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 140, 200),
     RGBColor(213, 110, 20),
     RGBColor(0, 150, 115),
     RGBColor(190, 110, 160),
     RGBColor(150, 140, 20),
     RGBColor(120, 120, 120),
+];
+/// How long dashes and gaps are, and how the lines are called.
+const DASHES: [(i32, u32, &str); 6] = [
+    (18, 0, ""),
+    (7, 4, " (dashed)"),
+    (2, 3, " (dotted)"),
+    (16, 4, " (long dashes)"),
+    (7, 12, " (far dashes)"),
+    (2, 10, " (far dots)"),
 ];
 const HEIGHT: u32 = 380;
 
@@ -137,20 +146,14 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
             for (n, line) in panel.lines.iter().enumerate() {
                 let style = COLOURS[n % COLOURS.len()].stroke_width(2);
                 let points = || line.points.iter().copied();
-                // As long as a dash, two dots, or the line.
-                let legend =
-                    move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + [18, 9, 3][n % 3], y)], style);
-                let dash = [0, 6, 2][n % 3];
-                let drawn = match dash {
+                let (dash, gap, what) = DASHES[n % DASHES.len()];
+                // As long as a dash.
+                let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + dash, y)], style);
+                let drawn = match gap {
                     0 => chart.draw_series(LineSeries::new(points(), style).point_size(2))?,
-                    dash => chart.draw_series(DashedLineSeries::new(points(), dash, 4, style))?,
+                    gap => chart.draw_series(DashedLineSeries::new(points(), dash as u32, gap, style))?,
                 };
-                let label = match dash {
-                    0 => line.label.clone(),
-                    6 => format!("{} (dashed)", line.label),
-                    _ => format!("{} (dotted)", line.label),
-                };
-                drawn.label(label).legend(legend);
+                drawn.label(format!("{}{what}", line.label)).legend(legend);
             }
             if panel.lines.len() > 1 {
                 let mut labels = chart.configure_series_labels();

@@ -6,8 +6,6 @@ use std::io::Write;
 use indicatif::{ProgressBar, ProgressStyle};
 use wengert_nn::{Point, Trainer};
 
-use crate::Failure;
-
 /// A bar with a sparkline on a terminal, plain lines elsewhere, nothing where nothing is wanted.
 pub(crate) struct Display {
     bar: ProgressBar,
@@ -57,21 +55,16 @@ impl Display {
         ));
     }
 
-    pub(crate) fn evaluated(
-        &mut self,
-        point: &Point,
-        steps: u64,
-        out: &mut dyn Write,
-    ) -> Result<(), Failure> {
+    /// What cannot be shown, for nobody looks any more, does not end a training.
+    pub(crate) fn evaluated(&mut self, point: &Point, steps: u64, out: &mut dyn Write) {
         self.accuracy = watched(point);
         if self.plain {
-            writeln!(
+            let _ = writeln!(
                 out,
                 "step {}/{steps}, epoch {:.2}: loss {:.4}, train {:.4}, {}",
                 point.step, point.epoch, point.loss, point.train.accuracy, self.accuracy
-            )?;
+            );
         }
-        Ok(())
     }
 
     pub(crate) fn end(&self) {

@@ -15,7 +15,7 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
     let classes = u32::try_from(model.classes).unwrap_or(u32::MAX);
     let options = args.data.limit.options();
     let test = Split::load_by(&dir, "t10k", args.data.label_column(), classes, &options)?;
-    fits(&model, test.images.ncols() as u64, &dir)?;
+    fits(model.inputs as u64, test.images.ncols() as u64, &dir)?;
     let found = model.evaluate(&test, threads(None))?;
     if !found.loss.is_finite() {
         let (file, loss) = (args.model.display(), found.loss);
@@ -53,13 +53,10 @@ pub(crate) fn tell_unsealed(model: &Path) -> Result<(), Failure> {
 }
 
 /// An error where images of so many pixels are none for a model.
-pub(crate) fn fits(model: &Model, pixels: u64, of: &Path) -> Result<(), Failure> {
-    if model.inputs as u64 == pixels {
+pub(crate) fn fits(due: u64, found: u64, of: &Path) -> Result<(), Failure> {
+    if due == found {
         return Ok(());
     }
     let of = of.display();
-    Err(Failure::Work(format!(
-        "{of}: expected images of {} pixels for this model, found {pixels}",
-        model.inputs
-    )))
+    Err(Failure::Work(format!("{of}: expected images of {due} pixels for this model, found {found}")))
 }

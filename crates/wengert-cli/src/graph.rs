@@ -11,15 +11,17 @@ use crate::run_folder::data_dir;
 
 pub(crate) fn graph(args: &GraphArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let dir = data_dir(args.data.data.as_deref());
-    let classes = args.network.recipe(None)?.classes as u32;
+    let classes = args.step.recipe(None)?.classes as u32;
     let train = Split::load_by(&dir, "train", args.data.label_column(), classes, &args.data.limit.options())?;
-    let recipe = args.network.recipe(Some(train.size))?;
+    let recipe = args.step.recipe(Some(train.size))?;
     // Nothing is trained, so one image is enough.
     let (image, label) = train.part(0, 1);
     let one = Split { images: image.to_owned(), labels: label.to_owned(), size: train.size };
     let one = std::sync::Arc::new(one);
     let recipe = Recipe { validation: 0.0, ..recipe };
-    let step = Trainer::new(&recipe, &Dataset { train: one.clone(), test: one }, 1)?.program(recipe.batch)?;
+    let trainer =
+        Trainer::new(&recipe, &Dataset { train: one.clone(), test: one }, 1).map_err(Failure::of_settings)?;
+    let step = trainer.program(recipe.batch)?;
     for (asked, lowering) in [(args.graph, Lowering::Graph), (args.schedule, Lowering::Schedule)] {
         if asked {
             write!(out, "{}", step.lowered(lowering)?)?;

@@ -7,9 +7,11 @@ mod compare;
 mod curves;
 mod data;
 mod display;
+mod ending;
 mod eval;
 mod gradcheck;
 mod graph;
+mod metrics;
 mod models;
 mod pictures;
 mod predict;
@@ -38,6 +40,16 @@ enum Failure {
     Interrupted(u8, String),
     /// Nobody reads what is printed any more: no failure at all.
     Unread,
+}
+
+impl Failure {
+    /// Of a training or network that was asked for: what makes no sense is a matter of usage.
+    fn of_settings(e: wengert_nn::Error) -> Self {
+        match e {
+            wengert_nn::Error::Argument(what) => Self::Usage(what),
+            other => other.into(),
+        }
+    }
 }
 
 /// For what is printed; files name themselves in their errors.
@@ -94,6 +106,17 @@ fn known_level() -> Result<(), Failure> {
 /// A text on one line, without characters that steer a terminal: names of files may hold any.
 pub(crate) fn printable(text: &str) -> String {
     text.replace('\n', " ").chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The place of the largest number, the first of equal ones.
+pub(crate) fn largest<'a>(numbers: impl IntoIterator<Item = &'a f64>) -> usize {
+    let mut best = (0, f64::NEG_INFINITY);
+    for (at, &number) in numbers.into_iter().enumerate() {
+        if number > best.1 {
+            best = (at, number);
+        }
+    }
+    best.0
 }
 
 /// A word on standard error that is no failure: nothing depends on its being read.

@@ -9,14 +9,14 @@ use wengert_nn::{
     Model, ModelSummary, Recipe, load_checkpoint, load_npz, load_states, save_checkpoint, save_npz,
 };
 
-use crate::Failure;
 use crate::args::{ExportArgs, ImportArgs, Sizes, SummaryArgs};
 use crate::settings::Network;
+use crate::{Failure, printable};
 
 pub(crate) fn summary(args: &SummaryArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let model = match &args.file {
         Some(file) => Model::load(file)?,
-        None => made(&recipe(&args.network, &args.image)?)?,
+        None => Model::new(&recipe(&args.network, &args.image)?).map_err(Failure::of_settings)?,
     };
     let found = ModelSummary::of(&model.stack, &model.states, model.dtype, [1, model.inputs])?;
     let statistics: usize = elements(&model, model.stack.statistics());
@@ -42,14 +42,6 @@ fn recipe(network: &Network, Sizes(sizes): &Sizes) -> Result<Recipe, Failure> {
     network.recipe(Some((height, width)))
 }
 
-/// The network of a recipe; one that cannot be made was asked for in vain.
-fn made(recipe: &Recipe) -> Result<Model, Failure> {
-    Model::new(recipe).map_err(|e| match e {
-        wengert_nn::Error::Argument(what) => Failure::Usage(what),
-        other => other.into(),
-    })
-}
-
 pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
     let model = Model::load(&args.model)?;
     let mut states = States::new();
@@ -61,20 +53,27 @@ pub(crate) fn export(args: &ExportArgs) -> Result<(), Failure> {
 
 pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
     let recipe = recipe(&args.network, &args.image)?;
-    made(&recipe)?;
+    Model::new(&recipe).map_err(Failure::of_settings)?;
     let weights = match args.weights.extension() {
         Some(end) if end == "npz" => load_npz(&args.weights)?,
         _ => load_states(&args.weights)?,
     };
     let model = Model::with_weights(&args.weights, &recipe, &weights)?;
-    Ok(save_checkpoint(&args.out, &model.states, &json!({ "kind": "model", "recipe": recipe }))?)
+    // How it was trained is not known.
+    let mut network = serde_json::to_value(&recipe).unwrap_or_default();
+    if let Some(all) = network.as_object_mut() {
+        all.retain(|name, _| {
+            ["model", "height", "width", "classes", "dtype", "normalize"].contains(&&**name)
+        });
+    }
+    Ok(save_checkpoint(&args.out, &model.states, &json!({ "kind": "model", "recipe": network }))?)
 }
 
 pub(crate) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let (states, said) = load_checkpoint(file)?;
     let text = |at: &str| {
         let found = said.pointer(at).unwrap_or(&Value::Null);
-        found.as_str().map_or_else(|| found.to_string(), str::to_owned)
+        printable(&found.as_str().map_or_else(|| found.to_string(), str::to_owned))
     };
     writeln!(out, "kind        {}", text("/kind"))?;
     for (name, at) in [
@@ -98,7 +97,8 @@ pub(crate) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     }
     writeln!(out, "\nsettings")?;
     for (name, value) in said.get("recipe").and_then(Value::as_object).into_iter().flatten() {
-        writeln!(out, "  {name:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))?;
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        writeln!(out, "  {:<16} {}", printable(name), printable(&value))?;
     }
     writeln!(out, "\n{:<32} {:<16} {:>12} {:>12} {:>12}", "array", "type", "least", "mean", "most")?;
     for (_, name, tensor) in states.iter() {
@@ -108,7 +108,8 @@ pub(crate) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {
         let mean = numbers.iter().sum::<f64>() / numbers.len().max(1) as f64;
         writeln!(
             out,
-            "{name:<32} {:<16} {least:>12.4e} {mean:>12.4e} {most:>12.4e}",
+            "{:<32} {:<16} {least:>12.4e} {mean:>12.4e} {most:>12.4e}",
+            printable(name),
             tensor.ty().to_string()
         )?;
     }

@@ -7,6 +7,7 @@ use std::path::Path;
 use wengert_idx::{Options, Reader};
 
 use crate::Failure;
+use crate::eval::fits;
 
 /// An image, and which of its file it is.
 pub(crate) struct Picture {
@@ -30,11 +31,10 @@ pub(crate) fn read(
     let failed = |e: std::io::Error| Failure::Work(format!("{}: {e}", path.display()));
     let mut file = File::open(path).map_err(failed)?;
     let is_png = file.read_exact(&mut start).is_ok() && start == *b"\x89PNG\r\n\x1a\n";
-    let (mut found, count) = if is_png {
-        (vec![Picture { number: 0, pixels: png(path, size)?, width: size.1 }], 1)
-    } else {
-        idx(path, wanted, size, options)?
-    };
+    if is_png {
+        return Ok((vec![Picture { number: 0, pixels: png(path, size, invert)?, width: size.1 }], 1));
+    }
+    let (mut found, count) = idx(path, wanted, size, options)?;
     if invert {
         found.iter_mut().flat_map(|picture| &mut picture.pixels).for_each(|pixel| *pixel = 255 - *pixel);
     }
@@ -49,13 +49,8 @@ fn idx(
 ) -> Result<(Vec<Picture>, u64), Failure> {
     let mut reader = Reader::open(path, options)?;
     let header = reader.header().clone();
-    let (due, found) = ((size.0 * size.1) as u64, header.record_elements());
-    if found != due {
-        let path = path.display();
-        return Err(Failure::Work(format!(
-            "{path}: expected images of {due} pixels for this model, found {found}"
-        )));
-    }
+    let found = header.record_elements();
+    fits((size.0 * size.1) as u64, found, path)?;
     let width = header.dims.get(2).map_or(found as usize, |&w| w as usize).max(1);
     let mut pictures = Vec::new();
     // To the end, where checksum and length are verified.
@@ -69,8 +64,8 @@ fn idx(
     Ok((pictures, number))
 }
 
-/// A PNG as greys of the size that is asked for. Where it is transparent it is black, as the ground of digits is.
-fn png(path: &Path, size: (usize, usize)) -> Result<Vec<u8>, Failure> {
+/// A PNG as greys of the size that is asked for. Where it is transparent it is black, as the ground of digits is, also where ink is turned to white.
+fn png(path: &Path, size: (usize, usize), invert: bool) -> Result<Vec<u8>, Failure> {
     let failed = |what: String| Failure::Work(format!("{}: {what}", path.display()));
     let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let limits = png::Limits { bytes: 4 * MOST as usize };
@@ -93,6 +88,7 @@ fn png(path: &Path, size: (usize, usize)) -> Result<Vec<u8>, Failure> {
             [r, g, b, alpha, ..] => (luminance(r, g, b), u32::from(alpha)),
             [] => (0, 0),
         };
+        let colour = if invert { 255 - colour } else { colour };
         (colour * alpha / 255) as u8
     };
     let greys: Vec<u8> = pixels[..frame.buffer_size()].chunks_exact(channels).map(grey).collect();

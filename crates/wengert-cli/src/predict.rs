@@ -9,7 +9,7 @@ use wengert_nn::Model;
 use crate::args::PredictArgs;
 use crate::eval::tell_unsealed;
 use crate::pictures::read;
-use crate::{Failure, printable};
+use crate::{Failure, largest, printable};
 
 pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Failure> {
     let model = Model::load(&args.model)?;
@@ -34,7 +34,7 @@ pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Fai
             told = true;
         }
         for (picture, row) in pictures.iter().zip(probabilities.rows()) {
-            let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
+            let best = largest(row);
             let file = printable(&path.display().to_string());
             if args.json {
                 let line = json!({

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use wengert_idx::replace_file;
 
-use crate::Failure;
+use crate::settings::Configuration;
+use crate::{Failure, tell};
 
 /// The nearest folder, upwards from where one stands, that has the repository's data; else where one
 /// stands.
@@ -42,9 +43,9 @@ impl RunFolder {
             let runs = root().join("runs");
             let name = |n: usize| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") };
             for dir in (1..).map(|n| runs.join(name(n))).filter(|dir| !dir.exists()) {
+                // Where another run of this seed was faster, the next.
                 match Self::create(Some(&dir), seed) {
-                    // Another run of this seed was faster.
-                    Err(Failure::Usage(_)) => {}
+                    Err(Failure::Usage(_) | Failure::Work(_)) if dir.exists() => {}
                     made => return made,
                 }
             }
@@ -61,7 +62,7 @@ impl RunFolder {
         let parents = Parents::of(dir);
         fs::create_dir_all(dir).map_err(|e| at(dir, &e))?;
         let lock = locked(dir)?;
-        if fs::read_dir(dir).map_err(|e| at(dir, &e))?.next().is_some() {
+        if !is_empty(dir)? {
             return Err(refuse("the folder is not empty; --resume goes on with the run in it"));
         }
         let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: Some(parents) };
@@ -72,26 +73,33 @@ impl RunFolder {
 
     /// The folder of a run to go on with, also of one that has yet to begin. What was being written when it was killed is removed.
     pub(crate) fn resume(dir: &Path) -> Result<Self, Failure> {
-        let is_empty = |dir: &Path| fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-        if !dir.exists() || is_empty(dir) {
+        if !dir.exists() || is_empty(dir)? {
             // Killed before it began.
             return Self::create(Some(dir), 0);
         }
         let lock = locked(dir)?;
         let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: None };
+        if !folder.is_of_a_run() {
+            return Err(Failure::Usage(format!("--out {}: this is no folder of a run", dir.display())));
+        }
         for place in [dir.to_owned(), folder.checkpoints()] {
             for entry in fs::read_dir(place).into_iter().flatten().flatten() {
-                if entry.file_name().to_string_lossy().ends_with(".partial") {
+                if is_stale(&entry.file_name().to_string_lossy()) {
                     fs::remove_file(entry.path()).map_err(|e| at(&entry.path(), &e))?;
                 }
             }
         }
-        if !["config.toml", "checkpoints", "final.safetensors"].iter().any(|name| folder.path(name).exists())
-            && !is_empty(dir)
-        {
-            return Err(Failure::Usage(format!("--out {}: this is no folder of a run", dir.display())));
-        }
         Ok(folder)
+    }
+
+    /// Whether what is here was written by this program: a model or a checkpoint, or settings, also those of a run that was killed while it began.
+    fn is_of_a_run(&self) -> bool {
+        let config = self.path("config.toml");
+        let begun = fs::metadata(&config).is_ok_and(|file| file.is_file() && file.len() == 0);
+        begun
+            || Configuration::read(&config).is_ok()
+            || self.path("final.safetensors").is_file()
+            || !checkpoints_newest_first(&self.dir).is_empty()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -128,6 +136,10 @@ impl RunFolder {
     ) -> Result<PathBuf, Failure> {
         let dir = self.checkpoints();
         fs::create_dir_all(&dir).map_err(|e| at(&dir, &e))?;
+        // Their folder must outlive the machine as well. Not every file system can be asked for that.
+        for above in [Some(&*self.dir), self.dir.parent().filter(|dir| !dir.as_os_str().is_empty())] {
+            let _ = above.map(|dir| File::open(dir).and_then(|dir| dir.sync_all()));
+        }
         let path = dir.join(format!("step-{step:010}.safetensors"));
         save(&path)?;
         self.keep();
@@ -142,14 +154,33 @@ impl RunFolder {
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // A run that failed before there was anything to keep leaves nothing. The first error is the one to tell.
+        // A run that failed before there was anything to keep leaves nothing: what is here it wrote itself. The first error is the one to tell.
         let Some(parents) = self.fresh.take() else { return };
-        let _ = fs::remove_file(self.path("config.toml"));
+        for name in FILES {
+            let _ = fs::remove_file(self.path(name));
+        }
         let _ = fs::remove_dir(self.checkpoints());
         if parents.own {
             let _ = fs::remove_dir(&self.dir);
         }
     }
+}
+
+/// What a run leaves in its folder.
+const FILES: [&str; 5] = ["config.toml", "metrics.csv", "curves.svg", "report.html", "final.safetensors"];
+
+/// Whether a file was being written by a process that is no more: one of a run's, under the name that it has until it is whole.
+fn is_stale(name: &str) -> bool {
+    let Some((of, process)) = name.strip_suffix(".partial").and_then(|name| name.rsplit_once('.')) else {
+        return false;
+    };
+    let numbers = process.split_once('-').map(|(pid, count)| (pid.parse::<u32>(), count.parse::<usize>()));
+    let own = FILES.contains(&of) || (of.starts_with("step-") && of.ends_with(".safetensors"));
+    own && matches!(numbers, Some((Ok(_), Ok(_))))
+}
+
+fn is_empty(dir: &Path) -> Result<bool, Failure> {
+    Ok(fs::read_dir(dir).map_err(|e| at(dir, &e))?.next().is_none())
 }
 
 /// The checkpoints in the folder of a run by their steps, the newest first.
@@ -171,8 +202,14 @@ fn at(path: &Path, e: &io::Error) -> Failure {
 fn locked(dir: &Path) -> Result<File, Failure> {
     let file = File::open(dir).map_err(|e| at(dir, &e))?;
     match file.try_lock() {
-        // Where folders cannot be locked, nothing is.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(e)) => {
+            tell(&format!(
+                "{}: cannot be locked, so nothing keeps a second training out: {e}",
+                dir.display()
+            ));
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => {
             Err(Failure::Work(format!("{}: another training is at work in this folder", dir.display())))
         }

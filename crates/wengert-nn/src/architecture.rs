@@ -60,9 +60,8 @@ impl FromStr for Architecture {
         match (name, sizes) {
             ("two-layer", _) => one(50).map(Self::TwoLayer),
             ("gru", _) => one(64).map(Self::Gru),
-            ("mlp", Some(sizes)) => {
-                numbers(sizes).and_then(|s| if s.len() < 2 { Err(unknown()) } else { Ok(Self::Mlp(s)) })
-            }
+            ("mlp", Some(sizes)) => numbers(sizes)
+                .and_then(|s| if (2..=256).contains(&s.len()) { Ok(Self::Mlp(s)) } else { Err(unknown()) }),
             ("lenet", None) => Ok(Self::LeNet),
             ("conv", None) => Ok(Self::Conv),
             _ => Err(unknown()),
@@ -103,6 +102,9 @@ impl Architecture {
             Self::Mlp(sizes) => mlp(&mut stack, b, sizes, (height.saturating_mul(width), classes), dropout)?,
             Self::LeNet => lenet(&mut stack, b, (height, width), classes, dropout)?,
             Self::Conv => conv(&mut stack, b, (height, width), classes, dropout)?,
+            Self::Gru(_) if height > 1024 => {
+                return Err(Error::Argument(format!("images of {height} rows are too high for gru")));
+            }
             Self::Gru(size) => {
                 stack.add(b, "rows", |_| Ok(Unflatten(vec![height, width])))?;
                 stack.add(b, "gru", |b| Ok(Recurrent::last(Gru::build(b, width, *size)?)))?;

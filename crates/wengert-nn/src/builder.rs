@@ -3,8 +3,11 @@
 use rand_pcg::Pcg64;
 use wengert::{DType, Element, ErrorKind, IntoShape, Shape, State, States, Tensor, TensorType};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::init::{Init, rng};
+
+/// Numbers of a model, at most: a gigabyte in `f64`.
+const MOST: usize = 1 << 27;
 
 /// A store in the making: layers add their parameters to it, under the path of the layer, drawn by one generator in the order in which they are
 /// added.
@@ -22,14 +25,35 @@ pub struct Builder {
     /// What was added so far.
     pub states: States,
     dtype: DType,
-    rng: Pcg64,
+    /// Of an initialiser's numbers; none where values are set afterwards.
+    rng: Option<Pcg64>,
     path: String,
+    /// Numbers that may still be added.
+    left: usize,
 }
 
 impl Builder {
     /// An empty store of floats of a type; the same seed, the same numbers.
     pub fn new(dtype: DType, seed: u64) -> Self {
-        Self { states: States::new(), dtype, rng: rng(seed), path: String::new() }
+        Self { states: States::new(), dtype, rng: Some(rng(seed)), path: String::new(), left: MOST }
+    }
+
+    /// One whose parameters are zeros, for values that are set afterwards: so many numbers at most.
+    pub(crate) fn blank(dtype: DType, most: usize) -> Self {
+        Self { rng: None, left: most.min(MOST), ..Self::new(dtype, 0) }
+    }
+
+    /// Takes so many numbers off those that may still be added.
+    fn take(&mut self, name: &str, shape: Shape) -> Result<()> {
+        let left = self.left.checked_sub(shape.elements());
+        let path = &self.path;
+        self.left = left.ok_or_else(|| {
+            Error::Argument(format!(
+                "{path}{name} of {shape} is more than the {} numbers that are left",
+                self.left
+            ))
+        })?;
+        Ok(())
     }
 
     /// What models compute in.
@@ -47,7 +71,7 @@ impl Builder {
         made
     }
 
-    /// Adds an array to train. `inputs` and `outputs` are how many numbers are added up where one of it is used, forwards and backwards. An error where
+    /// Adds an array to train, of 2²⁷ numbers at most in all. `inputs` and `outputs` are how many numbers are added up where one of it is used, forwards and backwards. An error where
     /// the name is taken, or an allocation fails.
     pub fn parameter(
         &mut self,
@@ -57,13 +81,18 @@ impl Builder {
         (inputs, outputs): (usize, usize),
     ) -> Result<State> {
         let shape = shape.into_shape()?;
-        let tensor = drawn(self.dtype, shape, init, (inputs, outputs), &mut self.rng)?;
+        self.take(name, shape)?;
+        let tensor = match &mut self.rng {
+            Some(rng) => drawn(self.dtype, shape, init, (inputs, outputs), rng)?,
+            None => Tensor::filled(TensorType::new(self.dtype, shape), 0.0)?,
+        };
         Ok(self.states.add(&format!("{}{name}", self.path), tensor)?)
     }
 
     /// Adds an array that layers keep and gradients do not train: running statistics.
     pub fn statistic(&mut self, name: &str, shape: impl IntoShape, value: f64) -> Result<State> {
         let shape = shape.into_shape()?;
+        self.take(name, shape)?;
         let tensor = Tensor::filled(TensorType::new(self.dtype, shape), value)?;
         Ok(self.states.add(&format!("{}{name}", self.path), tensor)?)
     }

@@ -40,6 +40,10 @@ pub trait Examples: Send + Sync {
     fn size(&self) -> (usize, usize);
     /// Writes the pixels of an example, and returns its class: the same each time.
     fn example(&self, number: usize, pixels: &mut [u8]) -> Result<u32>;
+    /// Whether that takes no time worth mention, so that it need not be done ahead.
+    fn in_memory(&self) -> bool {
+        false
+    }
 }
 
 impl Examples for Split {
@@ -68,6 +72,9 @@ impl Examples for Split {
         }
         Ok(label)
     }
+    fn in_memory(&self) -> bool {
+        true
+    }
 }
 
 impl<E: Examples + ?Sized> Examples for Arc<E> {
@@ -79,6 +86,9 @@ impl<E: Examples + ?Sized> Examples for Arc<E> {
     }
     fn example(&self, number: usize, pixels: &mut [u8]) -> Result<u32> {
         (**self).example(number, pixels)
+    }
+    fn in_memory(&self) -> bool {
+        (**self).in_memory()
     }
 }
 
@@ -134,6 +144,9 @@ impl Examples for Subset {
         let of = of.ok_or_else(|| Error::Argument(format!("the example {number} of {}", self.len())))?;
         self.of.example(*of as usize, pixels)
     }
+    fn in_memory(&self) -> bool {
+        self.of.in_memory()
+    }
 }
 
 /// The images and labels of these numbers, one a row.
@@ -158,6 +171,7 @@ pub(crate) fn checksum(all: &[&dyn Examples], classes: usize) -> Result<u32> {
     for examples in all {
         let (height, width) = examples.size();
         let mut pixels = vec![0; height.saturating_mul(width)];
+        crc.update(&(examples.len() as u64).to_le_bytes());
         for number in 0..examples.len() {
             let label = examples.example(number, &mut pixels)?;
             if label as usize >= classes {

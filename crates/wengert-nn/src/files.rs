@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -91,4 +91,14 @@ fn of(names: &[PathBuf], parts: &[&str], endings: &[&str]) -> BTreeMap<String, P
         }
     }
     found
+}
+
+/// All bytes of a file, as far as there are no more than a limit.
+pub(crate) fn read_limited(from: impl io::Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::other(format!("larger than {most} bytes")));
+    }
+    Ok(bytes)
 }

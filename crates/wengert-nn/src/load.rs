@@ -7,12 +7,9 @@ use wengert::{States, Tensor};
 use crate::error::{Error, Result};
 use crate::layers::Affine;
 use crate::model::Model;
-use crate::recipe::Recipe;
+use crate::recipe::{MOST_CLASSES, Recipe};
 use crate::store::load;
 use crate::two_layer::stack;
-
-/// A confusion matrix of so many classes is still small.
-const MAX_CLASSES: usize = 4096;
 
 impl Model {
     /// Reads a model: what a [`Trainer`](crate::Trainer) came to, by the recipe in its metadata; a checkpoint, of which the best model counts, else the averages, else the last one; or the
@@ -40,7 +37,11 @@ impl Model {
     /// or has another shape; `of` is where the store comes from.
     pub fn with_weights(of: impl AsRef<Path>, recipe: &Recipe, loaded: &States) -> Result<Self> {
         let path = of.as_ref();
-        let mut model = Self::new(recipe).map_err(|e| wrong(path, e.to_string()))?;
+        // A recipe that asks for far more than the file has is not made; a little more is told by name.
+        const LITTLE: usize = 1 << 24;
+        let numbers = loaded.iter().map(|(_, _, tensor)| tensor.shape().elements());
+        let most = numbers.fold(0, usize::saturating_add).max(LITTLE);
+        let mut model = Self::blank(recipe, most).map_err(|e| wrong(path, e.to_string()))?;
         let mut known = 0;
         let statistics = model.stack.statistics();
         for state in model.tensors() {
@@ -57,7 +58,6 @@ impl Model {
             known += usize::from(loaded.name(found) == Some(name));
             model.states.set(state, value.clone())?;
         }
-        // What PyTorch counts beside its running means is nothing that a model computes with.
         let strange =
             |name: &str| model.states.find(name).is_none() && !name.ends_with(".num_batches_tracked");
         let others = loaded.iter().find(|(_, name, _)| strange(name));
@@ -104,10 +104,10 @@ impl Model {
                 return Err(wrong(format!("expected {name} to be {dtype}{shape:?}, found {}", tensor.ty())));
             }
         }
-        if inputs == 0 || hidden == 0 || !(1..=MAX_CLASSES).contains(&classes) {
+        if inputs == 0 || hidden == 0 || !(1..=MOST_CLASSES).contains(&classes) {
             let found = format!("{} and {}", w1.ty(), w2.ty());
             return Err(wrong(format!(
-                "expected sizes above zero and at most {MAX_CLASSES} classes, found {found}"
+                "expected sizes above zero and at most {MOST_CLASSES} classes, found {found}"
             )));
         }
         let mut states = States::new();

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use wengert::{DType, Element, Program, Recorder, State, States, Tensor, Var, Workspace};
 
-use crate::architecture::Architecture;
 use crate::builder::Builder;
 use crate::error::{Error, Result};
 use crate::examples::{Examples, gathered};
@@ -53,6 +52,9 @@ struct Chunk {
     predicted: Vec<i64>,
 }
 
+/// The name of the layer that normalizes inputs.
+const NORMALIZE: &str = "normalize";
+
 /// Images that are evaluated at a time. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 200;
 
@@ -66,15 +68,23 @@ impl Model {
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
     pub fn new(recipe: &Recipe) -> Result<Self> {
-        let (architecture, size, dtype): (Architecture, _, _) =
-            (recipe.architecture()?, (recipe.height, recipe.width), recipe.dtype()?);
-        let mut b = Builder::new(dtype, recipe.seed);
+        Self::built(recipe, Builder::new(recipe.dtype()?, recipe.seed))
+    }
+
+    /// The same with zeros as weights, for values that are set afterwards: of so many numbers at most.
+    pub(crate) fn blank(recipe: &Recipe, most: usize) -> Result<Self> {
+        Self::built(recipe, Builder::blank(recipe.dtype()?, most))
+    }
+
+    fn built(recipe: &Recipe, mut b: Builder) -> Result<Self> {
+        recipe.check()?;
+        let (architecture, size) = (recipe.architecture()?, (recipe.height, recipe.width));
         let mut stack = Stack::new();
         if recipe.normalize {
-            stack.add(&mut b, "normalize", Normalize::build)?;
+            stack.add(&mut b, NORMALIZE, Normalize::build)?;
         }
         let stack = stack.then(architecture.build(&mut b, size, recipe.classes, recipe.dropout)?);
-        let (inputs, classes) = (size.0.saturating_mul(size.1), recipe.classes);
+        let (dtype, inputs, classes) = (b.dtype(), size.0 * size.1, recipe.classes);
         let model = Self { states: b.states, stack, dtype, inputs, size, classes };
         // What a layer refuses is found here, and not in the middle of a training.
         ModelSummary::of(&model.stack, &model.states, dtype, [1, inputs])?;
@@ -94,6 +104,12 @@ impl Model {
     /// The states that training updates.
     pub fn parameters(&self) -> Vec<State> {
         self.stack.parameters()
+    }
+
+    /// The statistics that training moves: those of the layer that normalizes inputs are measured once.
+    pub(crate) fn moving(&self) -> Vec<State> {
+        let layers = self.stack.layers().filter(|(name, _)| *name != NORMALIZE);
+        layers.flat_map(|(_, layer)| layer.statistics()).collect()
     }
 
     /// All that the model computes with: its parameters, and the statistics that layers keep.

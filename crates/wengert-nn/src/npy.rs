@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Write};
+use std::io::{BufReader, Cursor, Write};
 use std::path::Path;
 
 use wengert::{DType, States, Tensor};
@@ -11,10 +11,11 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipArchive, ZipWriter};
 
 use crate::error::{Error, Result};
+use crate::files::read_limited;
 
 const MAGIC: &[u8] = b"\x93NUMPY";
-/// Arrays larger than this are not read.
-const MAX_BYTES: u64 = 1 << 30;
+/// Files that unpack to more than this are not read.
+const MAX_BYTES: u64 = 1 << 32;
 
 /// Writes an array as NumPy's `.npy`, version 1.0 (NumPy Enhancement Proposal 1), which is replaced whole or not at all.
 ///
@@ -36,8 +37,8 @@ pub fn save_npy(path: impl AsRef<Path>, tensor: &Tensor) -> Result<()> {
 /// ```
 pub fn load_npy(path: impl AsRef<Path>) -> Result<Tensor> {
     let path = path.as_ref();
-    let file = File::open(path).map_err(|e| Error::Io(path.to_owned(), e))?;
-    let bytes = read_all(file).map_err(|e| Error::Io(path.to_owned(), e))?;
+    let io = |e| Error::Io(path.to_owned(), e);
+    let bytes = read_limited(File::open(path).map_err(io)?, MAX_BYTES).map_err(io)?;
     decoded(&bytes).map_err(|what| Error::Model(path.to_owned(), what))
 }
 
@@ -77,29 +78,24 @@ pub fn load_npz(path: impl AsRef<Path>) -> Result<States> {
     let file = File::open(path).map_err(|e| Error::Io(path.to_owned(), e))?;
     let mut archive =
         ZipArchive::new(BufReader::new(file)).map_err(|e| wrong(format!("no .npz file: {e}")))?;
-    let mut found = BTreeMap::new();
+    // For all together: packed, a small file may hold any number of zeros.
+    let (mut left, mut found) = (MAX_BYTES, BTreeMap::new());
     for i in 0..archive.len() {
         let part = archive.by_index(i).map_err(|e| wrong(e.to_string()))?;
         let file = part.name().map_err(|e| wrong(e.to_string()))?.into_owned();
         let name = file.strip_suffix(".npy").unwrap_or(&file).to_owned();
-        let bytes = read_all(part).map_err(|e| wrong(format!("{file}: {e}")))?;
+        let bytes = read_limited(part, left).map_err(|e| wrong(format!("{file}: {e}")))?;
+        left -= bytes.len() as u64;
         let tensor = decoded(&bytes).map_err(|what| wrong(format!("{file}: {what}")))?;
-        found.insert(name, tensor);
+        if found.insert(name, tensor).is_some() {
+            return Err(wrong(format!("{file}: there are two arrays of that name")));
+        }
     }
     let mut states = States::new();
     for (name, tensor) in found {
         states.add(&name, tensor)?;
     }
     Ok(states)
-}
-
-fn read_all(from: impl Read) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    from.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(std::io::Error::other(format!("larger than {MAX_BYTES} bytes")));
-    }
-    Ok(bytes)
 }
 
 fn encoded(tensor: &Tensor) -> Vec<u8> {

@@ -9,6 +9,13 @@ use crate::augment::Augment;
 use crate::error::{Error, Result};
 use crate::optim::{Clip, Decay, Plateau, Rule, Schedule, default_rate, rule_named};
 
+/// Pixels of an image, at most.
+const MOST_PIXELS: usize = 1 << 20;
+/// Classes, at most: a confusion matrix of so many is still small.
+pub(crate) const MOST_CLASSES: usize = 4096;
+/// Steps or epochs, at most.
+const MOST_STEPS: u64 = 1 << 40;
+
 /// All that says how a model is trained, as people write it. The same recipe and the same data give the same model, bit for bit.
 ///
 /// ```
@@ -22,7 +29,7 @@ use crate::optim::{Clip, Decay, Plateau, Rule, Schedule, default_rate, rule_name
 /// # Ok::<(), wengert_nn::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     /// The network, as an [`Architecture`] is written.
     pub model: String,
@@ -61,7 +68,7 @@ pub struct Recipe {
     pub dropout: f64,
     /// The share of a label that is spread over all classes (Szegedy et al., "Rethinking the Inception architecture", 2016).
     pub label_smoothing: f64,
-    /// How gradients are made smaller: `none`, `norm:MOST` or `value:MOST`.
+    /// How gradients are made smaller: `none`, `norm:MOST` (or `MOST` alone) or `value:MOST`.
     pub clip: String,
     /// How images are varied: `none`, or some of `shift:PIXELS,rotate:DEGREES,scale:SHARE,flip`.
     pub augment: String,
@@ -71,7 +78,7 @@ pub struct Recipe {
     pub validation: f64,
     /// Evaluations without a better model after which training ends; 0 for none.
     pub patience: u64,
-    /// Steps from one evaluation to the next; 0 for an epoch, or several where there would be more than 200.
+    /// Steps from one evaluation to the next; 0 for an epoch, or for several where there would be more than 200 evaluations.
     pub evaluate_every: u64,
     /// Images to learn from on which accuracy is measured, at most; 0 for all.
     pub measured: usize,
@@ -133,8 +140,12 @@ impl Recipe {
         }
         let mut all = serde_json::to_value(&recipe).map_err(|e| Error::Argument(e.to_string()))?;
         if let Some(all) = all.as_object_mut() {
-            let given = settings.iter().filter(|(name, value)| *name != "model" && !value.is_null());
+            let given = settings.iter().filter(|(_, value)| !value.is_null());
             all.extend(given.map(|(name, value)| (name.clone(), value.clone())));
+            // As it is written in full.
+            if text("model").is_some() {
+                all.insert("model".into(), recipe.model.clone().into());
+            }
         }
         let recipe: Self = serde_json::from_value(all).map_err(|e| Error::Argument(e.to_string()))?;
         recipe.check()?;
@@ -151,7 +162,20 @@ impl Recipe {
 
     /// An error that names the first setting that makes no sense.
     pub fn check(&self) -> Result<()> {
-        self.architecture()?;
+        match self.architecture()? {
+            Architecture::TwoLayer(_) if self.dropout > 0.0 => {
+                return Err(argument("dropout: the model two-layer has none, as in the book".into()));
+            }
+            Architecture::Mlp(sizes) if self.dropout > 0.0 && sizes.len() == 2 => {
+                return Err(argument("dropout: a single affine layer has none in front".into()));
+            }
+            _ => {}
+        }
+        if self.momentum != Self::default().momentum
+            && !["momentum", "nesterov"].contains(&self.optimizer.as_str())
+        {
+            return Err(argument(format!("momentum: the rule {} has none", self.optimizer)));
+        }
         self.rule()?;
         self.clip()?;
         self.augment()?;
@@ -189,10 +213,31 @@ impl Recipe {
             }
             _ => {}
         }
-        let sizes = [("batch", self.batch), ("height", self.height), ("width", self.width)];
-        for (name, size) in sizes.into_iter().chain([("classes", self.classes)]) {
-            if !(1..=1 << 16).contains(&size) {
-                return Err(argument(format!("{name}: expected 1 to 65536, found {size}")));
+        for (name, size, most) in [
+            ("batch", self.batch, 1 << 16),
+            ("height", self.height, MOST_PIXELS),
+            ("width", self.width, MOST_PIXELS),
+            ("classes", self.classes, MOST_CLASSES),
+        ] {
+            if !(1..=most).contains(&size) {
+                return Err(argument(format!("{name}: expected 1 to {most}, found {size}")));
+            }
+        }
+        if self.height * self.width > MOST_PIXELS {
+            let (height, width) = (self.height, self.width);
+            return Err(argument(format!(
+                "expected at most {MOST_PIXELS} pixels, found {height} by {width}"
+            )));
+        }
+        for (name, count) in [
+            ("epochs", self.epochs.unwrap_or(1)),
+            ("iters", self.iters.unwrap_or(1)),
+            ("warm-up", self.warm_up),
+            ("patience", self.patience),
+            ("evaluate-every", self.evaluate_every),
+        ] {
+            if count > MOST_STEPS {
+                return Err(argument(format!("{name}: expected at most {MOST_STEPS}, found {count}")));
             }
         }
         if self.validation == 0.0 && (self.patience > 0 || self.schedule.starts_with("plateau")) {
@@ -200,6 +245,15 @@ impl Recipe {
             return Err(argument(what.into()));
         }
         Ok(())
+    }
+
+    /// A setting by its name, as people write it; `None` of one that is not there.
+    ///
+    /// ```
+    /// assert_eq!(wengert_nn::Recipe::default().setting("lr").as_deref(), Some("0.1"));
+    /// ```
+    pub fn setting(&self, name: &str) -> Option<String> {
+        serde_json::to_value(self).ok()?.get(name).filter(|value| !value.is_null()).map(written)
     }
 
     /// The settings that differ from those of another recipe: name, value here, value there.
@@ -217,8 +271,9 @@ impl Recipe {
         };
         let pairs = own.into_iter().map(|(name, value)| (others.get(&name).cloned(), name, value));
         let differ = pairs.filter(|(theirs, _, value)| theirs.as_ref() != Some(value));
-        let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        differ.map(|(theirs, name, value)| (name, text(value), text(theirs.unwrap_or_default()))).collect()
+        differ
+            .map(|(theirs, name, value)| (name, written(&value), written(&theirs.unwrap_or_default())))
+            .collect()
     }
 
     /// The network.
@@ -236,12 +291,12 @@ impl Recipe {
     }
 
     /// The update rule.
-    pub fn rule(&self) -> Result<Box<dyn Rule>> {
+    pub(crate) fn rule(&self) -> Result<Box<dyn Rule>> {
         rule_named(&self.optimizer, self.momentum).map_err(|e| named("optimizer", e))
     }
 
     /// How weights are kept small: apart from the gradient by the rules that are made for that.
-    pub fn decay(&self) -> Decay {
+    pub(crate) fn decay(&self) -> Decay {
         match (self.weight_decay, self.optimizer.as_str()) {
             (0.0, _) => Decay::None,
             (decay, "adamw" | "lion") => Decay::Decoupled(decay),
@@ -250,7 +305,7 @@ impl Recipe {
     }
 
     /// How gradients are made smaller.
-    pub fn clip(&self) -> Result<Option<Clip>> {
+    pub(crate) fn clip(&self) -> Result<Option<Clip>> {
         let wrong = || argument(format!("clip: expected none, norm:MOST or value:MOST, found {}", self.clip));
         let (kind, most) = match self.clip.split_once(':') {
             None if self.clip == "none" => return Ok(None),
@@ -267,7 +322,7 @@ impl Recipe {
     }
 
     /// How images are varied.
-    pub fn augment(&self) -> Result<Augment> {
+    pub(crate) fn augment(&self) -> Result<Augment> {
         let mut augment = Augment::none(self.height, self.width);
         if self.augment == "none" {
             return Ok(augment);
@@ -301,7 +356,7 @@ impl Recipe {
     }
 
     /// How the learning rate changes, for so many steps an epoch and in all.
-    pub fn rates(&self, epoch: u64, steps: u64) -> Result<(Schedule, Option<Plateau>)> {
+    pub(crate) fn rates(&self, epoch: u64, steps: u64) -> Result<(Schedule, Option<Plateau>)> {
         let wrong = || {
             let due = "constant, step:EPOCHS:FACTOR, cosine, one-cycle or plateau:FACTOR:PATIENCE";
             argument(format!("schedule: expected {due}, found {}", self.schedule))
@@ -331,6 +386,11 @@ impl Recipe {
         };
         Ok((schedule, plateau))
     }
+}
+
+/// A value as people write it.
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn argument(what: String) -> Error {

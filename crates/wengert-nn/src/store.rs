@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,10 +13,11 @@ use wengert::{DType, States, Tensor};
 use wengert_idx::replace_file;
 
 use crate::error::{Error, Result};
+use crate::files::read_limited;
 use crate::model::Model;
 
-/// Files larger than this are not read: a model of this crate is far smaller.
-const MAX_BYTES: u64 = 1 << 30;
+/// Files larger than this are neither written nor read.
+const MAX_BYTES: u64 = 1 << 32;
 
 struct Stored<'a>(&'a Tensor, Vec<usize>);
 
@@ -50,13 +51,15 @@ impl View for Stored<'_> {
 
 /// The key of the metadata that holds what [`seal`] makes: one only, for the format keeps them in no order.
 const KEY: &str = "wengert";
+/// What its value begins with, in front of the checksum.
+const SEAL: &str = "{\"crc32\":\"";
 /// The version of what this crate writes.
 const VERSION: u32 = 1;
 
 /// Version and checksum, and what is said of the training, as JSON with sorted keys.
 fn seal(sum: u32, training: Option<&Value>) -> String {
     let training = training.map_or_else(String::new, |training| format!("\"training\":{training},"));
-    format!("{{\"crc32\":\"{sum:08x}\",{training}\"version\":{VERSION}}}")
+    format!("{SEAL}{sum:08x}\",{training}\"version\":{VERSION}}}")
 }
 
 /// Where the digits of the checksum lie in a file: in its header, in which quotes are escaped.
@@ -83,8 +86,11 @@ fn checksum(bytes: &[u8]) -> u32 {
 /// Checks version and checksum, and returns what the metadata say; `None` of a file of others, which has none.
 fn checked(bytes: &[u8]) -> Result<Option<Value>, String> {
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
-    let Some(found) = header.metadata().as_ref().and_then(|entries| entries.get(KEY)) else {
-        return Ok(None);
+    let entries = header.metadata().as_ref();
+    let Some(found) = entries.and_then(|entries| entries.get(KEY)) else {
+        // What this crate wrote, under a key that is damaged, is nothing foreign.
+        let own = entries.is_some_and(|entries| entries.values().any(|value| value.starts_with(SEAL)));
+        return if own { Err(format!("damaged: expected the key {KEY} in its metadata")) } else { Ok(None) };
     };
     let (sum, said) = (checksum(bytes), serde_json::from_str::<Value>(found).unwrap_or_default());
     let (start, end) = (format!("{{\"crc32\":\"{sum:08x}\","), format!("\"version\":{VERSION}}}"));
@@ -154,7 +160,20 @@ pub fn save_states(path: impl AsRef<Path>, states: &States) -> Result<()> {
 /// # Ok::<(), wengert_nn::Error>(())
 /// ```
 pub fn save_checkpoint(path: impl AsRef<Path>, states: &States, training: &Value) -> Result<()> {
-    save(path.as_ref(), states, Some(training))
+    let path = path.as_ref();
+    // What could not be read again must not take the place of what can.
+    for (_, name, tensor) in states.iter() {
+        finite(name, tensor).map_err(|what| Error::Model(path.to_owned(), what))?;
+    }
+    save(path, states, Some(training))
+}
+
+/// An error where a number of a tensor is not finite.
+fn finite(name: &str, tensor: &Tensor) -> Result<(), String> {
+    match tensor.to_f64().into_iter().enumerate().find(|(_, x)| !x.is_finite()) {
+        Some((i, found)) => Err(format!("{name}: expected finite numbers, found {found} at element {i}")),
+        None => Ok(()),
+    }
 }
 
 /// Reads what [`save_checkpoint`] wrote. An error where the file is damaged, or says nothing of a training.
@@ -179,6 +198,9 @@ fn save(path: &Path, states: &States, training: Option<&Value>) -> Result<()> {
     let seal = HashMap::from([(KEY.to_owned(), seal(0, training))]);
     let mut bytes = safetensors::serialize(views, Some(seal))
         .map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::Model(path.to_owned(), format!("larger than {MAX_BYTES} bytes")));
+    }
     let sum = checksum(&bytes);
     let digits =
         digits(&bytes).ok_or_else(|| Error::Model(path.to_owned(), "no place for a checksum".into()))?;
@@ -201,12 +223,7 @@ pub fn load_states(path: impl AsRef<Path>) -> Result<States> {
 pub(crate) fn load(path: &Path) -> Result<(States, Option<Value>)> {
     let io = |e| Error::Io(path.to_owned(), e);
     let wrong = |what: String| Error::Model(path.to_owned(), what);
-    let file = File::open(path).map_err(io)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(wrong(format!("larger than {MAX_BYTES} bytes")));
-    }
+    let bytes = read_limited(File::open(path).map_err(io)?, MAX_BYTES).map_err(io)?;
     let said = checked(&bytes).map_err(wrong)?;
     if let Some(name) = doubled(&bytes) {
         return Err(wrong(format!("there are two tensors named {name}")));
@@ -216,6 +233,10 @@ pub(crate) fn load(path: &Path) -> Result<(States, Option<Value>)> {
     views.sort_by(|a, b| a.0.cmp(&b.0));
     let mut states = States::new();
     for (name, view) in views {
+        // What PyTorch counts beside its running means is nothing that a model computes with.
+        if name.ends_with(".num_batches_tracked") {
+            continue;
+        }
         let tensor = match view.dtype() {
             Dtype::F32 => {
                 let numbers =
@@ -232,10 +253,7 @@ pub(crate) fn load(path: &Path) -> Result<(States, Option<Value>)> {
             other => return Err(wrong(format!("{name}: expected F32 or F64, found {other:?}"))),
         };
         let tensor = tensor.map_err(|e| wrong(format!("{name}: {e}")))?;
-        if let Some(i) = tensor.to_f64().iter().position(|x| !x.is_finite()) {
-            let found = tensor.data().f64_at(i).unwrap_or(f64::NAN);
-            return Err(wrong(format!("{name}: expected finite numbers, found {found} at element {i}")));
-        }
+        finite(&name, &tensor).map_err(wrong)?;
         states.add(&name, tensor)?;
     }
     Ok((states, said))

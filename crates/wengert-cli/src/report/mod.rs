@@ -12,8 +12,9 @@ use plotters::prelude::SeriesLabelPosition;
 use wengert::{Profile, Program};
 use wengert_nn::{Evaluation, Measure, Model, Point, Recipe, Split, Trainer, class_metrics};
 
-use crate::Failure;
 use crate::curves::{Line, Panel, draw, learning};
+use crate::ending::kept;
+use crate::{Failure, largest};
 
 /// Mistakes and filters that are shown, and rows of the tables of times and bytes.
 const MISTAKES: usize = 24;
@@ -69,7 +70,8 @@ impl Report<'_> {
         if let Some(best) = self.trainer.best() {
             facts.push(("validation accuracy", percent(best.validation.accuracy)));
         }
-        if let Some(point) = self.trainer.history().last() {
+        let best = self.trainer.best();
+        if let Some(point) = kept(self.trainer.history(), best.as_ref()) {
             facts.push(("training accuracy", percent(point.train.accuracy)));
         }
         let states = &self.model.states;
@@ -106,7 +108,7 @@ impl Report<'_> {
         let probabilities = self.model.probabilities(self.test.images.view())?;
         let mut wrong: Vec<(usize, usize, f64)> = Vec::new();
         for (i, row) in probabilities.axis_iter(Axis(0)).enumerate() {
-            let best = row.iter().enumerate().fold(0, |best, (c, p)| if *p > row[best] { c } else { best });
+            let best = largest(row);
             if best != self.test.labels[i] as usize {
                 wrong.push((i, best, row[best]));
             }
@@ -248,9 +250,10 @@ fn filters(model: &Model) -> Result<String, Failure> {
         _ => return Ok(String::new()),
     };
     let shown = all.len().min(FILTERS);
+    let wide = if shown == 1 { " wide" } else { "" };
     let mut text = format!(
         "<h2>What the first layer looks for</h2><p>{name}, {} {what}{}: white is the largest weight of each, black its negative, zero the \
-         grey between.</p><div class=\"tiles filters\">",
+         grey between.</p><div class=\"tiles filters{wide}\">",
         all.len(),
         if shown < all.len() { format!(", of which the first {shown}") } else { String::new() }
     );

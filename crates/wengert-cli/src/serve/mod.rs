@@ -5,6 +5,7 @@ mod saliency;
 use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,21 +21,21 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::Failure;
 use crate::args::ServeArgs;
+use crate::{Failure, largest};
 use saliency::Saliency;
 
 /// How long a client may take for its headers, and for its image.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may live: a page that is still open makes a new one.
-const LIFE: Duration = Duration::from_secs(600);
+/// How long a connection may live before it is to end with the answer that it is at: a page that is still open makes a new one.
+const LIFE: Duration = Duration::from_secs(60);
 /// Connections at a time; others wait.
 const MOST: usize = 128;
 
 const PAGE: &str = include_str!("page.html");
 /// The page is whole in itself: nothing from elsewhere is loaded, nor may other pages hold it.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src blob: data:; \
-                      connect-src 'self'; frame-ancestors 'none'";
+                      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 type Answer = Response<Full<Bytes>>;
 
@@ -73,8 +74,12 @@ async fn answer_all(listener: TcpListener, model: Arc<Saliency>) -> Result<(), F
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)
                 .serve_connection(TokioIo::new(stream), answers);
+            let mut connection = pin!(connection);
             // Whoever breaks the protocol, or is slow, has ended the connection.
-            let _ = timeout(LIFE, connection).await;
+            if timeout(LIFE, &mut connection).await.is_err() {
+                connection.as_mut().graceful_shutdown();
+                let _ = timeout(PATIENCE, connection).await;
+            }
             drop(permit);
         });
     }
@@ -113,7 +118,11 @@ async fn predicted(request: Request<Incoming>, model: &Arc<Saliency>) -> Answer 
     let found = tokio::task::spawn_blocking(move || model.of(&body)).await;
     match found {
         Ok(Ok(found)) => {
-            let (class, microseconds) = (found.class(), clock.elapsed().as_micros() as u64);
+            if found.probabilities.iter().chain(&found.gradient).any(|x| !x.is_finite()) {
+                let what = "the model makes no finite numbers of this image";
+                return refused(StatusCode::INTERNAL_SERVER_ERROR, what, None);
+            }
+            let (class, microseconds) = (largest(&found.probabilities), clock.elapsed().as_micros() as u64);
             let said = json!({
                 "class": class, "probabilities": found.probabilities, "saliency": found.gradient,
                 "microseconds": microseconds,

@@ -26,20 +26,12 @@ pub(super) struct Found {
     pub(super) gradient: Vec<f64>,
 }
 
-impl Found {
-    /// The most probable class.
-    pub(super) fn class(&self) -> usize {
-        let all = self.probabilities.iter().enumerate();
-        all.fold(0, |best, (class, p)| if *p > self.probabilities[best] { class } else { best })
-    }
-}
-
 impl Saliency {
     pub(super) fn load(path: &Path) -> Result<Self, Failure> {
         let model = Model::load(path)?;
         tell_unsealed(path)?;
         let program = Program::record(&model.states, |t| {
-            let x = t.input(DType::U8, [1, model.inputs]).cast(model.dtype) * (1.0 / 255.0);
+            let x = model.pixels(t, t.input(DType::U8, [1, model.inputs]));
             let logits = model.stack.forward(t, x);
             let gradient = logits.max(1).sum(()).gradients(x)[x];
             t.outputs([logits.softmax(), gradient])

@@ -83,8 +83,22 @@ fn models_are_summed_up_exported_and_imported() {
     fails(2, &["summary", "--image", "28x28x3"]);
 
     let dir = tempfile::tempdir().unwrap();
-    let settings =
-        ["--model", "conv", "--iters", "2", "--batch", "8", "--measured", "50", "--checkpoint-every", "1"];
+    let settings = [
+        "--model",
+        "conv",
+        "--iters",
+        "2",
+        "--batch",
+        "8",
+        "--measured",
+        "50",
+        "--checkpoint-every",
+        "1",
+        "--validation",
+        "0",
+        "--ema",
+        "0.5",
+    ];
     let (folder, _) = run(dir.path(), &settings);
     let (model, npz) = (folder.join("final.safetensors"), dir.path().join("model.npz"));
     assert!(out(&wengert(&["summary", text(&model)])).contains("352 running statistics"));
@@ -94,7 +108,7 @@ fn models_are_summed_up_exported_and_imported() {
     assert!(wengert(&import).status.success());
     let eval = |path: &Path| out(&wengert(&["eval", "--model", text(path)]));
     assert_eq!(eval(&model), eval(&back));
-    // Without a validation split the last checkpoint is the model.
+    // Without a validation split the averages of the last checkpoint are the model.
     let checkpoint = folder.join("checkpoints/step-0000000002.safetensors");
     assert_eq!(eval(&model), eval(&checkpoint));
     let told = out(&wengert(&["checkpoint", "inspect", text(&checkpoint)]));
@@ -165,6 +179,21 @@ fn a_report_asks_nobody() {
             assert!(page.contains(due), "{model}: {due}");
         }
         assert!(page.contains(&format!("<title>{model}, adam</title>")));
+        // Its numbers are those of the program: all images are in the matrix, what is right on its diagonal.
+        let said = json(&out(&output));
+        let accuracy = said["test_accuracy"].as_f64().unwrap();
+        assert!(page.contains(&format!("<b>{:.2} %</b><span>test accuracy</span>", 100.0 * accuracy)));
+        let count =
+            |cell: &str| cell.rsplit('>').nth(1).and_then(|text| text.split('<').next()?.parse::<u64>().ok());
+        let cells: Vec<&str> = page.split("<td").filter(|cell| cell.contains("taken for")).collect();
+        let of = |kind: bool| -> u64 {
+            let cells = cells.iter().filter(|cell| cell.contains("title=") && cell.contains("hit") == kind);
+            cells
+                .filter_map(|cell| cell.split("</td>").next().and_then(|cell| count(&format!("{cell}</td>"))))
+                .sum()
+        };
+        assert_eq!(of(true), (accuracy * 1e4).round() as u64, "{model}");
+        assert_eq!(of(true) + of(false), 10_000, "{model}");
         for never in ["http://", "https://", "<script", "@import", "url("] {
             assert!(!page.contains(never), "{model}: {never}");
         }
@@ -252,7 +281,7 @@ fn the_server_answers_many_and_refuses_what_it_should() {
     ] {
         let (status, said) = ask(head, body);
         // A client that still writes may not hear the refusal.
-        assert!(status == due || (status == 0 && body.len() > 784), "{head}: {status}");
+        assert!(status == due || (status == 0 && body.len() > 785), "{head}: {status}");
         assert!(status == 0 || json(&said)["error"].is_string(), "{said}");
     }
     let mut garbage = TcpStream::connect(&address).unwrap();

@@ -24,8 +24,11 @@ fn few_images(dir: &Path) -> PathBuf {
     data
 }
 
-/// Settings under which everything has a state: an optimiser, averages, statistics, dropout, a rate that falls on a plateau, variations, a partial last batch, a best model.
-const EVERYTHING: [&str; 24] = [
+/// Settings under which much has a state: an optimiser, averages, measured inputs, dropout, a rate that falls on a plateau, patience, variations, a partial last batch, a best model.
+const EVERYTHING: [&str; 27] = [
+    "--normalize",
+    "--patience",
+    "12",
     "--model",
     "mlp:784-24-10",
     "--epochs",
@@ -159,7 +162,11 @@ fn signals_leave_a_checkpoint_and_say_so() {
         assert_eq!(output.status.code(), Some(code), "{error}");
         assert!(error.lines().count() == 1 && error.contains("interrupted at step "), "{error}");
         assert_eq!(checkpoints(&folder).len(), 1);
-        succeeds(&arguments(&data, &folder, &["--resume"]));
+        let again = succeeds(&arguments(&data, &folder, &["--resume"]));
+        assert!(out(&again).contains(" of 3000 steps in "), "{}", out(&again));
+        // How often it is kept is remembered.
+        assert_eq!(checkpoints(&folder).len(), 1);
+        assert!(text(&checkpoints(&folder)[0]).contains("3000"));
         let (a, b) = (folder.join("final.safetensors"), whole.join("final.safetensors"));
         assert!(fs::read(a).unwrap() == fs::read(b).unwrap());
     }
@@ -312,4 +319,74 @@ fn a_full_disk_leaves_the_last_good_checkpoint() {
     assert!(fs::read(&kept).unwrap() == due);
     assert_eq!(checkpoints(&folder), [kept]);
     succeeds(&arguments(&data, &folder, &["--resume"]));
+}
+
+/// A second signal ends at once what takes long to end.
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, folder) = (few_images(dir.path()), dir.path().join("run"));
+    // Steps of some seconds.
+    let slow = ["--model", "conv", "--epochs", "9", "--batch", "1080", "--measured", "1", "--threads", "1"];
+    let child = started(&arguments(&data, &folder, &slow));
+    wait_for("settings", || fs::metadata(folder.join("config.toml")).is_ok_and(|file| file.len() > 0));
+    sleep(Duration::from_millis(100));
+    let send = || {
+        let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    send();
+    sleep(Duration::from_millis(20));
+    send();
+    let clock = Instant::now();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    assert!(clock.elapsed() < Duration::from_secs(20));
+}
+
+/// Whoever looks no more, and a disk that is full at the first checkpoint, cost nothing that was there.
+#[cfg(unix)]
+#[test]
+fn nothing_is_lost_where_nothing_can_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, folder) = (few_images(dir.path()), dir.path().join("run"));
+    let program = env!("CARGO_BIN_EXE_wengert");
+    let run = |command: String| Command::new("sh").args(["-c", &command]).output().unwrap();
+    let all = arguments(&data, &folder, &["--iters", "40", "--hidden", "50"]).join(" ");
+    let output = run(format!("exec {program} {all} | true"));
+    assert!(output.status.success() && told(&output).is_empty(), "{}", told(&output));
+    assert!(folder.join("final.safetensors").exists(), "it went on to the end");
+
+    let other = dir.path().join("other");
+    let all =
+        arguments(&data, &other, &["--iters", "40", "--hidden", "50", "--checkpoint-every", "7"]).join(" ");
+    let output = run(format!("trap '' XFSZ; ulimit -f 64; exec {program} {all}"));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(!other.exists(), "a run without a checkpoint leaves nothing");
+    // Without checkpoints the end is too large; what could be written of it is not left either.
+    let all = arguments(&data, &other, &["--iters", "40", "--hidden", "50"]).join(" ");
+    let output = run(format!("trap '' XFSZ; ulimit -f 64; exec {program} {all}"));
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    assert!(!other.exists());
+}
+
+/// What is not a run's is not touched, whatever it is called.
+#[test]
+fn files_of_others_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, folder) = (few_images(dir.path()), dir.path().join("run"));
+    fs::create_dir_all(folder.join("checkpoints")).unwrap();
+    let mine = [folder.join("film.mkv.partial"), folder.join("checkpoints/film.partial")];
+    mine.iter().for_each(|path| fs::write(path, "half").unwrap());
+    assert!(fails(2, &arguments(&data, &folder, &["--resume"])).contains("no folder of a run"));
+    mine.iter().for_each(|path| fs::remove_file(path).unwrap());
+    fs::remove_dir(folder.join("checkpoints")).unwrap();
+    succeeds(&arguments(&data, &folder, &["--iters", "20", "--hidden", "5", "--checkpoint-every", "10"]));
+    mine.iter().for_each(|path| fs::write(path, "half").unwrap());
+    let stale = folder.join("report.html.12-0.partial");
+    fs::write(&stale, "half").unwrap();
+    fs::remove_file(folder.join("final.safetensors")).unwrap();
+    succeeds(&arguments(&data, &folder, &["--resume"]));
+    assert!(mine.iter().all(|path| path.exists()) && !stale.exists());
 }

@@ -111,7 +111,7 @@ impl Plateau {
             (self.best, self.waited) = (measure, 0);
             return self.total;
         }
-        self.waited += 1;
+        self.waited = self.waited.saturating_add(1);
         if self.waited > self.patience {
             (self.total, self.waited) = (self.total * self.factor, 0);
         }

@@ -8,7 +8,7 @@ use rand_pcg::Pcg64;
 
 use crate::augment::{Augment, mixed};
 use crate::epochs::Epochs;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::examples::{Examples, gathered};
 use crate::prefetch::Prefetch;
 
@@ -35,10 +35,11 @@ impl Batches {
         Self { examples, epochs, drawn, augment, order }
     }
 
-    /// The steps from a number on, made ahead on other threads where making them takes time.
+    /// The steps from a number on, made ahead on other threads where that takes time and there may be more than one thread.
     pub(super) fn ahead(self: Arc<Self>, from: u64, to: u64, threads: usize) -> Prefetch<Result<Batch>> {
         const AHEAD: usize = 4;
-        let threads = if self.augment.is_none() || threads < 2 { 0 } else { threads.min(4) };
+        let quick = self.augment.is_none() && self.examples.in_memory();
+        let threads = if quick || threads < 2 { 0 } else { threads.min(4) };
         Prefetch::new(threads, AHEAD, from..to, move |step| self.batch(step))
     }
 
@@ -49,7 +50,6 @@ impl Batches {
             let mut rng = Pcg64::seed_from_u64(mixed(mixed(seed ^ 0x6472_6177) ^ step));
             let examples = self.epochs.examples;
             let draw = |_| rng.random_range(0..examples) as usize;
-            // Each draw of an image is varied in its own way.
             (step, (0..self.epochs.batch).map(draw).collect())
         } else {
             let order = self.order(step / each);
@@ -60,7 +60,9 @@ impl Batches {
         if !self.augment.is_none() {
             let mut image = vec![0; images.ncols()];
             for (row, mut to) in rows.into_iter().zip(images.rows_mut()) {
-                let Some(to) = to.as_slice_mut() else { continue };
+                let to = to
+                    .as_slice_mut()
+                    .ok_or_else(|| Error::Argument("expected images that lie in rows".into()))?;
                 image.copy_from_slice(to);
                 self.augment.apply((seed, epoch, row as u64), &image, to)?;
             }

@@ -29,7 +29,7 @@ struct Said {
     history: Vec<Point>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Sampler {
     seed: String,
     epoch: u64,
@@ -63,13 +63,12 @@ impl Trainer {
             waited: plateau.waited,
             total: plateau.total,
         });
-        let (epoch, position) = (self.step / self.epoch, self.step % self.epoch);
         let said = Said {
             kind: KIND.into(),
             recipe: self.recipe.clone(),
             data: format!("{:08x}", self.data),
             step: self.step,
-            sampler: Sampler { seed: self.recipe.seed.to_string(), epoch, position },
+            sampler: self.sampler(self.step),
             schedule: self.schedule.factor(self.step as usize),
             plateau,
             recent: self.recent,
@@ -79,6 +78,12 @@ impl Trainer {
         };
         let said = serde_json::to_value(said).map_err(|e| Error::Argument(e.to_string()))?;
         save_checkpoint(path, &stored, &said)
+    }
+
+    /// Where a step stands in the order of the images.
+    fn sampler(&self, step: u64) -> Sampler {
+        let seed = self.recipe.seed.to_string();
+        Sampler { seed, epoch: step / self.epoch, position: step % self.epoch }
     }
 
     fn stored_name(&self, state: State, name: &str) -> String {
@@ -109,6 +114,14 @@ impl Trainer {
                 "the data had the checksum {} in this training, and has {data} now",
                 said.data
             )));
+        }
+        let due = (self.sampler(said.step), self.schedule.factor(said.step as usize));
+        let counts = said.step <= self.steps && said.waited <= said.step && said.recent.1 <= said.step;
+        if (&said.sampler, said.schedule) != (&due.0, due.1)
+            || said.plateau.is_some() != self.plateau.is_some()
+            || !counts
+        {
+            return Err(wrong(format!("its sampler, schedule and counts are none of step {}", said.step)));
         }
         let mut states = self.model.states.clone();
         let fitting = |name: String, as_of: &Tensor| {
@@ -147,10 +160,16 @@ impl Trainer {
         Ok(())
     }
 
-    /// The recipe of a checkpoint, or of the model that a training came to.
+    /// The recipe of a checkpoint, or of the model that a training came to. An error where either is damaged.
     pub fn recipe_of(path: impl AsRef<Path>) -> Result<Recipe> {
         let path = path.as_ref();
         let (_, said) = load_checkpoint(path)?;
+        if said.get("kind").and_then(Value::as_str) == Some(KIND) {
+            let said: Said =
+                serde_json::from_value(said).map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
+            said.recipe.check().map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
+            return Ok(said.recipe);
+        }
         let recipe = said.get("recipe").unwrap_or(&Value::Null);
         Recipe::deserialized(recipe).map_err(|e| Error::Model(path.to_owned(), e.to_string()))
     }

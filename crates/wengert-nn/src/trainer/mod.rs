@@ -156,8 +156,7 @@ impl Trainer {
             0.0 => None,
             // Statistics too: those of one model are none of another.
             decay => {
-                let averaged: Vec<State> =
-                    optimizer.parameters().into_iter().chain(model.stack.statistics()).collect();
+                let averaged: Vec<State> = optimizer.parameters().into_iter().chain(model.moving()).collect();
                 Some(Average::new(&mut model.states, &averaged, decay)?)
             }
         };
@@ -234,7 +233,7 @@ impl Trainer {
     }
 
     /// The learning rate of the next step.
-    pub fn learning_rate(&self) -> f64 {
+    fn learning_rate(&self) -> f64 {
         self.rate(self.step)
     }
 
@@ -243,7 +242,7 @@ impl Trainer {
         self.recipe.lr * self.schedule.factor(step as usize) * lowered
     }
 
-    /// Trains to the end, or until the callback asks for a break: it is told of each step and each evaluation, behind which all is in a state that can be [saved](Self::save). An
+    /// Trains to the end, or until the callback asks for a break: it is told of each evaluation, and then of each step, behind which all is in a state that can be [saved](Self::save). An
     /// error where the loss is no longer finite.
     pub fn run<E: From<Error>>(
         &mut self,
@@ -251,19 +250,24 @@ impl Trainer {
     ) -> Result<(), E> {
         while !self.is_done() {
             let began = Instant::now();
-            let loss = self.step()?;
+            let made = self.step();
+            if made.is_err() {
+                // Whoever tries again meets the same batch.
+                self.ahead = self.batches.clone().ahead(self.step, self.steps, self.threads);
+            }
+            let loss = made?;
             self.stepping += began.elapsed();
             let step = self.step;
             let evaluated = self.is_due();
             if evaluated {
                 self.evaluate()?;
             }
-            let mut flow = watch(self, Progress::Step { step, loss })?;
+            let mut flow = ControlFlow::Continue(());
             if let Some(point) = self.history.last().filter(|_| evaluated) {
-                let asked = watch(self, Progress::Evaluated(point))?;
-                flow = if flow.is_break() { flow } else { asked };
+                flow = watch(self, Progress::Evaluated(point))?;
             }
-            if flow.is_break() {
+            let asked = watch(self, Progress::Step { step, loss })?;
+            if flow.is_break() || asked.is_break() {
                 break;
             }
         }
@@ -273,7 +277,7 @@ impl Trainer {
     /// Whether the model is to be evaluated behind this step: once an epoch (of several, where there would be more than 200), and at the end.
     fn is_due(&self) -> bool {
         let every = match self.recipe.evaluate_every {
-            0 => self.epoch.max(self.steps.div_ceil(MOST_EVALUATIONS)),
+            0 => self.epoch.saturating_mul(self.steps.div_ceil(MOST_EVALUATIONS).div_ceil(self.epoch)),
             every => every,
         };
         // The book evaluates after the first step of an epoch.
@@ -293,8 +297,8 @@ impl Trainer {
         let loss = program.run(workspace, &mut self.model.states, inputs)?.scalar(0)?;
         self.last = Some(batch);
         self.step += 1;
-        self.finite(loss, "the batch")?;
-        self.recent = (self.recent.0 + loss, self.recent.1 + 1);
+        self.finite(loss, "the loss of the batch")?;
+        self.recent = (self.recent.0 + loss, self.recent.1.saturating_add(1));
         Ok(loss)
     }
 
@@ -303,12 +307,12 @@ impl Trainer {
         mixed(mixed(self.recipe.seed ^ 0x6b65_7973) ^ self.step) as i64
     }
 
-    fn finite(&self, loss: f64, of: &str) -> Result<()> {
-        if loss.is_finite() {
+    fn finite(&self, number: f64, what: &str) -> Result<()> {
+        if number.is_finite() {
             return Ok(());
         }
         Err(Error::Argument(format!(
-            "the loss of {of} is {loss} at step {}: the learning rate {} may be too high",
+            "{what} is {number} at step {}: the learning rate {} may be too high",
             self.step, self.recipe.lr
         )))
     }
@@ -345,7 +349,7 @@ impl Trainer {
             let (loss, rate) = self.loss(t, batch);
             let next = self.optimizer.update(t, loss, rate)?;
             if let Some(average) = &self.average {
-                let statistics = self.model.stack.statistics().into_iter().map(|kept| t.state(kept));
+                let statistics = self.model.moving().into_iter().map(|kept| t.state(kept));
                 average.update(t, &next.into_iter().chain(statistics).collect::<Vec<_>>())?;
             }
             t.outputs(loss)
@@ -395,7 +399,7 @@ impl Trainer {
     fn shown(&self) -> Result<States> {
         let mut states = self.model.states.clone();
         if let Some(average) = &self.average {
-            let averaged = self.optimizer.parameters().into_iter().chain(self.model.stack.statistics());
+            let averaged = self.optimizer.parameters().into_iter().chain(self.model.moving());
             for (state, &kept) in averaged.zip(average.states()) {
                 states.set(state, self.model.states.get(kept)?.clone())?;
             }
@@ -407,7 +411,7 @@ impl Trainer {
         let shown = self.shown()?;
         let on = |examples: &dyn Examples, of: &str| -> Result<Evaluation> {
             let found = self.model.evaluate_with(&shown, examples, self.threads)?;
-            self.finite(found.loss, of)?;
+            self.finite(found.loss, &format!("the loss of {of}"))?;
             Ok(found)
         };
         let train = Measure::from(&on(&self.splits.measured, "the images to train with")?);
@@ -426,6 +430,7 @@ impl Trainer {
         let (sum, count) = std::mem::take(&mut self.recent);
         let (step, epoch) = (self.step, self.step as f64 / self.epoch as f64);
         let gradient_norm = self.gradient_norm()?;
+        self.finite(gradient_norm, "the norm of the gradient")?;
         let loss = sum / count.max(1) as f64;
         self.history.push(Point { step, epoch, loss, lr, gradient_norm, train, validation, test });
         Ok(())
@@ -441,7 +446,7 @@ impl Trainer {
             found.accuracy > accuracy || (found.accuracy == accuracy && found.loss < loss)
         });
         if !better {
-            self.waited += 1;
+            self.waited = self.waited.saturating_add(1);
             return Ok(());
         }
         let tensors = self.model.tensors().into_iter().map(|state| Ok((state, shown.get(state)?.clone())));
