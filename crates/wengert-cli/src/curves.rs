@@ -32,7 +32,7 @@ const DASHES: [(i32, u32, &str); 6] = [
     (2, 3, " (dotted)"),
     (16, 4, " (long dashes)"),
     (7, 12, " (far dashes)"),
-    (2, 10, " (far dots)"),
+    (3, 8, " (far dots)"),
 ];
 const HEIGHT: u32 = 380;
 
@@ -151,7 +151,11 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
                 let legend = move |(x, y): (i32, i32)| PathElement::new([(x, y), (x + dash, y)], style);
                 let drawn = match gap {
                     0 => chart.draw_series(LineSeries::new(points(), style).point_size(2))?,
-                    gap => chart.draw_series(DashedLineSeries::new(points(), dash as u32, gap, style))?,
+                    gap => {
+                        // Its dashes may pass over a point, and one point alone has none.
+                        chart.draw_series(points().map(|at| Circle::new(at, 2, style.filled())))?;
+                        chart.draw_series(DashedLineSeries::new(points(), dash as u32, gap, style))?
+                    }
                 };
                 drawn.label(format!("{}{what}", line.label)).legend(legend);
             }
