@@ -158,7 +158,8 @@ pub(crate) struct TrainArgs {
     /// Threads; the result does not depend on their number [default: all cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: Option<u32>,
-    /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N]
+    /// Folder to leave the run in; must not exist or be empty [default: the next free runs/seed-N, in the
+    /// repository or else here]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// Write a checkpoint after every so many steps; a run that is taken up again goes on with that
@@ -286,7 +287,7 @@ pub(crate) struct ImportArgs {
     /// The sizes of an image
     #[arg(long, value_name = "SIZES", default_value = "28x28", value_parser = sizes)]
     pub(crate) image: Sizes,
-    /// Where to write the model
+    /// Where to write the model; floats of the arrays become those of --dtype
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }

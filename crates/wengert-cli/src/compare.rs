@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use plotters::prelude::SeriesLabelPosition;
 use wengert_idx::replace_file;
-use wengert_nn::{Best, Measure, Point, Recipe, Trainer, load_checkpoint};
+use wengert_nn::{Best, Measure, Point, Recipe, load_checkpoint};
 
 use crate::args::CompareArgs;
 use crate::curves::{COLOURS, Line, Panel, draw};
@@ -24,7 +24,17 @@ struct Run {
 }
 
 pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Failure> {
-    let runs: Vec<Run> = args.runs.iter().map(|dir| read(dir)).collect::<Result<_, _>>()?;
+    // Those that can be read are compared; the first that cannot is the error.
+    let (mut runs, mut unread) = (Vec::new(), None);
+    for dir in &args.runs {
+        match read(dir) {
+            Ok(run) => runs.push(run),
+            Err(e) => unread = unread.or(Some(e)),
+        }
+    }
+    if runs.is_empty() {
+        return Err(unread.unwrap_or(Failure::Usage("expected runs".into())));
+    }
     let names = runs.iter().map(|run| run.name.chars().count());
     let width = names.max().unwrap_or(0).max("run".len());
     writeln!(
@@ -68,7 +78,7 @@ pub(crate) fn compare(args: &CompareArgs, out: &mut dyn Write) -> Result<(), Fai
     let path = printable(&path.display().to_string());
     let of = if drawn.len() < runs.len() { format!("the first {}", drawn.len()) } else { "all".to_owned() };
     writeln!(out, "\n{path}: the curves of {of}, on what was set apart or else the test set")?;
-    Ok(())
+    unread.map_or(Ok(()), Err)
 }
 
 /// A finished run by its model, another by its newest sound checkpoint.
@@ -77,14 +87,13 @@ fn read(dir: &Path) -> Result<Run, Failure> {
     let mut places: Vec<PathBuf> = vec![model];
     places.extend(checkpoints_newest_first(dir).into_iter().map(|(_, path)| path));
     for path in places.into_iter().filter(|path| path.exists()) {
-        match Trainer::recipe_of(&path) {
-            Ok(recipe) => {
-                let (_, said) = load_checkpoint(&path)?;
+        match load_checkpoint(&path) {
+            Ok((_, said)) => {
                 let missing =
                     || Failure::Work(format!("{}: expected the evaluations of a run", path.display()));
                 return Ok(Run {
                     name: printable(&dir.display().to_string()),
-                    recipe,
+                    recipe: part(&said, "recipe").ok_or_else(missing)?,
                     step: part(&said, "step").ok_or_else(missing)?,
                     history: part(&said, "history").ok_or_else(missing)?,
                     best: part(&said, "best"),

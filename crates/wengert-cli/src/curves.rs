@@ -120,13 +120,22 @@ fn range(panel: &Panel) -> Range<f64> {
     }
 }
 
+/// A number at an axis of some ten, with the digits by which they differ.
+fn labelled(number: f64, range: f64) -> String {
+    if range < 1e-3 {
+        return format!("{number:.1e}");
+    }
+    let digits = (1.0 - range.log10()).ceil().clamp(0.0, 4.0) as usize;
+    format!("{number:.digits$}")
+}
+
 fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn {
     let all = || panel.lines.iter().flat_map(|line| &line.points);
     let end = all().map(|(x, _)| *x).fold(0.0, f64::max).max(1e-9);
     let mut builder = ChartBuilder::on(area);
     builder.margin(12).x_label_area_size(42).y_label_area_size(60);
     let text = ("sans-serif", 13).into_font().color(&INK);
-    let epoch = |x: &f64| if end < 5.0 { format!("{x:.1}") } else { format!("{x:.0}") };
+    let epoch = |x: &f64| labelled(*x, end);
     // The two coordinate systems are of two types, and everything else is the same.
     macro_rules! chart {
         ($coordinates:expr, $label:expr) => {{
@@ -172,8 +181,9 @@ fn draw_panel(area: &DrawingArea<SVGBackend<'_>, Shift>, panel: &Panel) -> Drawn
     if panel.logarithmic && least.is_finite() && most > 20.0 * least {
         chart!((least * 0.8..most * 1.25).log_scale(), |y: &f64| format!("{y:.1e}"));
     } else {
-        let digits = if most < 0.05 { 4 } else { 2 };
-        chart!(range(panel), |y: &f64| format!("{y:.digits$}"));
+        let range = range(panel);
+        let most = range.end - range.start;
+        chart!(range, |y: &f64| labelled(*y, most));
     }
     Ok(())
 }

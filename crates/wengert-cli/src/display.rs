@@ -1,63 +1,44 @@
 //! What a training shows while it runs.
 
-use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use wengert_nn::{Point, Trainer};
 
-/// A bar with a sparkline on a terminal, plain lines elsewhere, nothing where nothing is wanted.
+/// A bar with a sparkline of the losses on a terminal, plain lines where standard output is none, nothing where nothing is wanted.
 pub(crate) struct Display {
     bar: ProgressBar,
     plain: bool,
-    losses: VecDeque<f64>,
-    recent: (f64, u64),
+    losses: Losses,
     accuracy: String,
 }
-
-/// Steps whose losses make one mark of the sparkline, and marks that are shown.
-const STEPS: u64 = 25;
-const MARKS: usize = 12;
 
 impl Display {
     pub(crate) fn new(trainer: &Trainer, silent: bool) -> Self {
         let bar = if silent { ProgressBar::hidden() } else { ProgressBar::new(trainer.steps()) };
-        let template = "{bar:10} {pos}/{len} {msg}, {eta} left";
-        let bar = match ProgressStyle::with_template(template) {
+        let bar = match ProgressStyle::with_template("{bar:10} {pos}/{len}{msg}, {eta} left") {
             Ok(style) => bar.with_style(style),
             Err(_) => bar,
         };
         // What is done already says nothing of the time that is left.
         bar.set_position(trainer.steps_made());
         bar.reset_eta();
-        let plain = !silent && bar.is_hidden();
+        let plain = !silent && (bar.is_hidden() || !io::stdout().is_terminal());
         let accuracy = trainer.history().last().map(watched).unwrap_or_default();
-        Self { bar, plain, losses: VecDeque::new(), recent: (0.0, 0), accuracy }
+        Self { bar, plain, losses: Losses::default(), accuracy }
     }
 
     pub(crate) fn step(&mut self, step: u64, loss: f64) {
-        self.recent = (self.recent.0 + loss, self.recent.1 + 1);
         self.bar.set_position(step);
-        if self.recent.1 < STEPS {
-            return;
+        if self.losses.add(loss) {
+            self.show();
         }
-        let mean = self.recent.0 / self.recent.1 as f64;
-        self.recent = (0.0, 0);
-        self.losses.push_back(mean);
-        if self.losses.len() > MARKS {
-            self.losses.pop_front();
-        }
-        let comma = if self.accuracy.is_empty() { "" } else { ", " };
-        self.bar.set_message(format!(
-            "{} loss {mean:.3}{comma}{}",
-            sparkline(self.losses.make_contiguous()),
-            self.accuracy
-        ));
     }
 
     /// What cannot be shown, for nobody looks any more, does not end a training.
     pub(crate) fn evaluated(&mut self, point: &Point, steps: u64, out: &mut dyn Write) {
         self.accuracy = watched(point);
+        self.show();
         if self.plain {
             let _ = writeln!(
                 out,
@@ -67,8 +48,52 @@ impl Display {
         }
     }
 
+    fn show(&self) {
+        let mut message = String::new();
+        if let Some(last) = self.losses.means.last() {
+            message += &format!(" {} loss {last:.3}", sparkline(&self.losses.means));
+        }
+        if !self.accuracy.is_empty() {
+            message += &format!(", {}", self.accuracy);
+        }
+        self.bar.set_message(message);
+    }
+
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// The losses of all steps so far, in few means: each of so many steps, twice as many whenever there would be too many.
+struct Losses {
+    means: Vec<f64>,
+    each: u64,
+    sum: f64,
+    count: u64,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self { means: Vec::new(), each: 10, sum: 0.0, count: 0 }
+    }
+}
+
+impl Losses {
+    const MOST: usize = 16;
+
+    /// Adds the loss of a step, and returns whether there is something new to see.
+    fn add(&mut self, loss: f64) -> bool {
+        (self.sum, self.count) = (self.sum + loss, self.count + 1);
+        if self.count < self.each {
+            return false;
+        }
+        self.means.push(self.sum / self.count as f64);
+        (self.sum, self.count) = (0.0, 0);
+        if self.means.len() >= Self::MOST {
+            self.means = self.means.chunks(2).map(|two| two.iter().sum::<f64>() / two.len() as f64).collect();
+            self.each *= 2;
+        }
+        true
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) fn eval(args: &EvalArgs, out: &mut dyn Write) -> Result<(), Failure> 
     writeln!(out, "among the three most probable {top:.4}\n")?;
     writeln!(out, "class  images  accuracy  precision      F1")?;
     for (class, m) in class_metrics(&found.confusion)?.into_iter().enumerate() {
-        let share = if m.count == 0 { f64::NAN } else { m.recall };
-        writeln!(out, "{class:>5}  {:>6}  {share:>8.4}  {:>9.4}  {:>6.4}", m.count, m.precision, m.f1)?;
+        let share = if m.count == 0 { "–".to_owned() } else { format!("{:.4}", m.recall) };
+        writeln!(out, "{class:>5}  {:>6}  {share:>8}  {:>9.4}  {:>6.4}", m.count, m.precision, m.f1)?;
     }
     writeln!(out, "\nconfusion: a row for each class, a column for what it was taken for")?;
     let width = found.confusion.iter().max().map_or(1, |m| m.to_string().len()).max(3) + 1;

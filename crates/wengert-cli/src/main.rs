@@ -75,6 +75,7 @@ macro_rules! failed_work {
 failed_work!(wengert::Error, wengert_idx::Error, wengert_nn::Error);
 
 fn main() -> ExitCode {
+    signals::survive_full_quota();
     let outcome = match Arguments::try_parse() {
         Ok(arguments) => known_level().and_then(|()| dispatch(arguments.command)),
         Err(e) => misused(&e),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use wengert::States;
+use wengert::{DType, States, Tensor};
 use wengert_nn::{
     Model, ModelSummary, Recipe, load_checkpoint, load_npz, load_states, save_checkpoint, save_npz,
 };
@@ -58,6 +58,7 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
         Some(end) if end == "npz" => load_npz(&args.weights)?,
         _ => load_states(&args.weights)?,
     };
+    let weights = of_type(&weights, recipe.dtype()?)?;
     let model = Model::with_weights(&args.weights, &recipe, &weights)?;
     // How it was trained is not known.
     let mut network = serde_json::to_value(&recipe).unwrap_or_default();
@@ -67,6 +68,23 @@ pub(crate) fn import(args: &ImportArgs) -> Result<(), Failure> {
         });
     }
     Ok(save_checkpoint(&args.out, &model.states, &json!({ "kind": "model", "recipe": network }))?)
+}
+
+/// The same arrays with all floats of one type: NumPy's are of `f64` unless something else is said.
+fn of_type(states: &States, dtype: DType) -> Result<States, Failure> {
+    let mut found = States::new();
+    for (_, name, tensor) in states.iter() {
+        let numbers = || tensor.to_f64();
+        let tensor = match (tensor.ty().dtype, dtype) {
+            (DType::F64, DType::F32) => {
+                Tensor::new(tensor.shape(), numbers().into_iter().map(|x| x as f32).collect())?
+            }
+            (DType::F32, DType::F64) => Tensor::new(tensor.shape(), numbers())?,
+            _ => tensor.clone(),
+        };
+        found.add(name, tensor)?;
+    }
+    Ok(found)
 }
 
 pub(crate) fn inspect(file: &Path, out: &mut dyn Write) -> Result<(), Failure> {

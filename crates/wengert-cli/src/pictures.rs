@@ -1,7 +1,7 @@
 //! Images to predict: IDX files and PNGs.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 use wengert_idx::{Options, Reader};
@@ -16,7 +16,7 @@ pub(crate) struct Picture {
     pub(crate) width: usize,
 }
 
-/// Pixels of a PNG, at most: what a camera makes, and no bomb.
+/// Pixels of a PNG, and bytes of its file, at most: what a camera makes, and no bomb.
 const MOST: u64 = 64 << 20;
 
 /// The images of a file that are asked for, and how many it has: an IDX file many, a PNG one. `size` is what a model reads.
@@ -27,12 +27,22 @@ pub(crate) fn read(
     invert: bool,
     options: &Options,
 ) -> Result<(Vec<Picture>, u64), Failure> {
-    let mut start = [0; 8];
     let failed = |e: std::io::Error| Failure::Work(format!("{}: {e}", path.display()));
-    let mut file = File::open(path).map_err(failed)?;
-    let is_png = file.read_exact(&mut start).is_ok() && start == *b"\x89PNG\r\n\x1a\n";
-    if is_png {
-        return Ok((vec![Picture { number: 0, pixels: png(path, size, invert)?, width: size.1 }], 1));
+    let (mut start, mut file) = (Vec::new(), File::open(path).map_err(failed)?);
+    file.by_ref().take(8).read_to_end(&mut start).map_err(failed)?;
+    match start[..] {
+        [0x89, b'P', b'N', b'G', ..] => {
+            let mut bytes = start;
+            file.take(MOST).read_to_end(&mut bytes).map_err(failed)?;
+            let pixels = png(&bytes, size, invert)
+                .map_err(|what| Failure::Work(format!("{}: {what}", path.display())))?;
+            return Ok((vec![Picture { number: 0, pixels, width: size.1 }], 1));
+        }
+        [0, 0, ..] | [0x1f, 0x8b, ..] => {}
+        _ => {
+            let path = path.display();
+            return Err(Failure::Work(format!("{path}: expected an IDX file, gzipped or raw, or a PNG")));
+        }
     }
     let (mut found, count) = idx(path, wanted, size, options)?;
     if invert {
@@ -65,20 +75,21 @@ fn idx(
 }
 
 /// A PNG as greys of the size that is asked for. Where it is transparent it is black, as the ground of digits is, also where ink is turned to white.
-fn png(path: &Path, size: (usize, usize), invert: bool) -> Result<Vec<u8>, Failure> {
-    let failed = |what: String| Failure::Work(format!("{}: {what}", path.display()));
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
+fn png(bytes: &[u8], size: (usize, usize), invert: bool) -> Result<Vec<u8>, String> {
     let limits = png::Limits { bytes: 4 * MOST as usize };
-    let mut decoder = png::Decoder::new_with_limits(BufReader::new(file), limits);
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    // Words and profiles, which may unpack to anything.
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(png::Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(|e| failed(e.to_string()))?;
+    let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
     let (width, height) = (reader.info().width, reader.info().height);
     if u64::from(width) * u64::from(height) > MOST {
-        return Err(failed(format!("expected at most {MOST} pixels, found {width} by {height}")));
+        return Err(format!("expected at most {MOST} pixels, found {width} by {height}"));
     }
-    let bytes = reader.output_buffer_size().ok_or_else(|| failed("too large".into()))?;
+    let bytes = reader.output_buffer_size().ok_or("too large")?;
     let mut pixels = vec![0; bytes];
-    let frame = reader.next_frame(&mut pixels).map_err(|e| failed(e.to_string()))?;
+    let frame = reader.next_frame(&mut pixels).map_err(|e| e.to_string())?;
     let channels = frame.color_type.samples();
     let grey = |p: &[u8]| {
         let (colour, alpha) = match *p {

@@ -38,7 +38,7 @@ pub(crate) fn predict(args: &PredictArgs, out: &mut dyn Write) -> Result<(), Fai
             let file = printable(&path.display().to_string());
             if args.json {
                 let line = json!({
-                    "file": file, "index": picture.number, "class": best, "probability": row[best],
+                    "file": path.to_string_lossy(), "index": picture.number, "class": best, "probability": row[best],
                     "probabilities": row.to_vec(),
                 });
                 writeln!(out, "{line}")?;

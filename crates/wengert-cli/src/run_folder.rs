@@ -188,6 +188,7 @@ pub(crate) fn checkpoints_newest_first(run: &Path) -> Vec<(u64, PathBuf)> {
     let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok();
     let entries = fs::read_dir(run.join("checkpoints")).into_iter().flatten().flatten();
     let mut found: Vec<(u64, PathBuf)> = entries
+        .filter(|entry| entry.path().is_file())
         .filter_map(|entry| Some((step(&entry.file_name().to_string_lossy())?, entry.path())))
         .collect();
     found.sort_by_key(|(step, _)| std::cmp::Reverse(*step));

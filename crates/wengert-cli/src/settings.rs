@@ -102,7 +102,7 @@ pub(crate) struct Settings {
     /// Evaluations without a better model after which training ends; 0 for none [default: 0]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     patience: Option<u64>,
-    /// Steps from one evaluation to the next [default: an epoch]
+    /// Steps from one evaluation to the next [default: an epoch, or several where there would be more than 200 evaluations]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000_000_000))]
     evaluate_every: Option<u64>,
     /// Training images on which accuracy is measured, at most; 0 for all [default: 10000; 0 for two-layer]

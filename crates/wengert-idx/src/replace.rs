@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Writes a file under another name in the same folder and then gives it its own, so that nobody
-/// ever sees it half written, and what was there before stays if writing fails.
+/// ever sees it half written, and what was there before stays if writing fails. Where a link leads is replaced; devices and
+/// pipes are written to.
 ///
 /// ```
 /// use std::io::Write;
@@ -21,6 +22,15 @@ pub fn replace_file<E: From<io::Error>>(
     write: impl FnOnce(&mut File) -> Result<(), E>,
 ) -> Result<(), E> {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
+    // What a link leads to is replaced, not the link; what is no file, as a device or a pipe, is written to.
+    let target = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        _ => path.to_owned(),
+    };
+    let path = &*target;
+    if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return write(&mut OpenOptions::new().write(true).open(path)?);
+    }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{}.partial", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
     let partial = path.with_file_name(name);

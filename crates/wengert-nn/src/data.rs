@@ -145,9 +145,9 @@ impl Dataset {
             (train, test.map_or_else(|| split("t10k"), |t| t.join().unwrap_or_else(ended)))
         });
         let data = Self { train: Arc::new(train?), test: Arc::new(test?) };
-        let (a, b) = (data.train.images.len_of(Axis(1)), data.test.images.len_of(Axis(1)));
+        let (a, b) = (data.train.size, data.test.size);
         if a != b {
-            let what = format!("images to train with have {a} pixels, images to test {b}");
+            let what = format!("images to train with are {a:?} pixels, images to test {b:?}");
             return Err(Error::Model(dir.to_owned(), what));
         }
         Ok(data)

@@ -118,7 +118,8 @@ impl Subset {
     /// # Ok::<(), wengert_nn::Error>(())
     /// ```
     pub fn divided(of: Arc<dyn Examples>, share: f64, seed: u64) -> Result<(Self, Self)> {
-        let wrong = || Error::Argument(format!("a share of {share} of {} examples", of.len()));
+        let what = format!("a share of {share} of {} examples: expected some in both parts", of.len());
+        let wrong = || Error::Argument(what.clone());
         let count = u32::try_from(of.len()).map_err(|_| wrong())?;
         let second = (f64::from(count) * share).round();
         if !(second >= 1.0 && second < f64::from(count)) {

@@ -390,6 +390,9 @@ impl Recipe {
 
 /// A value as people write it.
 fn written(value: &Value) -> String {
+    if value.is_null() {
+        return "none".into();
+    }
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
@@ -406,7 +409,7 @@ mod seed {
     use serde::{Deserialize, Deserializer, Serializer};
 
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "seed: expected a number from 0 to 18446744073709551615")]
     enum Seed {
         Number(u64),
         Text(String),

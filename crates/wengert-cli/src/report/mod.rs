@@ -10,10 +10,10 @@ use std::time::Duration;
 use ndarray::{Array2, Axis};
 use plotters::prelude::SeriesLabelPosition;
 use wengert::{Profile, Program};
-use wengert_nn::{Evaluation, Measure, Model, Point, Recipe, Split, Trainer, class_metrics};
+use wengert_nn::{Measure, Model, Point, Recipe, Split, class_metrics};
 
 use crate::curves::{Line, Panel, draw, learning};
-use crate::ending::kept;
+use crate::ending::Outcome;
 use crate::{Failure, largest};
 
 /// Mistakes and filters that are shown, and rows of the tables of times and bytes.
@@ -23,29 +23,29 @@ const ROWS: usize = 15;
 
 /// What a page tells of.
 pub(crate) struct Report<'a> {
-    pub(crate) trainer: &'a Trainer,
-    pub(crate) model: &'a Model,
+    pub(crate) outcome: &'a Outcome,
     pub(crate) test: &'a Split,
-    pub(crate) found: &'a Evaluation,
     pub(crate) config: &'a str,
     /// Of the whole run, where it is known.
     pub(crate) seconds: Option<f64>,
+    /// A step, and what its calls took.
+    pub(crate) program: &'a Program,
+    pub(crate) profile: &'a Profile,
 }
 
 impl Report<'_> {
     /// The page.
     pub(crate) fn page(&self) -> Result<String, Failure> {
-        let recipe = self.trainer.recipe();
-        let (program, profile) = self.trainer.profile()?;
+        let recipe = &self.outcome.recipe;
         let sections = [
-            charts(self.trainer.history())?,
+            charts(&self.outcome.history)?,
             self.classes()?,
-            matrix(&self.found.confusion),
+            matrix(&self.outcome.found.confusion),
             self.mistakes()?,
-            filters(self.model)?,
-            times(&profile),
-            memory(&program),
-            tape_section(&program),
+            filters(&self.outcome.model)?,
+            times(self.profile),
+            memory(self.program),
+            tape_section(self.program),
             format!("<h2>Configuration</h2><pre>{}</pre>", escaped(self.config)),
         ];
         let title = escaped(&format!("{}, {}", recipe.model, recipe.optimizer));
@@ -55,7 +55,7 @@ impl Report<'_> {
              <link rel=\"icon\" href=\"data:,\"><title>{title}</title><style>{}</style></head>\
              <body><main><h1>{title}</h1><p>{}</p>{}{}<footer>Made by wengert {}.</footer></main></body></html>\n",
             include_str!("style.css"),
-            escaped(&summary(recipe, self.trainer)),
+            escaped(&summary(recipe)),
             self.facts(),
             sections.concat(),
             env!("CARGO_PKG_VERSION")
@@ -64,21 +64,20 @@ impl Report<'_> {
 
     fn facts(&self) -> String {
         let mut facts = vec![
-            ("test accuracy", percent(self.found.accuracy)),
-            ("test loss", format!("{:.4}", self.found.loss)),
+            ("test accuracy", percent(self.outcome.found.accuracy)),
+            ("test loss", format!("{:.4}", self.outcome.found.loss)),
         ];
-        if let Some(best) = self.trainer.best() {
+        if let Some(best) = self.outcome.best {
             facts.push(("validation accuracy", percent(best.validation.accuracy)));
         }
-        let best = self.trainer.best();
-        if let Some(point) = kept(self.trainer.history(), best.as_ref()) {
+        if let Some(point) = self.outcome.kept() {
             facts.push(("training accuracy", percent(point.train.accuracy)));
         }
-        let states = &self.model.states;
+        let states = &self.outcome.model.states;
         let count = |state| states.get(state).map_or(0, |value| value.shape().elements());
-        let parameters: usize = self.model.parameters().into_iter().map(count).sum();
+        let parameters: usize = self.outcome.model.parameters().into_iter().map(count).sum();
         facts.push(("parameters", grouped(parameters)));
-        facts.push(("steps", grouped(self.trainer.steps_made() as usize)));
+        facts.push(("steps", grouped(self.outcome.steps as usize)));
         if let Some(seconds) = self.seconds {
             facts.push(("time", duration(seconds)));
         }
@@ -91,7 +90,7 @@ impl Report<'_> {
 
     fn classes(&self) -> Result<String, Failure> {
         let mut rows = String::new();
-        for (class, m) in class_metrics(&self.found.confusion)?.iter().enumerate() {
+        for (class, m) in class_metrics(&self.outcome.found.confusion)?.iter().enumerate() {
             let cells = [m.precision, m.recall, m.f1].map(|share| format!("<td>{share:.4}</td>")).concat();
             let _ = write!(rows, "<tr><td>{class}</td><td>{}</td>{cells}</tr>", m.count);
         }
@@ -105,7 +104,7 @@ impl Report<'_> {
     /// The images that the model is most certain of, and wrong.
     fn mistakes(&self) -> Result<String, Failure> {
         let mut text = String::from("<h2>The most confident mistakes</h2>");
-        let probabilities = self.model.probabilities(self.test.images.view())?;
+        let probabilities = self.outcome.model.probabilities(self.test.images.view())?;
         let mut wrong: Vec<(usize, usize, f64)> = Vec::new();
         for (i, row) in probabilities.axis_iter(Axis(0)).enumerate() {
             let best = largest(row);
@@ -141,14 +140,13 @@ impl Report<'_> {
     }
 }
 
-fn summary(recipe: &Recipe, trainer: &Trainer) -> String {
+fn summary(recipe: &Recipe) -> String {
     let length = match (recipe.epochs, recipe.iters) {
         (Some(epochs), _) => format!("{epochs} epochs"),
         (_, iters) => format!("{} steps", iters.unwrap_or(0)),
     };
-    let ended = if trainer.steps_made() < trainer.steps() { ", ended early" } else { "" };
     format!(
-        "{length} of {} images a step{ended}; learning rate {}, {}; {}, seed {}",
+        "{length} of {} images a step; learning rate {}, {}; {}, seed {}",
         recipe.batch, recipe.lr, recipe.schedule, recipe.dtype, recipe.seed
     )
 }

@@ -26,9 +26,9 @@ use crate::{Failure, largest};
 use saliency::Saliency;
 
 /// How long a client may take for its headers, and for its image.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a connection may live before it is to end with the answer that it is at: a page that is still open makes a new one.
-const LIFE: Duration = Duration::from_secs(60);
+const LIFE: Duration = Duration::from_secs(15);
 /// Connections at a time; others wait.
 const MOST: usize = 128;
 

@@ -62,6 +62,14 @@ fn images_of_either_format_are_predicted_alike() {
     assert_eq!(both.lines().count(), 2, "{both}");
     assert!(both.lines().all(|line| line.contains(" 0: 7 (")), "{both}");
 
+    // Ink on nothing, as programs to draw with export it.
+    let ink: Vec<u8> = pixels.iter().flat_map(|&p| [0, p]).collect();
+    grey_png(&file, (28, 28), png::ColorType::GrayscaleAlpha, &ink);
+    assert_eq!(only(&["--invert"]), due);
+    let text_file = dir.path().join("a.txt");
+    fs::write(&text_file, "not an image").unwrap();
+    let error = fails(1, &["predict", "--model", text(&model), "--images", text(&text_file)]);
+    assert!(error.contains("or a PNG"), "{error}");
     fs::write(&file, &fs::read(&file).unwrap()[..60]).unwrap();
     assert!(fails(1, &["predict", "--model", text(&model), "--images", text(&file)]).contains("seven.png"));
     fails(2, &["predict", "--model", text(&model), "--images", &images, "--index", "3-1"]);
@@ -157,8 +165,22 @@ fn runs_are_compared() {
     assert!(!table.contains("optimizer"), "what is the same is not told: {table}");
     let svg = fs::read_to_string(&picture).unwrap();
     assert!(svg.contains(text(&a)) && svg.contains("(dashed)"), "{svg}");
-    let error = fails(1, &["compare", text(&a), text(dir.path()), "--picture", text(&picture)]);
-    assert!(error.contains("expected the folder of a run"), "{error}");
+    let output = wengert(&["compare", text(&a), text(dir.path()), "--picture", text(&picture)]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && error.contains("expected the folder of a run"), "{error}");
+    assert!(out(&output).contains(text(&a)), "those that there are are compared");
+    // Where a link leads is replaced, and a device stays one.
+    #[cfg(unix)]
+    {
+        let link = dir.path().join("link.svg");
+        std::os::unix::fs::symlink(&picture, &link).unwrap();
+        fs::write(&picture, "old").unwrap();
+        assert!(wengert(&["compare", text(&a), "--picture", text(&link)]).status.success());
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(fs::read_to_string(&picture).unwrap().contains("<svg"));
+        assert!(wengert(&["compare", text(&a), "--picture", "/dev/null"]).status.success());
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
     fails(2, &["compare"]);
 }
 

@@ -66,7 +66,7 @@ impl Trainer {
         let said = Said {
             kind: KIND.into(),
             recipe: self.recipe.clone(),
-            data: format!("{:08x}", self.data),
+            data: self.data_checksum(),
             step: self.step,
             sampler: self.sampler(self.step),
             schedule: self.schedule.factor(self.step as usize),
@@ -96,21 +96,23 @@ impl Trainer {
         }
     }
 
-    /// Goes on from a checkpoint of the same training. An error where it is of another recipe or other data, names what differs, and leaves the training as it was.
+    /// Goes on from a checkpoint of the same training. An [`Error::Argument`] where it is of another recipe or other data, which names what differs, and an [`Error::Model`] where it is no
+    /// sound checkpoint; both leave the training as it was.
     pub fn resume(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let wrong = |what: String| Error::Model(path.to_owned(), what);
+        let other = |what: String| Error::Argument(format!("{}: {what}", path.display()));
         let (stored, said) = load_checkpoint(path)?;
         if said.get("kind").and_then(Value::as_str) != Some(KIND) {
             return Err(wrong("expected a checkpoint of a training, found a model".into()));
         }
         let said: Said = serde_json::from_value(said).map_err(|e| wrong(e.to_string()))?;
         if let Some((name, then, now)) = said.recipe.differences(&self.recipe).into_iter().next() {
-            return Err(wrong(format!("{name} was {then} in this training, and is {now} now")));
+            return Err(other(format!("{name} was {then} in this training, and is {now} now")));
         }
-        let data = format!("{:08x}", self.data);
+        let data = self.data_checksum();
         if said.data != data {
-            return Err(wrong(format!(
+            return Err(other(format!(
                 "the data had the checksum {} in this training, and has {data} now",
                 said.data
             )));
@@ -160,18 +162,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// The recipe of a checkpoint, or of the model that a training came to. An error where either is damaged.
+    /// The recipe of a checkpoint. An error where it is none, or is damaged.
     pub fn recipe_of(path: impl AsRef<Path>) -> Result<Recipe> {
         let path = path.as_ref();
+        let wrong = |what: String| Error::Model(path.to_owned(), what);
         let (_, said) = load_checkpoint(path)?;
-        if said.get("kind").and_then(Value::as_str) == Some(KIND) {
-            let said: Said =
-                serde_json::from_value(said).map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
-            said.recipe.check().map_err(|e| Error::Model(path.to_owned(), e.to_string()))?;
-            return Ok(said.recipe);
+        if said.get("kind").and_then(Value::as_str) != Some(KIND) {
+            return Err(wrong("expected a checkpoint of a training, found a model".into()));
         }
-        let recipe = said.get("recipe").unwrap_or(&Value::Null);
-        Recipe::deserialized(recipe).map_err(|e| Error::Model(path.to_owned(), e.to_string()))
+        let said: Said = serde_json::from_value(said).map_err(|e| wrong(e.to_string()))?;
+        said.recipe.check().map_err(|e| wrong(e.to_string()))?;
+        Ok(said.recipe)
     }
 
     /// Writes the [result](Self::result) to a safetensors file, with the recipe, the evaluations and how it does on the test set in its metadata.
@@ -179,7 +180,7 @@ impl Trainer {
         let said = json!({
             "kind": "model",
             "recipe": self.recipe,
-            "data": format!("{:08x}", self.data),
+            "data": self.data_checksum(),
             "step": self.step,
             "best": self.best(),
             "history": self.history,

@@ -191,6 +191,11 @@ impl Trainer {
         &self.model
     }
 
+    /// The CRC-32 of the data, as files tell it.
+    pub fn data_checksum(&self) -> String {
+        format!("{:08x}", self.data)
+    }
+
     /// How it is trained.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
