@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::runs::few_images;
 use super::{fails, mnist, out, run, text, wengert};
 
 fn grey_png(path: &Path, size: (u32, u32), colour: png::ColorType, pixels: &[u8]) {
@@ -107,14 +108,15 @@ fn models_are_summed_up_exported_and_imported() {
         "--ema",
         "0.5",
     ];
-    let (folder, _) = run(dir.path(), &settings);
+    let data = few_images(dir.path());
+    let (folder, _) = run(dir.path(), &[&settings[..], &["--data", text(&data)]].concat());
     let (model, npz) = (folder.join("final.safetensors"), dir.path().join("model.npz"));
     assert!(out(&wengert(&["summary", text(&model)])).contains("352 running statistics"));
     assert!(wengert(&["export", "--model", text(&model), "--npz", text(&npz)]).status.success());
     let back = dir.path().join("back.safetensors");
     let import = ["import", "--model", "conv", "--weights", text(&npz), "--out", text(&back)];
     assert!(wengert(&import).status.success());
-    let eval = |path: &Path| out(&wengert(&["eval", "--model", text(path)]));
+    let eval = |path: &Path| out(&wengert(&["eval", "--model", text(path), "--data", text(&data)]));
     assert_eq!(eval(&model), eval(&back));
     // Without a validation split the averages of the last checkpoint are the model.
     let checkpoint = folder.join("checkpoints/step-0000000002.safetensors");
@@ -188,10 +190,23 @@ fn runs_are_compared() {
 #[test]
 fn a_report_asks_nobody() {
     let dir = tempfile::tempdir().unwrap();
+    let data = few_images(dir.path());
     for model in ["mlp:784-12-10", "lenet", "gru:6"] {
         let name = dir.path().join(model.replace(':', "-"));
-        let all =
-            ["train", "--model", model, "--iters", "6", "--measured", "100", "--out", text(&name), "--json"];
+        let all = [
+            "train",
+            "--model",
+            model,
+            "--iters",
+            "6",
+            "--measured",
+            "100",
+            "--data",
+            text(&data),
+            "--out",
+            text(&name),
+            "--json",
+        ];
         let output = wengert(&all);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let page = fs::read_to_string(name.join("report.html")).unwrap();
@@ -214,8 +229,8 @@ fn a_report_asks_nobody() {
                 .filter_map(|cell| cell.split("</td>").next().and_then(|cell| count(&format!("{cell}</td>"))))
                 .sum()
         };
-        assert_eq!(of(true), (accuracy * 1e4).round() as u64, "{model}");
-        assert_eq!(of(true) + of(false), 10_000, "{model}");
+        assert_eq!(of(true), (accuracy * 200.0).round() as u64, "{model}");
+        assert_eq!(of(true) + of(false), 200, "{model}");
         for never in ["http://", "https://", "<script", "@import", "url("] {
             assert!(!page.contains(never), "{model}: {never}");
         }

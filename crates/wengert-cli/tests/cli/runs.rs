@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{fails, mnist, out, text, wengert};
 
 /// A data set of the first images of MNIST, which loads at once.
-fn few_images(dir: &Path) -> PathBuf {
+pub(super) fn few_images(dir: &Path) -> PathBuf {
     let data = dir.join("data");
     fs::create_dir(&data).unwrap();
     for (part, count) in [("train", 1200), ("t10k", 200)] {
