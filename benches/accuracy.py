@@ -61,7 +61,7 @@ def main():
         length = f"{took:.0f} s" if took < 120 else f"{took / 60:.1f} min"
         mean = statistics.mean(accuracies)
         rows.append(f"| {data} | {what} | {len(accuracies)} | {mean:.4f} | {min(accuracies):.4f} | {spread:.4f} | {length} |")
-    print("\n| data | model | seeds | test accuracy, mean | least | spread | longest run |\n|---|---|---|---|---|---|---|")
+    print("\n| data | model | seeds | test accuracy, mean | least | most − least | longest run |\n|---|---|---|---|---|---|---|")
     print("\n".join(rows))
 
 

@@ -1,6 +1,6 @@
 """Networks of PyTorch, their weights under the names of wengert, and their logits.
 
-python3 tests/reference/torch_weights.py FOLDER            writes NAME.npz, NAME-images.npy and NAME-logits.npy
+python3 tests/reference/torch_weights.py FOLDER            writes NAME.npz, NAME-images.npy, NAME-logits.npy and kinds.npz
 python3 tests/reference/torch_weights.py FOLDER PROGRAM    also has `wengert import` and `predict` read them, and compares
 
 A model that was trained in PyTorch moves in the same way: `weights(model)` below is all there is to it.
@@ -101,10 +101,25 @@ def idx(path, images):
     path.write_bytes(struct.pack(">4B3I", 0, 0, 8, 3, *images.shape) + images.tobytes())
 
 
+def kinds(path):
+    """Arrays of all kinds as NumPy writes them."""
+    np.savez_compressed(
+        path,
+        fortran=np.asfortranarray(np.arange(24, dtype="<f8").reshape(2, 3, 4)),
+        scalar=np.float64(2.5),
+        u8=np.arange(3, dtype="u1"),
+        u32=np.arange(3, dtype="<u4"),
+        i64=np.array([-1, 2**40]),
+        truth=np.array([True, False]),
+        empty=np.zeros((0, 3), dtype="<f4"),
+    )
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     program = sys.argv[2] if len(sys.argv) > 2 else None
     folder.mkdir(parents=True, exist_ok=True)
+    kinds(folder / "kinds.npz")
     for name, model, make, (height, width) in NETWORKS:
         torch.manual_seed(7)
         network = make()
