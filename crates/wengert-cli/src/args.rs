@@ -72,6 +72,9 @@ pub(crate) enum Command {
     )]
     Import(ImportArgs),
     /// Look into checkpoints
+    #[command(
+        after_help = "Example:\n  wengert checkpoint inspect runs/a/checkpoints/step-0000000500.safetensors"
+    )]
     Checkpoint {
         #[command(subcommand)]
         command: CheckpointCommand,
@@ -83,6 +86,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  wengert gradcheck --hidden 20 --seed 3")]
     Gradcheck(GradcheckArgs),
     /// Look into IDX files
+    #[command(after_help = "Example:\n  wengert data inspect datasets/mnist/train-images-idx3-ubyte.gz")]
     Data {
         #[command(subcommand)]
         command: DataCommand,

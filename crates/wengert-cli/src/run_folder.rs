@@ -33,7 +33,7 @@ pub(crate) struct RunFolder {
     /// Held open with a lock on it, which ends with the process, however that ends.
     _lock: File,
     /// Whether it was made, or found empty, by this run, and has nothing yet that is worth keeping.
-    fresh: Option<Parents>,
+    fresh: Option<Made>,
 }
 
 impl RunFolder {
@@ -44,31 +44,44 @@ impl RunFolder {
             let name = |n: usize| if n == 1 { format!("seed-{seed}") } else { format!("seed-{seed}-{n}") };
             for dir in (1..).map(|n| runs.join(name(n))).filter(|dir| !dir.exists()) {
                 // Where another run of this seed was faster, the next.
-                match Self::create(Some(&dir), seed) {
-                    Err(Failure::Usage(_) | Failure::Work(_)) if dir.exists() => {}
-                    made => return made,
+                if let Claim::Own(folder) = Self::claim(&dir)? {
+                    return Ok(folder);
                 }
             }
             return Err(Failure::Work(format!("{}: no free name", runs.display())));
         };
-        let refuse = |what: &str| Failure::Usage(format!("--out {}: {what}", dir.display()));
+        let refuse = |what: &str| Err(Failure::Usage(format!("--out {}: {what}", dir.display())));
         if dir.file_name().is_none() && fs::canonicalize(dir).ok().is_none_or(|dir| dir.file_name().is_none())
         {
-            return Err(refuse("expected a folder with a name"));
+            return refuse("expected a folder with a name");
         }
         if dir.exists() && !dir.is_dir() {
-            return Err(refuse("there is a file of that name"));
+            return refuse("there is a file of that name");
         }
-        let parents = Parents::of(dir);
+        match Self::claim(dir)? {
+            Claim::Own(folder) => Ok(folder),
+            Claim::Locked => Err(at_work(dir)),
+            Claim::NotEmpty => refuse("the folder is not empty; --resume goes on with the run in it"),
+        }
+    }
+
+    /// Makes a folder where there is none, and takes it if nobody has it and nothing is in it.
+    fn claim(dir: &Path) -> Result<Claim, Failure> {
+        let made = Made::of(dir);
         fs::create_dir_all(dir).map_err(|e| at(dir, &e))?;
-        let lock = locked(dir)?;
+        let Some(lock) = locked(dir)? else {
+            // Whoever has it may have found it made.
+            made.keep();
+            return Ok(Claim::Locked);
+        };
         if !is_empty(dir)? {
-            return Err(refuse("the folder is not empty; --resume goes on with the run in it"));
+            made.keep();
+            return Ok(Claim::NotEmpty);
         }
-        let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: Some(parents) };
+        let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: Some(made) };
         // Tried now, so that no work is done that cannot be kept.
         folder.write("config.toml", "")?;
-        Ok(folder)
+        Ok(Claim::Own(folder))
     }
 
     /// The folder of a run to go on with, also of one that has yet to begin. What was being written when it was killed is removed.
@@ -77,7 +90,7 @@ impl RunFolder {
             // Killed before it began.
             return Self::create(Some(dir), 0);
         }
-        let lock = locked(dir)?;
+        let lock = locked(dir)?.ok_or_else(|| at_work(dir))?;
         let folder = Self { dir: dir.to_owned(), _lock: lock, fresh: None };
         if !folder.is_of_a_run() {
             return Err(Failure::Usage(format!("--out {}: this is no folder of a run", dir.display())));
@@ -112,8 +125,8 @@ impl RunFolder {
 
     /// What is in it is worth keeping from now on, whatever happens.
     pub(crate) fn keep(&mut self) {
-        if let Some(parents) = self.fresh.take() {
-            parents.keep();
+        if let Some(made) = self.fresh.take() {
+            made.keep();
         }
     }
 
@@ -155,14 +168,11 @@ impl RunFolder {
 impl Drop for RunFolder {
     fn drop(&mut self) {
         // A run that failed before there was anything to keep leaves nothing: what is here it wrote itself. The first error is the one to tell.
-        let Some(parents) = self.fresh.take() else { return };
+        let Some(_made) = self.fresh.take() else { return };
         for name in FILES {
             let _ = fs::remove_file(self.path(name));
         }
         let _ = fs::remove_dir(self.checkpoints());
-        if parents.own {
-            let _ = fs::remove_dir(&self.dir);
-        }
     }
 }
 
@@ -199,45 +209,49 @@ fn at(path: &Path, e: &io::Error) -> Failure {
     Failure::Work(format!("{}: {e}", path.display()))
 }
 
-/// A folder opened, with a lock on it that nobody else has.
-fn locked(dir: &Path) -> Result<File, Failure> {
+/// A folder opened, with a lock on it that nobody else has; `None` where somebody has it.
+fn locked(dir: &Path) -> Result<Option<File>, Failure> {
     let file = File::open(dir).map_err(|e| at(dir, &e))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::Error(e)) => {
             tell(&format!(
                 "{}: cannot be locked, so nothing keeps a second training out: {e}",
                 dir.display()
             ));
-            Ok(file)
+            Ok(Some(file))
         }
-        Err(TryLockError::WouldBlock) => {
-            Err(Failure::Work(format!("{}: another training is at work in this folder", dir.display())))
-        }
+        Err(TryLockError::WouldBlock) => Ok(None),
     }
 }
 
-/// Folders above one that did not exist: removed again, as far as they are empty, unless they are kept.
-struct Parents {
-    missing: Vec<PathBuf>,
-    /// Whether the folder itself did not exist.
-    own: bool,
+fn at_work(dir: &Path) -> Failure {
+    Failure::Work(format!("{}: another training is at work in this folder", dir.display()))
 }
 
-impl Parents {
+/// What came of taking a folder.
+enum Claim {
+    Own(RunFolder),
+    Locked,
+    NotEmpty,
+}
+
+/// A folder and those above it, as far as they did not exist: removed again, if they are empty, unless they are kept.
+struct Made(Vec<PathBuf>);
+
+impl Made {
     fn of(path: &Path) -> Self {
         let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-        let above = path.ancestors().skip(1).take_while(missing).map(Path::to_owned);
-        Self { missing: above.collect(), own: !path.exists() }
+        Self(path.ancestors().take_while(missing).map(Path::to_owned).collect())
     }
 
     fn keep(mut self) {
-        self.missing.clear();
+        self.0.clear();
     }
 }
 
-impl Drop for Parents {
+impl Drop for Made {
     fn drop(&mut self) {
-        self.missing.iter().for_each(|dir| drop(fs::remove_dir(dir)));
+        self.0.iter().for_each(|dir| drop(fs::remove_dir(dir)));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::{Failure, tell};
@@ -21,7 +21,7 @@ impl Interrupts {
     pub(crate) fn watch() -> Result<Self, Failure> {
         let failed = |e: io::Error| Failure::Work(format!("signals: {e}"));
         let found = Arc::new(AtomicUsize::new(0));
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let first = found.clone();
         let watch = move || {
             let mut since = None;

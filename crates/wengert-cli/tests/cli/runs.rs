@@ -172,6 +172,31 @@ fn signals_leave_a_checkpoint_and_say_so() {
     }
 }
 
+/// Runs without a name of their own take the next that is free, and where no folder can be opened none is made.
+#[cfg(target_os = "linux")]
+#[test]
+fn runs_without_a_name_take_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = few_images(dir.path());
+    let run = |before: &str| {
+        let program = env!("CARGO_BIN_EXE_wengert");
+        let command = format!("{before} exec {program} train --iters 2 --hidden 2 --data {}", text(&data));
+        Command::new("sh").args(["-c", &command]).current_dir(dir.path()).output().unwrap()
+    };
+    for name in ["seed-0", "seed-0-2"] {
+        let output = run("");
+        assert!(output.status.success() && dir.path().join("runs").join(name).is_dir(), "{}", told(&output));
+    }
+    // With fewer the program is not even loaded.
+    for files in 5..12 {
+        let output = run(&format!("ulimit -n {files};"));
+        assert!(output.status.success() || output.status.code() == Some(1), "{files}: {}", told(&output));
+    }
+    for entry in fs::read_dir(dir.path().join("runs")).unwrap().map(|entry| entry.unwrap().path()) {
+        assert!(entry.join("final.safetensors").exists(), "{}", entry.display());
+    }
+}
+
 #[test]
 fn two_trainings_do_not_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
@@ -355,7 +380,7 @@ fn a_second_signal_ends_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let (data, folder) = (few_images(dir.path()), dir.path().join("run"));
     // Steps of some seconds.
-    let slow = ["--model", "conv", "--epochs", "9", "--batch", "1080", "--measured", "1", "--threads", "1"];
+    let slow = ["--model", "conv", "--epochs", "9", "--batch", "1080", "--dtype", "f64", "--threads", "1"];
     let child = started(&arguments(&data, &folder, &slow));
     wait_for("settings", || fs::metadata(folder.join("config.toml")).is_ok_and(|file| file.len() > 0));
     sleep(Duration::from_millis(100));
@@ -368,7 +393,10 @@ fn a_second_signal_ends_at_once() {
     send();
     let clock = Instant::now();
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", told(&output));
+    let error = told(&output);
+    assert_eq!(output.status.code(), Some(130), "{error}");
+    // Not by the first, which would end the step and keep it.
+    assert!(error.is_empty() && checkpoints(&folder).is_empty(), "{error}");
     assert!(clock.elapsed() < Duration::from_secs(20));
 }
 

@@ -102,11 +102,7 @@ impl Trainer {
         let path = path.as_ref();
         let wrong = |what: String| Error::Model(path.to_owned(), what);
         let other = |what: String| Error::Argument(format!("{}: {what}", path.display()));
-        let (stored, said) = load_checkpoint(path)?;
-        if said.get("kind").and_then(Value::as_str) != Some(KIND) {
-            return Err(wrong("expected a checkpoint of a training, found a model".into()));
-        }
-        let said: Said = serde_json::from_value(said).map_err(|e| wrong(e.to_string()))?;
+        let (stored, said) = read(path)?;
         if let Some((name, then, now)) = said.recipe.differences(&self.recipe).into_iter().next() {
             return Err(other(format!("{name} was {then} in this training, and is {now} now")));
         }
@@ -164,15 +160,7 @@ impl Trainer {
 
     /// The recipe of a checkpoint. An error where it is none, or is damaged.
     pub fn recipe_of(path: impl AsRef<Path>) -> Result<Recipe> {
-        let path = path.as_ref();
-        let wrong = |what: String| Error::Model(path.to_owned(), what);
-        let (_, said) = load_checkpoint(path)?;
-        if said.get("kind").and_then(Value::as_str) != Some(KIND) {
-            return Err(wrong("expected a checkpoint of a training, found a model".into()));
-        }
-        let said: Said = serde_json::from_value(said).map_err(|e| wrong(e.to_string()))?;
-        said.recipe.check().map_err(|e| wrong(e.to_string()))?;
-        Ok(said.recipe)
+        Ok(read(path.as_ref())?.1.recipe)
     }
 
     /// Writes the [result](Self::result) to a safetensors file, with the recipe, the evaluations and how it does on the test set in its metadata.
@@ -188,4 +176,16 @@ impl Trainer {
         });
         save_checkpoint(path, &self.result()?.states, &said)
     }
+}
+
+/// The tensors of a checkpoint and what it says. An error where it is a model alone, or is damaged.
+fn read(path: &Path) -> Result<(States, Said)> {
+    let wrong = |what: String| Error::Model(path.to_owned(), what);
+    let (stored, said) = load_checkpoint(path)?;
+    if said.get("kind").and_then(Value::as_str) != Some(KIND) {
+        return Err(wrong("expected a checkpoint of a training, found a model".into()));
+    }
+    let said: Said = serde_json::from_value(said).map_err(|e| wrong(e.to_string()))?;
+    said.recipe.check().map_err(|e| wrong(e.to_string()))?;
+    Ok((stored, said))
 }

@@ -463,7 +463,7 @@ impl Trainer {
 
     /// The model that the training has come to: the best on the validation split, where there is one, else the last.
     pub fn result(&self) -> Result<Model> {
-        let mut model = Model::new(&self.recipe)?;
+        let mut model = Model::blank(&self.recipe, usize::MAX)?;
         let shown = self.shown()?;
         for state in self.model.tensors() {
             let kept = self.best.as_ref().and_then(|(_, kept)| kept.iter().find(|(of, _)| *of == state));
